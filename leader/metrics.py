@@ -1,0 +1,118 @@
+"""What the leader counts, in a registry of its own (two leaders in one process do not mix).
+
+Names follow Prometheus' rules: base units, `_total` on counters. Labels have few values: never a run's or a log's name.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class IngestMetrics:
+    """What came in: bytes, batches, commits, acks, refusals."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.raw_bytes = Counter(
+            "joblog_ingest_raw_bytes", "Bytes of logs that were stored, before compression", registry=registry
+        )
+        self.payload_bytes = Counter(
+            "joblog_ingest_payload_bytes",
+            "Bytes of payload that were stored, as compressed by workers",
+            registry=registry,
+        )
+        self.batches = Counter("joblog_ingest_batches", "Batches that were stored", registry=registry)
+        self.duplicate_batches = Counter(
+            "joblog_ingest_duplicate_batches", "Batches that were stored already, and acked again", registry=registry
+        )
+        self.gaps = Counter("joblog_ingest_gaps", "Gaps that workers declared", ["reason"], registry=registry)
+        self.refused = Counter(
+            "joblog_ingest_refused", "Work of workers that was refused", ["reason"], registry=registry
+        )
+        self.acks = Counter("joblog_ingest_acks", "Acks sent to workers", registry=registry)
+        self.commits = Counter("joblog_ingest_commits", "Group commits", registry=registry)
+        self.commit_seconds = Histogram(
+            "joblog_ingest_commit_seconds",
+            "Time of one group commit, sync included",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.ack_lag_seconds = Histogram(
+            "joblog_ingest_ack_lag_seconds", "From a batch's arrival to its ack", buckets=_SECONDS, registry=registry
+        )
+        self.pending_bytes = Gauge(
+            "joblog_ingest_pending_bytes", "Bytes of batches in memory that are not committed yet", registry=registry
+        )
+
+
+class WorkerMetrics:
+    """What workers say about themselves; `worker` is the worker's id."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connected = Gauge("joblog_workers_connected", "Workers with an open stream", registry=registry)
+        self.spool_bytes = Gauge(
+            "joblog_worker_spool_bytes", "Bytes in a worker's spools", ["worker"], registry=registry
+        )
+        self.spool_limit_bytes = Gauge(
+            "joblog_worker_spool_limit_bytes", "Bytes that a worker's spools may take", ["worker"], registry=registry
+        )
+
+
+class ReadMetrics:
+    """What readers took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reads = Counter("joblog_reads", "Reads that were started", ["kind"], registry=registry)
+        self.bytes = Counter("joblog_read_bytes", "Bytes of logs that were given to readers", registry=registry)
+        self.active = Gauge("joblog_reads_active", "Reads and tails that are open", registry=registry)
+        self.corrupt_chunks = Counter(
+            "joblog_read_corrupt_chunks",
+            "Chunks that could not be opened, or were missing, when read",
+            registry=registry,
+        )
+        self.tail_lag_seconds = Histogram(
+            "joblog_tail_lag_seconds",
+            "From a batch's first byte being read at the task to its delivery to a tail",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+
+class ApiMetrics:
+    """Requests over HTTP."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "joblog_http_requests", "HTTP requests answered", ["method", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "joblog_http_first_byte_seconds",
+            "From a request's arrival to its response's head",
+            ["method"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+
+class Metrics:
+    """All of the leader's metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.ingest = IngestMetrics(self.registry)
+        self.workers = WorkerMetrics(self.registry)
+        self.reads = ReadMetrics(self.registry)
+        self.api = ApiMetrics(self.registry)
+        self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
+        self.logs_interrupted = Gauge(
+            "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry
+        )
+        self.logs_completed = Counter("joblog_logs_completed", "Logs that were completed", registry=self.registry)
+        self.buffer_bytes = Gauge("joblog_buffer_bytes", "Bytes of the buffer on the disk", registry=self.registry)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format (CONTENT_TYPE)."""
+        return generate_latest(self.registry)
