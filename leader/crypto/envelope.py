@@ -1,0 +1,60 @@
+"""Sealing of a log's chunks with the log's own key: AES-256-GCM, bound to log, offset and header.
+
+A chunk moved to another log or offset, or changed in one bit, does not open. Nonces are random, because an offset may be
+written again after a crash.
+"""
+
+from __future__ import annotations
+
+from os import urandom
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from joblog.errors import Corrupt
+
+NONCE_BYTES = 12
+TAG_BYTES = 16
+OVERHEAD_BYTES = NONCE_BYTES + TAG_BYTES
+DEK_BYTES = 32
+UID_BYTES = 16
+
+_DOMAIN = b"joblog chunk 1"
+
+
+class LogCipher:
+    """Seals and opens the chunks of one log. Make one per log and keep it: setting up the key is the dear part.
+
+    dek: 32 bytes, this log's own key. uid: 16 bytes, the log's. Threads may share an instance.
+    """
+
+    __slots__ = ("_decrypt", "_encrypt", "_prefix")
+
+    def __init__(self, dek: bytes, uid: bytes) -> None:
+        if len(dek) != DEK_BYTES or len(uid) != UID_BYTES:
+            raise Corrupt(
+                f"a log's key has {len(dek)} bytes and its uid {len(uid)}: must be {DEK_BYTES} and {UID_BYTES}"
+            )
+        cipher = AESGCM(dek)
+        self._encrypt = cipher.encrypt
+        self._decrypt = cipher.decrypt
+        self._prefix = _DOMAIN + uid
+
+    def seal(self, header: bytes, offset: int, plain: bytes) -> bytes:
+        """nonce, ciphertext and tag of `plain`, the chunk at `offset` whose packed header is `header`."""
+        nonce = urandom(NONCE_BYTES)
+        return nonce + self._encrypt(nonce, plain, self._prefix + offset.to_bytes(8, "big") + header)
+
+    def open(self, header: bytes, offset: int, sealed: bytes) -> bytes:
+        """The bytes that seal() was given. Raises Corrupt when key, log, offset, header or bytes are other ones."""
+        if len(sealed) < OVERHEAD_BYTES:
+            raise Corrupt(f"chunk at offset {offset}: {len(sealed)} sealed bytes, at least {OVERHEAD_BYTES} are needed")
+        view = memoryview(sealed)
+        try:
+            return self._decrypt(
+                view[:NONCE_BYTES], view[NONCE_BYTES:], self._prefix + offset.to_bytes(8, "big") + header
+            )
+        except InvalidTag:
+            raise Corrupt(
+                f"chunk at offset {offset} does not open with its log's key: it was changed, or belongs elsewhere"
+            ) from None
