@@ -1,0 +1,292 @@
+"""What lies in a spool folder: names, records, segment headers, task.json and the control page. docs/format.md, "Spool".
+
+Pure codecs, and nothing imported that a supervisor of a quiet task could do without.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+VERSION = 1
+
+TASK_FILE = "task.json"
+LOCK_FILE = "lock"
+CONTROL_FILE = "control"
+RESERVE_FILE = "reserve"
+SEGMENT_SUFFIX = ".seg"
+NOTIFY_SOCKET = "notify.sock"
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+DATA = 1
+GAP = 2
+EVENT = 3
+END = 4
+
+CODEC_NONE = 1
+CODEC_ZSTD = 2
+
+BLOCK = "block"
+TRUNCATE = "truncate"
+
+SPOOL_FULL = "spool_full"
+LOST = "lost"
+
+MAX_RAW_BYTES = 1 << 20
+# No writer makes a body as large: a header that claims more is damaged.
+MAX_BODY_BYTES = 8 << 20
+
+SEGMENT_MAGIC = b"JLSPOOL1"
+SEGMENT_HEADER = struct.Struct("<8sQ")
+RECORD_HEADER = struct.Struct("<HBBIQQQQIIII")
+RECORD_MAGIC = 0x4A4C
+HEADER_BYTES = RECORD_HEADER.size
+
+CONTROL_BYTES = 4096
+CONTROL_WAKE_AT = 0
+CONTROL_ACKED = 8
+CONTROL_LENGTH = 16
+CONTROL_DROPPED = 24
+NEVER = 2**64 - 1
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_CHECK_AT = HEADER_BYTES - 4
+_NO_CHECK = b"\0\0\0\0"
+
+
+class SpoolTask:
+    """What task.json says of a task attempt: its identity, how it was started, and its spool's limits.
+
+    attempt: 0 when the leader is to give it. policy: BLOCK or TRUNCATE. kind: "command", "stdin" or "runlog".
+    """
+
+    __slots__ = (
+        "writer_id",
+        "namespace",
+        "run",
+        "task",
+        "attempt",
+        "command",
+        "host",
+        "cwd",
+        "labels",
+        "started_ns",
+        "max_spool_bytes",
+        "policy",
+        "kind",
+    )
+
+    def __init__(
+        self,
+        *,
+        writer_id: bytes,
+        namespace: str,
+        run: str,
+        task: str,
+        attempt: int = 0,
+        command: Sequence[str] = (),
+        host: str = "",
+        cwd: str = "",
+        labels: Mapping[str, str] | None = None,
+        started_ns: int = 0,
+        max_spool_bytes: int = 256 << 20,
+        policy: str = BLOCK,
+        kind: str = "command",
+    ) -> None:
+        self.writer_id = writer_id
+        self.namespace = namespace
+        self.run = run
+        self.task = task
+        self.attempt = attempt
+        self.command = tuple(command)
+        self.host = host
+        self.cwd = cwd
+        self.labels = dict(labels or {})
+        self.started_ns = started_ns
+        self.max_spool_bytes = max_spool_bytes
+        self.policy = policy
+        self.kind = kind
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["writer_id"] = self.writer_id.hex()
+        fields["command"] = list(self.command)
+        return fields
+
+    def encode(self) -> bytes:
+        """The content of task.json."""
+        return json.dumps({"version": VERSION, **self.fields()}).encode()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SpoolTask) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash(self.writer_id)
+
+
+def task_from_fields(fields: Mapping[str, Any]) -> SpoolTask:
+    """The reverse of SpoolTask.fields; unknown fields are left aside. Raises KeyError, ValueError, TypeError."""
+    known = {name: fields[name] for name in SpoolTask.__slots__ if name in fields}
+    return SpoolTask(**{**known, "writer_id": bytes.fromhex(fields["writer_id"])})
+
+
+def decode_task(content: bytes, where: str) -> SpoolTask:
+    """task.json read back. Raises WrongVersion when another version wrote it, Corrupt when it is not whole."""
+    from joblog.errors import Corrupt, WrongVersion
+
+    try:
+        fields = json.loads(content)
+        version = fields["version"]
+        if version == VERSION:
+            return task_from_fields(fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
+    raise WrongVersion(
+        f"{where}: spool format version {version!r} is not known here, only {VERSION} is; ship it with the version of joblog that wrote it"
+    )
+
+
+class Header:
+    """One record's header; see docs/format.md for what each field means for each kind."""
+
+    __slots__ = (
+        "kind",
+        "codec",
+        "body_length",
+        "offset",
+        "raw_length",
+        "lines_before",
+        "first_time_ns",
+        "newlines",
+        "frames_length",
+        "raw_crc32c",
+        "check",
+    )
+
+    kind: int
+    codec: int
+    body_length: int
+    offset: int
+    raw_length: int
+    lines_before: int
+    first_time_ns: int
+    newlines: int
+    frames_length: int
+    raw_crc32c: int
+    check: int
+
+
+def encode_header(
+    kind: int,
+    codec: int,
+    offset: int,
+    raw_length: int,
+    lines_before: int,
+    first_time_ns: int,
+    newlines: int,
+    raw_crc32c: int,
+    body: Sequence[bytes | memoryview],
+    frames_length: int = 0,
+) -> bytearray:
+    """A record's header, its check included; `body` is the body's parts in order."""
+    length = sum(map(len, body))
+    header = bytearray(
+        RECORD_HEADER.pack(
+            RECORD_MAGIC,
+            kind,
+            codec,
+            length,
+            offset,
+            raw_length,
+            lines_before,
+            first_time_ns,
+            newlines,
+            frames_length,
+            raw_crc32c,
+            0,
+        )
+    )
+    check = zlib.crc32(header)
+    for part in body:
+        check = zlib.crc32(part, check)
+    _U32.pack_into(header, _CHECK_AT, check)
+    return header
+
+
+def decode_header(data: bytes | memoryview, at: int) -> Header | None:
+    """The header at data[at:], or None when it can't be one. Its check is not looked at: see is_whole."""
+    header = Header()
+    (
+        magic,
+        header.kind,
+        header.codec,
+        header.body_length,
+        header.offset,
+        header.raw_length,
+        header.lines_before,
+        header.first_time_ns,
+        header.newlines,
+        header.frames_length,
+        header.raw_crc32c,
+        header.check,
+    ) = RECORD_HEADER.unpack_from(data, at)
+    if magic != RECORD_MAGIC or not DATA <= header.kind <= END or header.body_length > MAX_BODY_BYTES:
+        return None
+    if header.frames_length > header.body_length:
+        return None
+    return header
+
+
+def is_whole(header: Header, data: memoryview, at: int) -> bool:
+    """Whether the record at data[at:], which must hold all of it, is what was written."""
+    check = zlib.crc32(_NO_CHECK, zlib.crc32(data[at : at + _CHECK_AT]))
+    return zlib.crc32(data[at + HEADER_BYTES : at + HEADER_BYTES + header.body_length], check) == header.check
+
+
+def encode_segment_header(first_offset: int) -> bytes:
+    """A segment file's first 16 bytes."""
+    return SEGMENT_HEADER.pack(SEGMENT_MAGIC, first_offset)
+
+
+def decode_segment_header(data: bytes, where: str) -> int | None:
+    """The segment's first offset; None when the header is not whole or damaged. Raises WrongVersion."""
+    if len(data) < SEGMENT_HEADER.size:
+        return None
+    magic, first_offset = SEGMENT_HEADER.unpack_from(data)
+    if magic == SEGMENT_MAGIC:
+        return int(first_offset)
+    if magic[:7] == SEGMENT_MAGIC[:7]:
+        from joblog.errors import WrongVersion
+
+        raise WrongVersion(f"{where}: spool segment format {magic[7:]!r} is not known here, only b'1' is")
+    return None
+
+
+def segment_name(number: int) -> str:
+    """The file name of segment `number`, from 1."""
+    return f"{number:08d}{SEGMENT_SUFFIX}"
+
+
+def segment_number(name: str) -> int | None:
+    """The number of the segment file called `name`; None when it is not one."""
+    stem = name.removesuffix(SEGMENT_SUFFIX)
+    return int(stem) if stem != name and stem.isascii() and stem.isdigit() else None
+
+
+def u64_bytes(value: int) -> bytes:
+    """A number as the control page holds it."""
+    return _U64.pack(value)
+
+
+def u64_at(page: Any, at: int) -> int:
+    """The number at byte `at` of a control page."""
+    return int(_U64.unpack_from(page, at)[0])
