@@ -1,0 +1,131 @@
+"""Where joblog keeps what on a machine: one data folder, everything below it, all folders 0700."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from joblog.errors import Denied, InvalidInput, OutOfSpace
+
+DATA_DIR_VARIABLE = "JOBLOG_DATA_DIR"
+# sun_path of a unix socket's address holds 108 bytes, the last of them 0.
+MAX_SOCKET_PATH_BYTES = 107
+
+
+def data_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
+    """The data folder: the one given, JOBLOG_DATA_DIR, $XDG_DATA_HOME/joblog or ~/.local/share/joblog; absolute."""
+    if given is None and (named := environ.get(DATA_DIR_VARIABLE)):
+        given = Path(named).expanduser()
+    if given is None:
+        home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home(), ".local", "share")
+        given = Path(home, "joblog")
+    return given.absolute()
+
+
+def config_file(program: str, given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The settings file of `program` ("leader" or "worker"), or None where there is none.
+
+    The one given; the one in JOBLOG_LEADER_CONFIG or JOBLOG_WORKER_CONFIG; $XDG_CONFIG_HOME/joblog/leader.toml
+    (~/.config/joblog/leader.toml); /etc/joblog/leader.toml. The first two need not exist here: reading them says so.
+    """
+    if given is not None:
+        return given
+    if named := environ.get(f"JOBLOG_{program.upper()}_CONFIG"):
+        return Path(named).expanduser()
+    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or Path.home(), ".config")
+    for folder in (Path(home, "joblog"), Path("/etc/joblog")):
+        file = folder / f"{program}.toml"
+        if file.is_file():
+            return file
+    return None
+
+
+class DataFolder(NamedTuple):
+    """Names of everything below a data folder; making folders is left to `make_folder`."""
+
+    root: Path
+
+    @property
+    def leader(self) -> Path:
+        """All that a leader keeps."""
+        return self.root / "leader"
+
+    @property
+    def store(self) -> Path:
+        """The leader's RocksDB store."""
+        return self.leader / "store"
+
+    @property
+    def kek_file(self) -> Path:
+        """The leader's key file, unless the settings name another one."""
+        return self.leader / "kek.key"
+
+    @property
+    def leader_file(self) -> Path:
+        """The address file of the leader while it runs."""
+        return self.leader / "leader.json"
+
+    @property
+    def worker(self) -> Path:
+        """All that a worker keeps."""
+        return self.root / "worker"
+
+    @property
+    def worker_id(self) -> Path:
+        """The worker's id, the same over restarts."""
+        return self.worker / "id"
+
+    @property
+    def worker_lock(self) -> Path:
+        """Held by the worker daemon while it runs."""
+        return self.worker / "worker.lock"
+
+    @property
+    def worker_socket(self) -> Path:
+        """The worker's control socket."""
+        return self.worker / "worker.sock"
+
+    @property
+    def notify_socket(self) -> Path:
+        """Datagram socket on which supervisors tell the shipper of new bytes."""
+        return self.worker / "notify.sock"
+
+    @property
+    def spools(self) -> Path:
+        """Folder with one folder per spooled log."""
+        return self.worker / "spool"
+
+
+def make_folder(path: Path) -> Path:
+    """Makes `path`, and its parents where they are missing, so that only its owner can look into it; returns it.
+
+    An existing folder is made as private as a new one. Raises InvalidInput, Denied or OutOfSpace.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except (FileExistsError, NotADirectoryError):
+        raise InvalidInput(
+            f"{path}: is not a folder; name another one with --data-dir or {DATA_DIR_VARIABLE}"
+        ) from None
+    except PermissionError as error:
+        raise Denied(f"{path}: can't be made, or made private: {error.strerror}; it must belong to this user") from None
+    except OSError as error:
+        kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else InvalidInput
+        raise kind(f"{path}: can't be made: {error.strerror}") from None
+    return path
+
+
+def check_socket_path(path: Path) -> Path:
+    """Returns `path` when it is short enough for a unix socket; raises InvalidInput."""
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise InvalidInput(
+            f"{path}: a unix socket's path has at most {MAX_SOCKET_PATH_BYTES} bytes, this one {length}: "
+            "choose a data folder with a shorter path"
+        )
+    return path

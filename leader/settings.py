@@ -1,0 +1,198 @@
+"""The leader's settings; config/leader.toml documents each of them. Read by entry points only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblog.address import check_address
+from joblog.errors import InvalidInput
+from joblog.settings import LogSettings, Settings, section, setting
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+DEFAULT_GRPC_LISTEN = "127.0.0.1:7080"
+DEFAULT_HTTP_LISTEN = "127.0.0.1:7081"
+
+
+def check_listen(address: str) -> str:
+    """Returns `address` when a server can listen there: HOST:PORT, port 0 for any free one; raises InvalidInput."""
+    host, colon, port = address.rpartition(":")
+    if address.startswith("unix:"):
+        raise InvalidInput(f"{address[:100]!r} is not HOST:PORT")
+    check_address(f"{host}{colon}{port if port != '0' else '1'}")
+    return address
+
+
+def check_http_listen(address: str) -> str:
+    """The same, and "" for no HTTP server at all."""
+    return check_listen(address) if address else address
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcSettings:
+    """Where workers and clients connect."""
+
+    listen: str = setting(
+        DEFAULT_GRPC_LISTEN,
+        "Address of the gRPC server, HOST:PORT. Port 0 takes any free one; `joblog status` tells which. Workers and "
+        "clients are not asked who they are: keep it on loopback or in a network you trust.",
+        check=check_listen,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where the HTTP API is served."""
+
+    listen: str = setting(
+        DEFAULT_HTTP_LISTEN,
+        "Address of the HTTP server, HOST:PORT. Port 0 takes any free one. Empty: no HTTP server.",
+        check=check_http_listen,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeysSettings:
+    """The key (KEK) that all others are wrapped with. Whoever has it and the store can read every log."""
+
+    kind: str = setting(
+        "file",
+        "Where the KEK comes from: a key file, or a passphrase (scrypt). Can't be changed once a store exists.",
+        choices=("file", "passphrase"),
+    )
+    file: Path | None = setting(
+        None,
+        "The key file. It is made, mode 0600, when it does not exist. Better on another disk than the store. "
+        "Empty: leader/kek.key in the data folder.",
+    )
+    passphrase: str = setting(
+        "", "The passphrase, for kind = passphrase. Rather give it in the variable than in a file.", secret=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """What workers send."""
+
+    window_bytes: int = setting(
+        32 * MIB,
+        "Bytes of batches that one worker may have sent and not yet seen acked; it waits when they are reached.",
+        unit="bytes",
+        low=MIB,
+        high=GIB,
+    )
+    max_batch_bytes: int = setting(
+        MIB, "Raw bytes in a batch at most; a larger one is refused.", unit="bytes", low=64 * KIB, high=4 * MIB
+    )
+    max_message_bytes: int = setting(
+        8 * MIB, "Bytes in a gRPC message at most; a larger one is refused.", unit="bytes", low=MIB, high=64 * MIB
+    )
+    total_memory_bytes: int = setting(
+        256 * MIB,
+        "Bytes of batches of all workers in memory at most; when they are reached, all workers wait.",
+        unit="bytes",
+        low=16 * MIB,
+        high=64 * GIB,
+    )
+    commit_max_bytes: int = setting(
+        16 * MIB, "Bytes that are written to the store in one synced commit at most.", unit="bytes", low=MIB, high=GIB
+    )
+    commit_max_delay_seconds: float = setting(
+        0.0,
+        "How long a commit waits for more to come. 0: it never waits, and takes what came during the one before.",
+        unit="seconds",
+        low=0,
+        high=1,
+    )
+    heartbeat_seconds: float = setting(
+        5.0, "How often a worker sends a sign of life at least.", unit="seconds", low=0.1, high=300
+    )
+    lost_after_seconds: float = setting(
+        30.0,
+        "After this time without a sign of life a worker counts as lost, and its live logs as interrupted.",
+        unit="seconds",
+        low=0.5,
+        high=3600,
+    )
+    gather_seconds: float = setting(
+        1.0,
+        "How long a worker may gather bytes of a log that nobody watches. Watched logs are sent at once.",
+        unit="seconds",
+        low=0,
+        high=60,
+    )
+    gather_bytes: int = setting(
+        256 * KIB, "How many bytes of such a log it may gather.", unit="bytes", low=KIB, high=4 * MIB
+    )
+    max_log_bytes: int = setting(
+        0,
+        "Bytes that are kept of one log at most: beyond them chunks are dropped from its middle, and the log has a gap "
+        "there. 0: no limit.",
+        unit="bytes",
+        low=0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BufferSettings:
+    """The store on the leader's disk."""
+
+    write_buffer_bytes: int = setting(
+        32 * MIB, "Memory for writes before they go to a table file.", unit="bytes", low=4 * MIB, high=4 * GIB
+    )
+    cache_bytes: int = setting(32 * MIB, "Memory for blocks that were read.", unit="bytes", low=MIB, high=64 * GIB)
+    background_jobs: int = setting(2, "Threads for flushes and compactions.", low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingSettings:
+    """What readers may ask for."""
+
+    max_reply_bytes: int = setting(
+        MIB, "Log bytes in one HTTP reply or gRPC message at most.", unit="bytes", low=64 * KIB, high=16 * MIB
+    )
+    max_wait_seconds: float = setting(
+        60.0, "How long a reader may wait for bytes in one request (long poll).", unit="seconds", low=0, high=600
+    )
+    max_page_size: int = setting(1000, "Entries on one page of a list at most.", low=1, high=10_000)
+    threads: int = setting(4, "Threads that read from the store and open chunks.", low=1, high=64)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings(Settings):
+    """All settings of a leader."""
+
+    data_dir: Path | None = setting(
+        None, "Folder for all state. Empty: $XDG_DATA_HOME/joblog, or ~/.local/share/joblog."
+    )
+    drain_seconds: float = setting(
+        10.0,
+        "How long the leader may take to finish what has arrived when it is told to stop.",
+        unit="seconds",
+        low=0,
+        high=600,
+    )
+    grpc: GrpcSettings = section(GrpcSettings, "Where workers and clients connect.")
+    http: HttpSettings = section(HttpSettings, "Where the HTTP API is served.")
+    keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
+    ingest: IngestSettings = section(IngestSettings, "What workers send.")
+    buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
+    reading: ReadingSettings = section(ReadingSettings, "What readers may ask for.")
+    log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Values that do not fit together."""
+        ingest = self.ingest
+        if ingest.lost_after_seconds < 2 * ingest.heartbeat_seconds:
+            least = 2 * ingest.heartbeat_seconds
+            yield "ingest.lost_after_seconds", f"must be at least twice ingest.heartbeat_seconds: {least:g}"
+        if ingest.total_memory_bytes < ingest.window_bytes:
+            yield "ingest.total_memory_bytes", "must be at least ingest.window_bytes: one worker would never fill it"
+        # A message carries at least one batch and what goes with it.
+        if ingest.max_message_bytes < ingest.max_batch_bytes + 128 * KIB:
+            yield "ingest.max_message_bytes", "must be at least ingest.max_batch_bytes and 128 KiB more"
+        if ingest.window_bytes < ingest.max_batch_bytes:
+            yield "ingest.window_bytes", "must be at least ingest.max_batch_bytes"
+        if self.keys.kind == "passphrase" and not self.keys.passphrase:
+            yield "keys.kind", "needs a passphrase: set JOBLOG_KEYS_PASSPHRASE"

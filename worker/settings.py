@@ -1,0 +1,145 @@
+"""The worker's settings; config/worker.toml documents each of them. Read by entry points only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblog.address import check_address
+from joblog.settings import LogSettings, Settings, section, setting
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+def check_leader(address: str) -> str:
+    """Returns `address` when it is empty or one of a leader; raises InvalidInput."""
+    return check_address(address) if address else address
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """What is kept on this machine until the leader has it."""
+
+    max_bytes: int = setting(
+        GIB, "Bytes in all spools of this worker at most.", unit="bytes", low=16 * MIB, high=1024 * GIB
+    )
+    max_task_bytes: int = setting(
+        256 * MIB, "Bytes in the spool of one task at most.", unit="bytes", low=4 * MIB, high=1024 * GIB
+    )
+    policy: str = setting(
+        "block",
+        "What happens when a spool or the disk is full. block: the task waits until there is space. truncate: the head "
+        "and the tail of its output are kept, and what lies between becomes a gap.",
+        choices=("block", "truncate"),
+    )
+    segment_bytes: int = setting(
+        8 * MIB,
+        "Size of a spool's files; space comes back file by file.",
+        unit="bytes",
+        low=2 * MIB,
+        high=GIB,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """How tasks are run and their output is read."""
+
+    exit_wait_seconds: float = setting(
+        5.0,
+        "How long output of background processes is waited for after the task itself has ended.",
+        unit="seconds",
+        low=0,
+        high=86_400,
+    )
+    grace_seconds: float = setting(
+        10.0,
+        "How long a task that was told to end (SIGTERM, SIGINT, time limit) may take before it is killed.",
+        unit="seconds",
+        low=0,
+        high=86_400,
+    )
+    pipe_bytes: int = setting(
+        MIB,
+        "Size of the pipes between a task and its supervisor. The kernel may give less: /proc/sys/fs/pipe-max-size.",
+        unit="bytes",
+        low=4 * KIB,
+        high=64 * MIB,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSettings:
+    """Secrets that are replaced by *** before anything is written down."""
+
+    env: tuple[str, ...] = setting((), "Variables of a task whose values are secret.")
+    files: tuple[str, ...] = setting((), "Files with a secret value on each line.")
+    arguments: bool = setting(False, "Keep only the program's name of a command line, not its arguments.")
+
+
+@dataclass(frozen=True, slots=True)
+class ShipSettings:
+    """How spools get to the leader."""
+
+    window_bytes: int = setting(
+        32 * MIB,
+        "Bytes that may be on the way to the leader. The leader's own window counts when it is smaller.",
+        unit="bytes",
+        low=MIB,
+        high=GIB,
+    )
+    batch_bytes: int = setting(
+        MIB,
+        "Raw bytes that go into one batch at most. The leader's own limit counts when it is smaller.",
+        unit="bytes",
+        low=64 * KIB,
+        high=4 * MIB,
+    )
+    backoff_min_seconds: float = setting(
+        0.1,
+        "Wait before the first try to reach the leader again; it doubles each time.",
+        unit="seconds",
+        low=0.01,
+        high=60,
+    )
+    backoff_max_seconds: float = setting(
+        10.0, "Wait between two tries at most. A random part is taken off.", unit="seconds", low=0.1, high=3600
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings(Settings):
+    """All settings of a worker; `joblog run` and `joblog pipe` use them too."""
+
+    data_dir: Path | None = setting(
+        None, "Folder for all state. Empty: $XDG_DATA_HOME/joblog, or ~/.local/share/joblog."
+    )
+    leader: str = setting(
+        "",
+        "The leader's gRPC address, HOST:PORT. Empty: the leader that runs on this machine with the same data folder.",
+        check=check_leader,
+    )
+    drain_seconds: float = setting(
+        10.0,
+        "How long a worker that is told to stop goes on sending. What is left stays in the spools for its next start.",
+        unit="seconds",
+        low=0,
+        high=86_400,
+    )
+    spool: SpoolSettings = section(SpoolSettings, "What is kept on this machine until the leader has it.")
+    capture: CaptureSettings = section(CaptureSettings, "How tasks are run and their output is read.")
+    mask: MaskSettings = section(MaskSettings, "Secrets that are replaced by *** before anything is written down.")
+    ship: ShipSettings = section(ShipSettings, "How spools get to the leader.")
+    log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Values that do not fit together."""
+        if self.spool.max_task_bytes > self.spool.max_bytes:
+            yield "spool.max_task_bytes", "must be at most spool.max_bytes"
+        if 2 * self.spool.segment_bytes > self.spool.max_task_bytes:
+            yield "spool.segment_bytes", "must be at most half of spool.max_task_bytes: head and tail take one each"
+        if self.ship.window_bytes < self.ship.batch_bytes:
+            yield "ship.window_bytes", "must be at least ship.batch_bytes"
+        if self.ship.backoff_min_seconds > self.ship.backoff_max_seconds:
+            yield "ship.backoff_min_seconds", "must be at most ship.backoff_max_seconds"
