@@ -1,0 +1,118 @@
+"""What goes over the control socket: one JSON object per line, a request first, then one or more replies.
+
+Request: `{"version": 1, "op": "...", ...}`. Reply: `{"ok": {...}}`, or
+`{"error": {"kind": "NotFound", "message": "..."}}` with the name of a class of joblog.errors; the connection ends after
+an error. `attach` is answered by `{"ok": {}}` and then by lines `{"frame": {...}}`, `{"gap": {...}}` and, last,
+`{"end": {...}}`. One request per connection.
+
+| op | fields | reply |
+| --- | --- | --- |
+| ping | | pid, worker_id, version |
+| adopt | spool_id | |
+| start | order | spool_id, pid, namespace, run, task, attempt |
+| list | | tasks: a list of task states |
+| signal | spool_id, signal | |
+| attach | spool_id, from_offset | the stream above |
+
+Imports next to nothing, because `joblog run` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from joblog import errors
+from joblog.errors import InvalidInput, JoblogError, WrongVersion
+
+VERSION = 1
+# A command line and an environment as long as Linux lets them be, every byte of them escaped.
+MAX_MESSAGE_BYTES = 16 << 20
+_MAX_ADDRESS_BYTES = 107
+
+Message = dict[str, Any]
+
+
+def encode(message: Message) -> bytes:
+    """A message as a line; raises InvalidInput when it is too long for the socket."""
+    line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    if len(line) > MAX_MESSAGE_BYTES:
+        raise InvalidInput(f"message of {len(line)} bytes: at most {MAX_MESSAGE_BYTES} go over the control socket")
+    return line
+
+
+def decode(line: bytes) -> Message:
+    """The message of a line; raises InvalidInput when it is none."""
+    if not line.endswith(b"\n"):
+        raise InvalidInput(f"control socket: a message of {len(line)} bytes has no end")
+    try:
+        message = json.loads(line)
+    except ValueError:
+        raise InvalidInput(f"control socket: not JSON: {line[:60]!r}") from None
+    if not isinstance(message, dict):
+        raise InvalidInput(f"control socket: not a JSON object: {line[:60]!r}")
+    return message
+
+
+def check_version(request: Message) -> None:
+    """Raises WrongVersion for a request of another version of the protocol."""
+    if request.get("version") != VERSION:
+        raise WrongVersion(
+            f"control socket: the request has version {request.get('version')!r}, this worker speaks {VERSION}; "
+            "install the same version of joblog on both sides"
+        )
+
+
+def error_message(error: JoblogError) -> Message:
+    """An error as a message."""
+    return {"error": {"kind": type(error).__name__, "message": str(error)}}
+
+
+def check_reply(message: Message) -> Message:
+    """Returns the message when it is no error; raises the error that it is."""
+    error = message.get("error")
+    if error is None:
+        return message
+    kind = getattr(errors, str(error.get("kind")), JoblogError)
+    if not (isinstance(kind, type) and issubclass(kind, JoblogError)):
+        kind = JoblogError
+    raise kind(str(error.get("message")))
+
+
+def connect(path: str, timeout_seconds: float) -> socket.socket:
+    """A stream socket connected to `path`; raises OSError."""
+    return _at(path, timeout_seconds, listening=False)
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket of mode 0600 at `path`; raises OSError."""
+    mask = os.umask(0o177)
+    try:
+        return _at(path, None, listening=True)
+    finally:
+        os.umask(mask)
+
+
+def _at(path: str, timeout_seconds: float | None, *, listening: bool) -> socket.socket:
+    """The address of a unix socket is short: a longer path is gone to through its folder's descriptor."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    folder = -1
+    try:
+        sock.settimeout(timeout_seconds)
+        if len(os.fsencode(path)) > _MAX_ADDRESS_BYTES:
+            folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            path = f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+        if listening:
+            sock.bind(path)
+            sock.listen(128)
+        else:
+            sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    return sock

@@ -1,0 +1,131 @@
+"""An order: one task to be run and captured, as the command line or a client of the daemon hands it over, and checked.
+
+A place says where and within which bounds; it comes from the settings of whoever carries the order out.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from joblog.errors import InvalidInput
+from joblog.identity import LogName, check_labels, check_log_name
+
+COMMAND = "command"
+STDIN = "stdin"
+MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400.0
+
+
+class Order(NamedTuple):
+    """attempt: 0 for the next free one. environment: None for that of the process that runs the task.
+
+    masks: secret values. mask_arguments: all but the program's name are secret. kind: COMMAND, or STDIN for what comes
+    on standard input. timeout_seconds: 0 for none. Text is as os.fsdecode gives it.
+    """
+
+    namespace: str
+    run: str
+    task: str
+    attempt: int
+    kind: str
+    command: list[str]
+    cwd: str
+    environment: dict[str, str] | None = None
+    labels: dict[str, str] = {}  # noqa: RUF012 - a default that is never changed
+    pty: bool = False
+    timeout_seconds: float = 0.0
+    quiet: bool = False
+    masks: list[str] = []  # noqa: RUF012
+    mask_arguments: bool = False
+
+
+class Place(NamedTuple):
+    """data_dir: absolute. leader: address, empty where none is known. drain_seconds: for delivery after the task's end.
+
+    pipe_bytes, exit_wait_seconds and grace_seconds are those of the settings' section "capture"; the rest of "spool".
+    """
+
+    data_dir: str
+    leader: str
+    drain_seconds: float
+    worker_bytes: int
+    task_bytes: int
+    segment_bytes: int
+    policy: str
+    exit_wait_seconds: float
+    grace_seconds: float
+    pipe_bytes: int
+
+    @property
+    def worker_folder(self) -> str:
+        """Folder of all that a worker keeps."""
+        return os.path.join(self.data_dir, "worker")
+
+    @property
+    def spool_root(self) -> str:
+        """Folder with one folder per spool."""
+        return os.path.join(self.worker_folder, "spool")
+
+
+def check_order(order: Order) -> Order:
+    """Returns `order` when it can be carried out as far as names and numbers tell; raises InvalidInput."""
+    check_log_name(LogName(order.namespace, order.run, order.task, order.attempt), open_attempt=True)
+    check_labels(order.labels)
+    if order.kind == COMMAND and not (order.command and order.command[0]):
+        raise InvalidInput("no command given: write it after `--`, as in `joblog run -- make -j2`")
+    if any("\0" in part for part in [*order.command, order.cwd]):
+        raise InvalidInput("the command or its folder holds a NUL character: no program can be given one")
+    if not os.path.isdir(order.cwd):
+        raise InvalidInput(f"folder {order.cwd[:200]!r} does not exist or is not a folder: the task can't be run in it")
+    if not 0 <= order.timeout_seconds <= MAX_TIMEOUT_SECONDS:
+        raise InvalidInput(
+            f"time limit of {order.timeout_seconds:g} seconds: must lie between 0 (none) and {MAX_TIMEOUT_SECONDS:g}"
+        )
+    return order
+
+
+def order_from_fields(fields: dict[str, Any]) -> Order:
+    """An order that came as JSON, checked. Raises InvalidInput."""
+    unknown = set(fields) - set(Order._fields)
+    if unknown:
+        raise InvalidInput(f"order: {min(unknown)!r:.60} is not a field of it")
+    for name, rule in _RULES.items():
+        if name not in fields and name not in Order._field_defaults:
+            raise InvalidInput(f"order: {name} is missing")
+        if name in fields and not rule(fields[name]):
+            raise InvalidInput(f"order: {name} = {fields[name]!r:.60} is of the wrong kind")
+    return check_order(Order(**fields))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
+
+
+_RULES = {
+    "namespace": _is_text,
+    "run": _is_text,
+    "task": _is_text,
+    "attempt": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "kind": lambda value: value in (COMMAND, STDIN),
+    "command": _is_texts,
+    "cwd": _is_text,
+    "environment": lambda value: value is None or _is_mapping(value),
+    "labels": _is_mapping,
+    "pty": _is_bool,
+    "timeout_seconds": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "quiet": _is_bool,
+    "masks": _is_texts,
+    "mask_arguments": _is_bool,
+}
