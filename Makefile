@@ -1,0 +1,78 @@
+# Everything installs itself into .venv on first use; only Python 3.11 or newer and make are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROTOS := $(sort $(wildcard proto/joblog/v1/*.proto))
+DATA_DIR ?= .data
+
+# Fault tests: rounds and seed of the short part in `make test`.
+FAULT_SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test fault lint format types imports bench proto proto-check docs docs-check wheel check clean
+
+help: ## list what there is to make
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "joblog needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+install: $(INSTALLED) ## install joblog and its tools into .venv
+
+run: $(INSTALLED) ## start a leader and a worker, run a task through them, show its output live (DEMO_EXIT=1: then stop)
+	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
+
+test: $(INSTALLED) ## all tests, the fault tests in short
+	$(BIN)/python -m pytest -m 'not fault or short'
+
+fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds
+	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault
+
+lint: $(INSTALLED) proto-check docs-check imports ## ruff, imports between modules, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## format the code, repair what can be repaired
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(INSTALLED) ## who may import whom
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## all benchmarks; a single one: make bench BENCH=bench/tail.py
+	@set -e; for file in $(or $(BENCH),$(sort $(wildcard bench/*.py))); do \
+		grep -q '__main__' "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file"; done
+
+proto: $(INSTALLED) ## generate the stubs in joblog/v1 from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+proto-check: $(INSTALLED)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out="$$folder" --pyi_out="$$folder" \
+		--grpc_python_out="$$folder" $(PROTOS) && \
+	diff -ru --exclude=__init__.py --exclude=__pycache__ joblog/v1 "$$folder/joblog/v1" >/dev/null || \
+		{ echo "joblog/v1 is not what proto/ gives with this grpcio-tools: run 'make proto'" >&2; exit 1; }
+
+docs: $(INSTALLED) ## write the pages and sample settings that are made from the code
+	$(BIN)/python docs/generate.py
+
+docs-check: $(INSTALLED)
+	$(BIN)/python docs/generate.py --check
+
+wheel: $(INSTALLED) ## build dist/*.whl and dist/*.tar.gz
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+check: test lint types wheel ## everything but the full fault tests and the benchmarks
+
+clean: ## remove what was built, not .venv and not the demo's data
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
