@@ -1,0 +1,1 @@
+"""The reader: a log's bytes from any offset on, with bounded memory, from wherever they lie."""

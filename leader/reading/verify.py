@@ -1,0 +1,145 @@
+"""Verifying a log: every chunk is opened and checked, and all of it is held against the seal."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from joblog.errors import Interrupted, InvalidInput, NotFound
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.reading.scan import Opened, Scan
+from joblog.v1 import types_pb2
+
+# progress(bytes done, bytes in all)
+Progress = Callable[[int, int], None]
+
+_MAX_PROBLEMS = 100
+_PROGRESS_SECONDS = 0.2
+_VIEW_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What verifying a log found.
+
+    expected: its seal; None when the log is not sealed yet (then only what is there so far was checked).
+    complete: sealed, nothing is missing beyond the gaps that the seal declares, and all is as it was written.
+    problems: what is wrong, for people; the first 100.
+    """
+
+    complete: bool
+    expected: types_pb2.Seal | None
+    found: types_pb2.Seal
+    problems: list[str] = field(default_factory=list)
+
+
+class _Check:
+    """The running totals of one verification."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.newlines = 0
+        self.sha256 = hashlib.sha256()
+        self.gaps: list[types_pb2.Gap] = []
+        self.problems: list[str] = []
+
+    def problem(self, message: str) -> None:
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(message)
+        elif len(self.problems) == _MAX_PROBLEMS:
+            self.problems.append("there are more problems than these")
+
+    def add(self, chunk: Opened) -> None:
+        place = f"offsets {chunk.offset} to {chunk.end}"
+        if chunk.lines_before != self.newlines:
+            self.problem(f"{place}: stored as following {chunk.lines_before} newlines, {self.newlines} were found")
+        newlines = chunk.newlines
+        if chunk.raw is None:
+            if chunk.damaged:
+                self.problem(f"{place}: missing or damaged in the store, see the leader's log for why")
+            self.gaps.append(chunk.gap())
+        else:
+            self.sha256.update(chunk.raw)
+            newlines = chunk.raw.count(b"\n")
+            if newlines != chunk.newlines:
+                self.problem(f"{place}: stored as holding {chunk.newlines} newlines, {newlines} were found")
+            try:
+                chunk.frames()
+            except InvalidInput as error:
+                self.problem(f"{place}: {error}")
+        self.newlines += newlines
+        self.at = chunk.end
+
+    def found(self) -> types_pb2.Seal:
+        return types_pb2.Seal(length=self.at, sha256=self.sha256.digest(), newlines=self.newlines, gaps=self.gaps)
+
+    def compare(self, seal: types_pb2.Seal) -> None:
+        found = self.found()
+        if found.length != seal.length:
+            self.problem(f"the seal says {seal.length} bytes, {found.length} were found")
+        if found.newlines != seal.newlines:
+            self.problem(f"the seal says {seal.newlines} newlines, {found.newlines} were found")
+        if seal.sha256 and found.sha256 != seal.sha256:
+            self.problem(f"the seal says SHA-256 {seal.sha256.hex()}, the bytes have {found.sha256.hex()}")
+        if _places(found) != _places(seal):
+            self.problem(f"the seal lists {len(seal.gaps)} gaps, {len(found.gaps)} other ones were found")
+
+
+def _places(seal: types_pb2.Seal) -> list[tuple[int, int, int]]:
+    return [(gap.offset, gap.length, gap.reason) for gap in seal.gaps]
+
+
+def verify_log(
+    store: Store,
+    number: int,
+    open_cipher: Callable[[int], LogCipher],
+    progress: Progress,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Verdict:
+    """Reads the whole log and holds it against its seal; blocks. Memory does not grow with the log.
+
+    progress is called a few times a second. Raises NotFound, Corrupt when the log's key does not open, Interrupted once
+    `stopped` says so.
+    """
+    check = _Check()
+    first = _record(store.get_log(number), number)
+    length = first.next_offset
+    finished = False
+    while not finished:
+        with store.view() as view:
+            record = _record(view.get_log(number), number)
+            scan = Scan(view, number, open_cipher(number), check.at, record.next_offset)
+            finished = _scan_some(scan, check, length, progress, stopped)
+    progress(check.at, length)
+    sealed = first.state == types_pb2.LOG_STATE_COMPLETED
+    if sealed:
+        check.compare(first.seal)
+    return Verdict(sealed and not check.problems, first.seal if sealed else None, check.found(), check.problems)
+
+
+def _record(record: types_pb2.LogRecord | None, number: int) -> types_pb2.LogRecord:
+    if record is None:
+        raise NotFound(f"log number {number} was deleted")
+    return record
+
+
+def _scan_some(scan: Scan, check: _Check, length: int, progress: Progress, stopped: Callable[[], bool]) -> bool:
+    """Checks chunks until the end (True), or until the view should be taken anew (False)."""
+    began = told = time.monotonic()
+    while check.at < length:
+        chunk = scan.next()
+        if chunk is None:
+            return True
+        check.add(chunk)
+        if stopped():
+            raise Interrupted("verifying was stopped")
+        now = time.monotonic()
+        if now - told > _PROGRESS_SECONDS:
+            told = now
+            progress(check.at, length)
+        if now - began > _VIEW_SECONDS:
+            return False
+    return True
