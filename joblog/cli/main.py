@@ -1,0 +1,74 @@
+"""Entry point of the `joblog` command.
+
+The commands that start a task load neither the command-line library nor gRPC: a task is to start as if it were started
+without joblog. Everything else goes to joblog.cli.app.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# Those that have a main(argv) -> int of their own; the last two are joblog's own child processes.
+LIGHT_COMMANDS = ("run", "pipe", "supervise", "ship")
+# As a shell reports a program that SIGPIPE or SIGINT ended.
+BROKEN_PIPE_EXIT_CODE = 141
+INTERRUPTED_EXIT_CODE = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line, without the program's name, and returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    from joblog.errors import JoblogError
+
+    try:
+        if arguments and arguments[0] in LIGHT_COMMANDS:
+            return _run_light(arguments[0], arguments[1:])
+        from joblog.cli.app import run_app
+
+        return run_app(arguments)
+    except JoblogError as error:
+        _say(f"joblog: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT_CODE
+    except BrokenPipeError:
+        return _after_broken_pipe()
+
+
+def _run_light(command: str, arguments: list[str]) -> int:
+    if command == "run":
+        from joblog.worker.run import main as run
+
+        return run(arguments)
+    if command == "pipe":
+        from joblog.worker.pipe import main as pipe
+
+        return pipe(arguments)
+    from importlib import import_module
+
+    module = {"supervise": "joblog.worker.capture.supervisor", "ship": "joblog.worker.ship"}[command]
+    code: int = import_module(module).main(arguments)
+    return code
+
+
+def _say(message: str) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def _after_broken_pipe() -> int:
+    import os
+
+    # What is still in stdout's own buffer would raise again when the interpreter ends.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return BROKEN_PIPE_EXIT_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""`joblog logs`: a log on stdout."""
+
+from __future__ import annotations
+
+import enum
+import os
+import select
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import typer
+
+from joblog.cli.main import BROKEN_PIPE_EXIT_CODE
+from joblog.cli.options import DEFAULT, DataDir, Leader, LogPath, Namespace, open_client
+from joblog.errors import InvalidInput, JoblogError
+from joblog.formats import Cri, Json, Renderer, Timestamps, gap_reason
+from joblog.identity import parse_log_path
+from joblog.v1 import logs_pb2, types_pb2
+
+
+class Format(enum.StrEnum):
+    """How a log is printed."""
+
+    RAW = "raw"
+    CRI = "cri"
+    JSON = "json"
+
+
+class StreamName(enum.StrEnum):
+    """Which of a task's streams."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+_STREAMS = {StreamName.STDOUT: types_pb2.STREAM_STDOUT, StreamName.STDERR: types_pb2.STREAM_STDERR}
+
+
+def logs(
+    path: LogPath,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the log is completed.")] = False,
+    from_offset: Annotated[int | None, typer.Option("--from", metavar="OFFSET", min=0, help="Start at a byte.")] = None,
+    tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Start at the last N lines.")] = None,
+    line: Annotated[int | None, typer.Option("--line", metavar="N", min=1, help="Start at line N.")] = None,
+    stream: Annotated[StreamName | None, typer.Option("--stream", help="Only this stream of the task.")] = None,
+    timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")] = False,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="The bytes as they were, Kubernetes' log format, or JSON lines.")
+    ] = Format.RAW,
+    split: Annotated[bool, typer.Option("--split", help="Print the task's stderr on stderr.")] = False,
+    namespace: Namespace = DEFAULT,
+    leader: Leader = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a log: every byte that the task wrote, stdout and stderr in the order in which they came.
+
+    What joblog itself has to say (bytes that are missing, a worker that is lost, a leader that does not answer) goes to
+    stderr. With --follow, a broken connection is made again, and the log goes on where it was.
+    """
+    name = parse_log_path(path, namespace)
+    renderer = _renderer(output_format, timestamps, split, filtered=stream is not None)
+    notices = Notices(follow)
+    if follow:
+        _end_with_reader(1)
+    with open_client(leader, data_dir) as client:
+        parts = client.read(
+            name,
+            offset=from_offset,
+            line=line,
+            last_lines=tail,
+            stream=_STREAMS[stream] if stream else types_pb2.STREAM_UNSPECIFIED,
+            with_frames=split or renderer is not None,
+            follow=follow,
+            on_retry=notices.retry,
+        )
+        if renderer is not None:
+            _write_rendered(parts, renderer, notices)
+        elif split:
+            _write_split(parts, notices)
+        else:
+            _write_raw(parts, notices)
+
+
+def _renderer(output_format: Format, timestamps: bool, split: bool, *, filtered: bool) -> Renderer | None:
+    if output_format is not Format.RAW:
+        if timestamps or split:
+            raise InvalidInput(
+                f"--format {output_format.value} says time and stream of each line itself: leave out the rest"
+            )
+        return Cri() if output_format is Format.CRI else Json(filtered=filtered)
+    if timestamps and split:
+        raise InvalidInput("--timestamps and --split are given together: choose one")
+    return Timestamps() if timestamps else None
+
+
+def _write_raw(parts: Iterable[logs_pb2.ReadResponse], notices: Notices) -> None:
+    for part in parts:
+        notices.take(part)
+        write_all(1, part.data)
+
+
+def _write_rendered(parts: Iterable[logs_pb2.ReadResponse], renderer: Renderer, notices: Notices) -> None:
+    for part in parts:
+        notices.take(part)
+        write_all(1, renderer.render(part))
+    write_all(1, renderer.finish())
+
+
+def _write_split(parts: Iterable[logs_pb2.ReadResponse], notices: Notices) -> None:
+    for part in parts:
+        notices.take(part)
+        start = end = 0
+        fd = 1
+        for frame in part.frames:
+            frame_fd = 2 if frame.stream == types_pb2.STREAM_STDERR else 1
+            if frame_fd != fd:
+                write_all(fd, part.data[start:end])
+                start, fd = end, frame_fd
+            end += frame.length
+        write_all(fd, part.data[start:])
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of data to a file descriptor; waits where it is one that does not block."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            select.select([], [fd], [])
+
+
+class Notices:
+    """What is said on stderr beside a log. Events are said once, and, as news, only where the log is followed."""
+
+    def __init__(self, follow: bool, write: Callable[[str], object] = sys.stderr.write) -> None:
+        self._follow = follow
+        self._write = write
+        self._said: set[tuple[int, int, str]] = set()
+        self._broken = False
+
+    def _say(self, message: str) -> None:
+        self._write(f"joblog: {message}\n")
+
+    def take(self, part: logs_pb2.ReadResponse) -> None:
+        """Looks at the next answer of a read."""
+        if self._broken:
+            self._broken = False
+            self._say(f"connected again, going on at offset {part.offset}")
+        if part.HasField("gap"):
+            self._say(f"{part.gap.length:,} bytes missing at offset {part.gap.offset}: {gap_reason(part.gap.reason)}")
+        if self._follow and part.events:
+            self._take_events(part.events)
+
+    def _take_events(self, events: Iterable[types_pb2.Event]) -> None:
+        from joblog.cli.words import printable
+
+        for event in events:
+            key = (event.offset, event.time_ns, event.kind)
+            if key not in self._said:
+                self._said.add(key)
+                self._say(printable(f"{event.kind.replace('_', ' ')}: {event.message}".removesuffix(": ")))
+
+    def retry(self, error: JoblogError) -> None:
+        """The connection broke and is being made again."""
+        if not self._broken:
+            self._broken = True
+            self._say(f"{error}; trying again")
+
+
+def _end_with_reader(fd: int) -> None:
+    """Ends this process once nobody reads the pipe any more, also while the log says nothing."""
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(fd, 0)
+        poll.poll()
+        os._exit(BROKEN_PIPE_EXIT_CODE)
+
+    threading.Thread(target=watch, name="reader-watch", daemon=True).start()
