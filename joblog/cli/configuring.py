@@ -96,7 +96,8 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Shell to complete in
 
     For bash: put `source <(joblog completion bash)` into ~/.bashrc.
     """
-    from typer._completion_shared import get_completion_script
+    from joblog.cli.app import app as whole
 
-    script = get_completion_script(prog_name="joblog", complete_var="_JOBLOG_COMPLETE", shell=shell.value)
-    typer.echo(script)
+    # How the library is asked for the script; it ends the program once it is printed.
+    os.environ["_JOBLOG_COMPLETE"] = f"source_{shell.value}"
+    whole(args=[], prog_name="joblog")

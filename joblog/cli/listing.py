@@ -51,6 +51,7 @@ def ls(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN[/TASK]]", help="List the logs of a run, or of a task.")
     ] = None,
+    *,
     state: Annotated[
         list[StateName] | None, typer.Option("--state", help="Only runs in this state; repeatable.")
     ] = None,

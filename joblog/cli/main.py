@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 
-# Those that have a main(argv) -> int of their own; the last two are joblog's own child processes.
-LIGHT_COMMANDS = ("run", "pipe", "supervise", "ship")
+LIGHT_COMMANDS = ("run", "pipe")
 # As a shell reports a program that SIGPIPE or SIGINT ended.
 BROKEN_PIPE_EXIT_CODE = 141
 INTERRUPTED_EXIT_CODE = 130
@@ -40,15 +39,9 @@ def _run_light(command: str, arguments: list[str]) -> int:
         from joblog.worker.run import main as run
 
         return run(arguments)
-    if command == "pipe":
-        from joblog.worker.pipe import main as pipe
+    from joblog.worker.pipe import main as pipe
 
-        return pipe(arguments)
-    from importlib import import_module
-
-    module = {"supervise": "joblog.worker.capture.supervisor", "ship": "joblog.worker.ship"}[command]
-    code: int = import_module(module).main(arguments)
-    return code
+    return pipe(arguments)
 
 
 def _say(message: str) -> None:

@@ -19,7 +19,7 @@ Leader = Annotated[
     typer.Option(
         "--leader",
         metavar="HOST:PORT",
-        help="Leader to talk to. Without it: the one that runs in --data-dir; JOBLOG_LEADER; the one in the data folder.",
+        help="Leader to talk to. Without it: the one in --data-dir; JOBLOG_LEADER; the one in the data folder.",
     ),
 ]
 DataDir = Annotated[

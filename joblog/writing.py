@@ -1,0 +1,145 @@
+"""Writes a log from within a Python program, through this machine's spool: nothing is lost while no leader is there.
+
+The only module outside the worker that imports it, inside one function: a spool's format is the worker's own, and a
+program that writes a log is a small worker. It is here, and not there, because drivers and tasks use it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from joblog import paths
+from joblog.errors import Conflict, JoblogError
+from joblog.identity import LogName, check_labels, check_log_name, new_run_id
+
+DEFAULT_SPOOL_BYTES = 64 << 20
+_STREAM_STDOUT = 1
+_OUTCOME_EXITED = 1
+_DAEMON_TIMEOUT_SECONDS = 2.0
+_END_TIMEOUT_SECONDS = 5.0
+_END_PAUSE_SECONDS = 0.05
+
+
+class LogWriter:
+    """A log that this process writes; its only writer. Safe to use from several threads, not across a fork.
+
+    name: its attempt may be 0, for the next free one. kind: "runlog" for a run's own log, else "stdin". The spool never
+    makes the program wait: when max_spool_bytes are reached, head and tail are kept, and what lies between becomes a
+    gap. What is written is delivered by the worker daemon of the data folder, now or when it starts. Raises
+    InvalidInput for a name that is not allowed, OutOfSpace where the disk has no room.
+    """
+
+    def __init__(
+        self,
+        name: LogName,
+        *,
+        data_dir: Path | None = None,
+        labels: Mapping[str, str] | None = None,
+        kind: str = "stdin",
+        command: Sequence[str] = (),
+        max_spool_bytes: int = DEFAULT_SPOOL_BYTES,
+    ) -> None:
+        check_log_name(name, open_attempt=True)
+        folder = paths.DataFolder(paths.data_dir(data_dir, os.environ))
+        paths.make_folder(folder.root)
+        paths.make_folder(folder.worker)
+        paths.make_folder(folder.spools)
+        self.name = name
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._started_ns = time.time_ns()
+        self._writer: Any = None
+        task = {
+            "writer_id": os.urandom(16),
+            "namespace": name.namespace,
+            "run": name.run,
+            "task": name.task,
+            "attempt": name.attempt,
+            "command": tuple(command),
+            "host": os.uname().nodename,
+            "cwd": _folder(),
+            "labels": check_labels(dict(labels or {})),
+            "started_ns": self._started_ns,
+            "max_spool_bytes": max_spool_bytes,
+            "kind": kind,
+        }
+        self._open(folder, task, max_spool_bytes)
+
+    def _open(self, folder: paths.DataFolder, task: dict[str, Any], max_spool_bytes: int) -> None:
+        from joblog.worker.control.client import ControlClient
+        from joblog.worker.spool.bound import SpoolBounds
+        from joblog.worker.spool.format import TRUNCATE, SpoolTask
+        from joblog.worker.spool.writer import SpoolWriter
+
+        spool_id = new_run_id()
+        self._writer = SpoolWriter(
+            folder.spools / spool_id, SpoolTask(policy=TRUNCATE, **task), SpoolBounds(max_spool_bytes)
+        )
+        try:
+            ControlClient(str(folder.worker_socket), _DAEMON_TIMEOUT_SECONDS).adopt(spool_id)
+        except JoblogError:
+            return  # no daemon runs here now: the next one looks through the folder itself
+
+    @property
+    def closed(self) -> bool:
+        """Whether the log has its end."""
+        return self._writer is None
+
+    def write(self, data: bytes) -> None:
+        """Appends bytes to the log; they are in the spool when it returns. Raises Conflict once it is closed."""
+        with self._lock:
+            writer = self._checked()
+            now_ns = time.time_ns()
+            for start in range(0, len(data), writer.record_bytes):
+                piece = bytearray(data[start : start + writer.record_bytes])
+                writer.append_data(piece, len(piece), bytes([_STREAM_STDOUT]), [now_ns], [len(piece)])
+
+    def _checked(self) -> Any:
+        if self._writer is None:
+            raise Conflict(f"log {self.name} is closed: nothing can be added to it; open a new attempt")
+        if self._pid != os.getpid():
+            raise Conflict(f"log {self.name} belongs to process {self._pid}: a forked process opens a log of its own")
+        return self._writer
+
+    def close(self, exit_code: int = 0, message: str = "") -> None:
+        """Ends the log with a result; in a forked process, and when it is closed already, does nothing."""
+        with self._lock:
+            writer = self._writer
+            if writer is None or self._pid != os.getpid():
+                return
+            self._writer = None
+            outcome = {
+                "kind": _OUTCOME_EXITED,
+                "exit_code": exit_code,
+                "started_ns": self._started_ns,
+                "ended_ns": time.time_ns(),
+                "message": message,
+            }
+            deadline = time.monotonic() + _END_TIMEOUT_SECONDS
+            while not writer.end(outcome):
+                if time.monotonic() > deadline:
+                    # The log then counts as one whose supervisor died, which is what it looks like.
+                    writer.close()
+                    return
+                time.sleep(_END_PAUSE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.close(1, f"{type(error).__name__}: {error}")
+
+
+def _folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return ""
