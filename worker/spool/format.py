@@ -1,4 +1,4 @@
-"""What lies in a spool folder: names, records, segment headers, task.json and the control page. docs/format.md, "Spool".
+"""What lies in a spool folder: names, records, segment headers, task.json, the control page (docs/format.md, "Spool").
 
 Pure codecs, and nothing imported that a supervisor of a quiet task could do without.
 """
@@ -54,6 +54,8 @@ CONTROL_WAKE_AT = 0
 CONTROL_ACKED = 8
 CONTROL_LENGTH = 16
 CONTROL_DROPPED = 24
+CONTROL_RELEASED = 32
+CONTROL_DAMAGED = 40
 NEVER = 2**64 - 1
 
 _U32 = struct.Struct("<I")
@@ -69,19 +71,19 @@ class SpoolTask:
     """
 
     __slots__ = (
-        "writer_id",
-        "namespace",
-        "run",
-        "task",
         "attempt",
         "command",
-        "host",
         "cwd",
-        "labels",
-        "started_ns",
-        "max_spool_bytes",
-        "policy",
+        "host",
         "kind",
+        "labels",
+        "max_spool_bytes",
+        "namespace",
+        "policy",
+        "run",
+        "started_ns",
+        "task",
+        "writer_id",
     )
 
     def __init__(
@@ -151,7 +153,8 @@ def decode_task(content: bytes, where: str) -> SpoolTask:
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
     raise WrongVersion(
-        f"{where}: spool format version {version!r} is not known here, only {VERSION} is; ship it with the version of joblog that wrote it"
+        f"{where}: spool format version {version!r} is not known here, only {VERSION} is; "
+        "ship it with the version of joblog that wrote it"
     )
 
 
@@ -159,17 +162,17 @@ class Header:
     """One record's header; see docs/format.md for what each field means for each kind."""
 
     __slots__ = (
-        "kind",
-        "codec",
         "body_length",
-        "offset",
-        "raw_length",
-        "lines_before",
-        "first_time_ns",
-        "newlines",
-        "frames_length",
-        "raw_crc32c",
         "check",
+        "codec",
+        "first_time_ns",
+        "frames_length",
+        "kind",
+        "lines_before",
+        "newlines",
+        "offset",
+        "raw_crc32c",
+        "raw_length",
     )
 
     kind: int
@@ -187,15 +190,16 @@ class Header:
 
 def encode_header(
     kind: int,
-    codec: int,
+    body: Sequence[bytes | bytearray | memoryview],
+    *,
     offset: int,
-    raw_length: int,
     lines_before: int,
     first_time_ns: int,
-    newlines: int,
-    raw_crc32c: int,
-    body: Sequence[bytes | memoryview],
+    codec: int = CODEC_NONE,
+    raw_length: int = 0,
+    newlines: int = 0,
     frames_length: int = 0,
+    raw_crc32c: int = 0,
 ) -> bytearray:
     """A record's header, its check included; `body` is the body's parts in order."""
     length = sum(map(len, body))

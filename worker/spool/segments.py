@@ -1,0 +1,204 @@
+"""The segment files of one spool as its writer sees them: appended to, rolled, dropped, never over the bounds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from itertools import pairwise
+
+from joblog.worker.spool.bound import SpoolBounds, segment_sizes, spools_bytes
+from joblog.worker.spool.control import Control
+from joblog.worker.spool.format import (
+    CONTROL_DROPPED,
+    CONTROL_RELEASED,
+    FILE_MODE,
+    SEGMENT_HEADER,
+    encode_segment_header,
+    segment_name,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What a file system answers when it can't take more: all are handled as a spool that is full.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+# The worker's spools are added up when a log has so many bytes, and then with each new segment.
+_FIRST_LOOK_BYTES = 1 << 20
+# While the worker's bound is reached, they are added up again no more often than this.
+_LOOK_SECONDS = 0.25
+
+
+class Segments:
+    """Appends records to the newest segment; `append` answers False where a bound or the disk does not allow it."""
+
+    def __init__(self, folder: str, bounds: SpoolBounds, control: Control, *, may_drop: bool) -> None:
+        self._folder = folder
+        self._bounds = bounds
+        self._control = control
+        self._may_drop = may_drop
+        self._fd = -1
+        self._number = 0
+        self._size = 0
+        self._others_bytes = 0
+        self._first_offsets: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._head_bytes = 0
+        self._head_last = 0
+        self._worker_full = False
+        self._next_look_bytes = _FIRST_LOOK_BYTES
+        self._written_bytes = 0
+        self._looked = 0.0
+        self.dropped = False
+
+    def append(self, parts: Sequence[bytes | bytearray | memoryview], offset: int, *, force: bool = False) -> bool:
+        """Appends one record whose first byte has `offset`; all of it or nothing. force: the bounds do not count."""
+        need = sum(map(len, parts))
+        if not force and not self._within(need) and not self._make_room(need, offset):
+            return False
+        for _ in range(2):
+            rolled = self._fd < 0 or (
+                self._size > SEGMENT_HEADER.size and self._size + need > self._bounds.segment_bytes
+            )
+            if (not rolled or self._roll(offset)) and self._write(parts, need):
+                return True
+            if not self._make_room(need, offset, disk_full=True):
+                return False
+        return False
+
+    def _within(self, need: int) -> bool:
+        if self._written_bytes >= self._next_look_bytes:
+            self._look_at_worker()
+        return not self._worker_full and self._others_bytes + self._size + need <= self._bounds.task_bytes
+
+    def _look_at_worker(self) -> None:
+        now = time.monotonic()
+        if self._worker_full and now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        self._next_look_bytes = self._written_bytes + self._bounds.segment_bytes
+        self._worker_full = spools_bytes(os.path.dirname(self._folder)) >= self._bounds.worker_bytes
+
+    def _make_room(self, need: int, offset: int, *, disk_full: bool = False) -> bool:
+        """Lets go of what the leader has and, where that is the policy, of the middle. True: it is worth a try now."""
+        self._forget_missing()
+        freed = self._unlink_released(offset)
+        if self._worker_full:
+            self._look_at_worker()
+        while self._may_drop and (disk_full or not self._within(need)):
+            if not self._drop_oldest():
+                break
+            freed = True
+            if self._worker_full:
+                self._look_at_worker()
+            if disk_full:
+                break
+        return freed if disk_full else self._within(need)
+
+    def _forget_missing(self) -> None:
+        """The shipper unlinks segments as well."""
+        there = segment_sizes(self._folder)
+        for number in [number for number in self._first_offsets if number not in there and number != self._number]:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        del self._first_offsets[number]
+        self._others_bytes -= self._sizes.pop(number)
+
+    def _unlink_released(self, offset: int) -> bool:
+        """Unlinks what the shipper has released. The newest segment is only released by a newer one: rolls for that."""
+        released = self._control.get(CONTROL_RELEASED)
+        if released >= offset and self._size > SEGMENT_HEADER.size and not self._roll(offset):
+            return False
+        numbers = sorted(self._first_offsets)
+        freed = False
+        for number, following in pairwise(numbers):
+            if self._first_offsets[following] > released:
+                break
+            self._unlink(number)
+            freed = True
+        return freed
+
+    def _drop_oldest(self) -> bool:
+        """Drops the oldest segment that is neither in the log's head nor the newest; False when there is none."""
+        numbers = sorted(self._first_offsets)
+        for number, following in pairwise(numbers):
+            if number > self._head_last:
+                end = self._first_offsets[following]
+                self._control.put(CONTROL_DROPPED, end)
+                self._unlink(number)
+                self.dropped = True
+                return True
+        return False
+
+    def _unlink(self, number: int) -> None:
+        self._forget(number)
+        try:
+            os.unlink(f"{self._folder}/{segment_name(number)}")
+        except FileNotFoundError:
+            return
+
+    def _roll(self, offset: int) -> bool:
+        """Begins a new segment; False when the disk is full."""
+        path = f"{self._folder}/{segment_name(self._number + 1)}"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+        except OSError as error:
+            if error.errno in _FULL:
+                return False
+            raise
+        try:
+            written = os.write(fd, encode_segment_header(offset))
+        except OSError as error:
+            if error.errno not in _FULL:
+                os.close(fd)
+                raise
+            written = 0
+        if written != SEGMENT_HEADER.size:
+            os.close(fd)
+            os.unlink(path)
+            return False
+        if self._fd >= 0:
+            self._sizes[self._number] = self._size
+            self._others_bytes += self._size
+            if self._head_last == self._number - 1 and self._head_bytes + self._size <= self._bounds.task_bytes // 2:
+                self._head_last = self._number
+                self._head_bytes += self._size
+            os.close(self._fd)
+        self._fd = fd
+        self._number += 1
+        self._size = written
+        self._first_offsets[self._number] = offset
+        return True
+
+    def _write(self, parts: Sequence[bytes | bytearray | memoryview], need: int) -> bool:
+        """Writes a record; when the disk takes only a part of it, cuts the file back and answers False."""
+        try:
+            done = os.writev(self._fd, parts)
+            while done < need:
+                done += os.write(self._fd, b"".join(parts)[done:])
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            if error.errno in _FULL:
+                return False
+            raise
+        self._size += need
+        self._written_bytes += need
+        return True
+
+    def sync(self) -> None:
+        """Makes the newest segment and the folder's entries durable."""
+        if self._fd >= 0:
+            os.fsync(self._fd)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        """Closes the newest segment."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
