@@ -14,13 +14,13 @@ process has an attempt of the task `@run` of its own, since a log has one writer
 from __future__ import annotations
 
 import atexit
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from joblog.identity import DEFAULT_NAMESPACE, RUN_LOG_TASK, LogName
+from joblog.runline import dispatched_pairs, finished_pairs, run_line, run_time
 from joblog.writing import LogWriter
 
 
@@ -46,13 +46,13 @@ class RunLog:
         """Writes a line; what holds line breaks becomes several, each with the time."""
         stamp = time.time_ns()
         lines = text.splitlines() or [""]
-        self._writer.write("".join(f"{_time(stamp)} {line}\n" for line in lines).encode(errors="surrogateescape"))
+        self._writer.write("".join(f"{run_time(stamp)} {line}\n" for line in lines).encode(errors="surrogateescape"))
 
     def dispatched(
         self, task: str, attempt: int = 0, *, host: str = "", command: Sequence[str] = (), **more: object
     ) -> None:
         """Writes that a task was started: where, what. more: further pairs."""
-        self._event("dispatched", task, attempt, {"host": host, "command": " ".join(command), **more})
+        self._event("dispatched", {**dispatched_pairs(task, attempt, host, " ".join(command)), **more})
 
     def finished(
         self,
@@ -66,15 +66,11 @@ class RunLog:
         **more: object,
     ) -> None:
         """Writes how a task ended. more: further pairs."""
-        took = None if seconds is None else round(seconds, 3)
-        pairs = {"exit_code": exit_code, "signal": signal, "seconds": took, "message": message, **more}
-        self._event("finished", task, attempt, pairs)
+        pairs = finished_pairs(task, attempt, exit_code=exit_code, signal=signal, seconds=seconds, message=message)
+        self._event("finished", {**pairs, **more})
 
-    def _event(self, word: str, task: str, attempt: int, pairs: Mapping[str, object]) -> None:
-        shown = {"task": task, "attempt": attempt or None, **pairs}
-        self.write(
-            " ".join([word, *(f"{key}={_value(value)}" for key, value in shown.items() if value not in (None, ""))])
-        )
+    def _event(self, word: str, pairs: Mapping[str, object]) -> None:
+        self._writer.write(run_line(time.time_ns(), word, pairs).encode(errors="surrogateescape"))
 
     def close(self, exit_code: int = 0, message: str = "") -> None:
         """Ends the run log; can be repeated."""
@@ -89,14 +85,3 @@ class RunLog:
             self.close()
         else:
             self.close(1, f"{type(error).__name__}: {error}")
-
-
-def _time(time_ns: int) -> str:
-    seconds, fraction = divmod(time_ns, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction // 1000:06d}Z"
-
-
-def _value(value: object) -> str:
-    text = str(value)
-    plain = text.isprintable() and not any(c in ' "=' for c in text)
-    return text if plain else json.dumps(text, ensure_ascii=False)

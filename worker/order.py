@@ -5,14 +5,16 @@ A place says where and within which bounds; it comes from the settings of whoeve
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, NamedTuple
 
-from joblog.errors import InvalidInput
-from joblog.identity import LogName, check_labels, check_log_name
+from joblog.errors import InvalidInput, WrongVersion
+from joblog.identity import LogName, check_labels, check_log_name, check_name
 
 COMMAND = "command"
 STDIN = "stdin"
+HANDOVER_VERSION = 1
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -70,6 +72,7 @@ class Place(NamedTuple):
 def check_order(order: Order) -> Order:
     """Returns `order` when it can be carried out as far as names and numbers tell; raises InvalidInput."""
     check_log_name(LogName(order.namespace, order.run, order.task, order.attempt), open_attempt=True)
+    check_name("task", order.task)
     check_labels(order.labels)
     if order.kind == COMMAND and not (order.command and order.command[0]):
         raise InvalidInput("no command given: write it after `--`, as in `joblog run -- make -j2`")
@@ -95,6 +98,25 @@ def order_from_fields(fields: dict[str, Any]) -> Order:
         if name in fields and not rule(fields[name]):
             raise InvalidInput(f"order: {name} = {fields[name]!r:.60} is of the wrong kind")
     return check_order(Order(**fields))
+
+
+def pack(order: Order, place: Place, daemon: int) -> bytes:
+    """An order for the process that carries it out, as JSON.
+
+    daemon: a descriptor in that process that is connected to the daemon's control socket, or -1.
+    """
+    fields = {"order": order._asdict(), "place": place._asdict(), "daemon": daemon}
+    return json.dumps({"version": HANDOVER_VERSION, **fields}).encode()
+
+
+def unpack(content: bytes) -> tuple[Order, Place, int]:
+    """The reverse of pack; raises WrongVersion when joblog was replaced by another version in between."""
+    fields: dict[str, Any] = json.loads(content)
+    if fields["version"] != HANDOVER_VERSION:
+        raise WrongVersion(
+            f"an order of version {fields['version']} came, this joblog knows {HANDOVER_VERSION}: start it again"
+        )
+    return Order(**fields["order"]), Place(**fields["place"]), fields["daemon"]
 
 
 def _is_text(value: object) -> bool:

@@ -41,12 +41,12 @@ def mask_values(
             raise InvalidInput(
                 f"--mask-env {name}: no such variable in the environment; set it, or leave the option out"
             )
-        values.append(_check_value(value, f"--mask-env {name}"))
+        values.append(check_value(value, f"--mask-env {name}"))
     for path in files:
         lines, mode = _read_lines(path)
         if mode & 0o077:
             warnings.append(f"{path}: others on this machine can read it (mode {mode:04o}); make it 0600")
-        values += [_check_value(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line]
+        values += [check_value(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line]
     return values, warnings
 
 
@@ -64,7 +64,8 @@ def _read_lines(path: Path) -> tuple[list[bytes], int]:
     return [line.removesuffix(b"\r") for line in content.split(b"\n")], mode
 
 
-def _check_value(value: bytes, place: str) -> bytes:
+def check_value(value: bytes, place: str) -> bytes:
+    """Returns `value` when it is long enough to be masked; raises InvalidInput, which names `place`."""
     if len(value.strip()) < MIN_VALUE_BYTES:
         raise InvalidInput(
             f"{place}: a value of {len(value.strip())} bytes can't be masked: it would hide too much of the output; "
@@ -85,7 +86,7 @@ class Masker:
 
         patterns: set[bytes] = set()
         for number, secret in enumerate(secrets, 1):
-            patterns.update(_forms(_check_value(secret, f"masked value {number}").strip()))
+            patterns.update(_forms(check_value(secret, f"masked value {number}").strip()))
         self._patterns = sorted(patterns)
         self.longest_bytes = max(map(len, self._patterns), default=0)
         """No more than this less 1 is ever held back of a stream."""

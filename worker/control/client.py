@@ -32,14 +32,14 @@ class ControlClient:
         """Who answers: pid, worker_id, version."""
         return self._ask("ping")
 
-    def adopt(self, spool_id: str) -> None:
-        """Makes the daemon ship a spool that lies in its folder."""
-        self._ask("adopt", spool_id=spool_id)
+    def adopt(self, *spool_ids: str) -> None:
+        """Makes the daemon ship spools that lie in its folder."""
+        self._ask("adopt", spool_ids=list(spool_ids))
 
     def start(self, order: dict[str, Any]) -> dict[str, Any]:
         """Makes the daemon start a task that goes on without this process; see joblog.worker.order.
 
-        Returns what it became: spool_id, pid (of its supervisor), namespace, run, task, attempt.
+        Returns what it became: spool_ids (the task's first), pid (of its supervisor), namespace, run, task, attempt.
         """
         return self._ask("start", order=order)
 

@@ -8,8 +8,8 @@ an error. `attach` is answered by `{"ok": {}}` and then by lines `{"frame": {...
 | op | fields | reply |
 | --- | --- | --- |
 | ping | | pid, worker_id, version |
-| adopt | spool_id | |
-| start | order | spool_id, pid, namespace, run, task, attempt |
+| adopt | spool_ids | |
+| start | order | spool_ids, pid, namespace, run, task, attempt |
 | list | | tasks: a list of task states |
 | signal | spool_id, signal | |
 | attach | spool_id, from_offset | the stream above |

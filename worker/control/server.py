@@ -23,6 +23,7 @@ from joblog.worker.control.protocol import Message
 logger = logging.getLogger("joblog.worker.control")
 
 MAX_CONNECTIONS = 256
+MAX_SPOOL_IDS = 1000
 REQUEST_SECONDS = 10.0
 ATTACH_READ_BYTES = 256 << 10
 _CREDENTIALS = struct.Struct("3i")
@@ -148,9 +149,8 @@ class ControlServer(Service):
             states = await asyncio.to_thread(tasks.list_tasks, self.spool_root)
             return {"tasks": [state._asdict() for state in states]}
         if op == "adopt":
-            spool_id = tasks.check_spool_id(request.get("spool_id"))
-            tasks.spool_folder(self.spool_root, spool_id)
-            self._adopt(spool_id)
+            for spool_id in self._spool_ids(request):
+                self._adopt(spool_id)
             return {}
         if op == "signal":
             spool_id = tasks.check_spool_id(request.get("spool_id"))
@@ -162,12 +162,21 @@ class ControlServer(Service):
             f"control socket: op {op!r:.40} is not known; known are ping, adopt, start, list, signal, attach"
         )
 
+    def _spool_ids(self, request: Message) -> list[str]:
+        spool_ids = request.get("spool_ids")
+        if not isinstance(spool_ids, list) or not 1 <= len(spool_ids) <= MAX_SPOOL_IDS:
+            raise InvalidInput(f"control socket: spool_ids must be a list of 1 to {MAX_SPOOL_IDS}")
+        for spool_id in spool_ids:
+            tasks.spool_folder(self.spool_root, spool_id)
+        return spool_ids
+
     async def _start(self, request: Message) -> Message:
         order = request.get("order")
         if not isinstance(order, dict):
             raise InvalidInput("control socket: start needs an order, a JSON object")
         started = await self._launch(order)
-        self._adopt(started["spool_id"])
+        for spool_id in started["spool_ids"]:
+            self._adopt(spool_id)
         return started
 
     async def _attach(self, request: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,93 @@
+"""How a task's spools get to the leader: by the daemon of this machine, or by a shipper that serves this task alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+
+from joblog.worker.order import Place
+from joblog.worker.spool import format as layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHIPPER = "joblog.worker.shipper.standalone"
+SHIPPER_LOG = "shipper.log"
+_STOP_SECONDS = 2.0
+
+
+def tell_daemon(daemon: int, spool_ids: Sequence[str]) -> None:
+    """Asks the daemon at the other end of a descriptor to ship spools, and closes it.
+
+    No answer is waited for: a daemon that dies now finds the spools when it starts again.
+    """
+    line = json.dumps({"version": 1, "op": "adopt", "spool_ids": list(spool_ids)}).encode() + b"\n"
+    try:
+        os.write(daemon, line)
+    except OSError:
+        return
+    finally:
+        os.close(daemon)
+
+
+class Shipper:
+    """A child process that ships some spools while the task runs and a while after."""
+
+    def __init__(self, place: Place, folders: Sequence[str]) -> None:
+        spools = [argument for folder in folders for argument in ("--spool", folder)]
+        paths = [path for path in sys.path if path]
+        program = f"import sys; sys.path[:] = {paths!r}; from {SHIPPER} import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-I", "-S", "-c", program, *spools]
+        command += ["--data-dir", place.data_dir, "--leader", place.leader]
+        log = f"{folders[0]}/{SHIPPER_LOG}"
+        self.pid = os.posix_spawn(
+            sys.executable,
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, layout.FILE_MODE),
+            ],
+            # Out of the terminal's process group: what ends the task must not end its delivery.
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+        )
+        self._process = os.pidfd_open(self.pid)
+
+    def finish(self, seconds: float) -> None:
+        """Waits until all is delivered, at most so long, and then ends it."""
+        if not self._wait(seconds):
+            self._send(signal.SIGTERM)
+            if not self._wait(_STOP_SECONDS):
+                self._send(signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self._process)
+
+    def _send(self, number: int) -> None:
+        try:
+            signal.pidfd_send_signal(self._process, number)
+        except ProcessLookupError:
+            return
+
+    def _wait(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._process, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+
+def undelivered_bytes(folder: str) -> int | None:
+    """Bytes of a spool that the leader does not have yet; None when it has all, the end included."""
+    try:
+        with open(f"{folder}/{layout.CONTROL_FILE}", "rb") as file:
+            page = file.read(layout.CONTROL_BYTES)
+    except FileNotFoundError:
+        return None
+    if len(page) < layout.CONTROL_BYTES:
+        return 0
+    return max(0, layout.u64_at(page, layout.CONTROL_LENGTH) - layout.u64_at(page, layout.CONTROL_ACKED))
