@@ -1,0 +1,128 @@
+"""`joblog leader`: reads the settings, opens the store, and runs ingest, reader and servers until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from joblog import __version__
+from joblog.errors import InvalidInput, JoblogError
+from joblog.leader.api.grpc_server import GrpcServer
+from joblog.leader.api.http_server import HttpServer
+from joblog.leader.buffer.options import StoreOptions
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.file_kms import FileKms
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.crypto.kms import Kms
+from joblog.leader.crypto.passphrase_kms import PassphraseKms
+from joblog.leader.ingest.ingest import Ingest, IngestLimits
+from joblog.leader.metrics import Metrics
+from joblog.leader.reading.reader import LogReader
+from joblog.leader.settings import LeaderSettings
+from joblog.paths import DataFolder, config_file, data_dir, make_folder
+from joblog.service import Service, serve
+from joblog.settings import load
+from joblog.telemetry import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+class AddressFile(Service):
+    """Says in the data folder where this leader is, for as long as it runs."""
+
+    name = "address file"
+
+    def __init__(self, path: Path, addresses: Callable[[], dict[str, str]]) -> None:
+        self._path = path
+        self._addresses = addresses
+
+    async def start(self) -> None:
+        said = {"pid": os.getpid(), **self._addresses()}
+        fresh = self._path.with_suffix(".tmp")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            json.dump(said, file)
+        os.replace(fresh, self._path)
+        log.info("leader %s: gRPC on %s, HTTP on %s", __version__, said["grpc_address"], said["http_url"] or "nothing")
+
+    async def stop(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def main(flags: dict[str, str], config: Path | None) -> int:
+    """Runs a leader; returns the process's exit code. flags: settings by their dotted names."""
+    try:
+        file = config_file("leader", config, os.environ)
+        settings = load(LeaderSettings, file=file, environ=os.environ, flags=flags).values
+    except JoblogError as error:
+        set_up_logging()
+        log.critical("%s", error)
+        return error.exit_code
+    set_up_logging(settings.log.level, settings.log.format, secrets=[settings.keys.passphrase])
+    try:
+        folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
+        make_folder(folder.leader)
+        return run_loop(lambda: _run(settings, folder))
+    except JoblogError as error:
+        log.critical("%s", error)
+        return error.exit_code
+
+
+def run_loop(work: Callable[[], Awaitable[int]]) -> int:
+    """Runs `work` in an event loop of uvloop."""
+    import uvloop
+
+    async def _work() -> int:
+        return await work()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work())
+
+
+def _open_kms(settings: LeaderSettings, folder: DataFolder) -> Kms:
+    if settings.keys.kind == "passphrase":
+        return PassphraseKms(settings.keys.passphrase, folder.leader / "kek.scrypt")
+    path = settings.keys.file or folder.kek_file
+    is_new = not path.exists()
+    kms = FileKms(path)
+    if is_new:
+        log.warning(
+            "made a new key file, %s: without it no log can be read. Keep a copy elsewhere, and move it off the disk "
+            "that holds the store (keys.file)",
+            path,
+        )
+    return kms
+
+
+async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
+    buffer = settings.buffer
+    options = StoreOptions(
+        write_buffers_bytes=buffer.write_buffer_bytes,
+        cache_bytes=buffer.cache_bytes,
+        background_jobs=buffer.background_jobs,
+    )
+    store = Store.open(folder.store, options=options)
+    readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
+    try:
+        keyring = Keyring.open(store, _open_kms(settings, folder), store.store_id)
+        return await serve(_services(settings, folder, store, keyring, readers), drain_seconds=settings.drain_seconds)
+    finally:
+        readers.shutdown(wait=True, cancel_futures=True)
+        store.close()
+
+
+def _services(
+    settings: LeaderSettings, folder: DataFolder, store: Store, keyring: Keyring, readers: ThreadPoolExecutor
+) -> list[Service]:
+    metrics = Metrics()
+    asked = settings.ingest
+    limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
+    ingest = Ingest(store, keyring, metrics, limits)
+    reader = LogReader(store, keyring, ingest.live, readers, metrics)
+    raise InvalidInput(f"{reader} {time} {GrpcServer} {HttpServer}")

@@ -1,0 +1,329 @@
+"""The ingest service: takes workers' streams, completes logs, and notices workers that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+
+from joblog import __version__
+from joblog.errors import InvalidInput, JoblogError, Unavailable
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.committer import Commit, Committer
+from joblog.leader.ingest.live import Live
+from joblog.leader.ingest.live_log import LiveLog, Refused
+from joblog.leader.ingest.memory import MemoryGate
+from joblog.leader.ingest.registry import Registry
+from joblog.leader.ingest.seal import make_seal
+from joblog.leader.ingest.session import PushContext, Session
+from joblog.leader.metrics import Metrics
+from joblog.service import Service
+from joblog.v1 import admin_pb2, ingest_pb2, ingest_pb2_grpc, types_pb2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """What workers are told to keep to, and what the leader holds them to. Sizes in bytes, times in seconds."""
+
+    window_bytes: int = 32 << 20
+    max_batch_bytes: int = 1 << 20
+    max_message_bytes: int = 8 << 20
+    total_memory_bytes: int = 256 << 20
+    heartbeat_seconds: float = 5.0
+    lost_after_seconds: float = 30.0
+    gather_seconds: float = 1.0
+    gather_bytes: int = 256 << 10
+    max_log_bytes: int = 0
+    commit_max_bytes: int = 16 << 20
+    commit_max_delay_seconds: float = 0.0
+
+
+class _Leader:
+    """The source of commits that no stream asked for."""
+
+    broken = False
+
+
+class Ingest(Service, ingest_pb2_grpc.IngestServicer):
+    """Takes what workers push. `live` is what readers wait on."""
+
+    name = "ingest"
+
+    def __init__(
+        self, store: Store, keyring: Keyring, metrics: Metrics, limits: IngestLimits, *, threads: int = 4
+    ) -> None:
+        self.limits = limits
+        self.metrics = metrics
+        self.live = Live()
+        self.registry = Registry(store, keyring, max_log_bytes=limits.max_log_bytes)
+        self.gate = MemoryGate(limits.total_memory_bytes)
+        self.committer = Committer(
+            store,
+            metrics,
+            max_bytes=limits.commit_max_bytes,
+            max_delay_seconds=limits.commit_max_delay_seconds,
+        )
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="ingest")
+        self._store = store
+        self._keyring = keyring
+        self._leader = _Leader()
+        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._seen: dict[str, admin_pb2.WorkerStatus] = {}
+        self._draining = False
+
+    # Lifecycle
+
+    async def start(self) -> None:
+        """Takes up the logs that were live, and starts to commit."""
+        loop = asyncio.get_running_loop()
+        for live in await loop.run_in_executor(self.pool, self.registry.load):
+            self.live.advance(live.number, live.durable_offset)
+        self.live.on_watch(self._steer)
+        self.committer.start()
+
+    async def run(self) -> None:
+        """Watches the workers and the committer."""
+        watchdog = asyncio.create_task(self._watch_workers())
+        crashed = asyncio.wrap_future(self.committer.crashed)
+        try:
+            await asyncio.wait([watchdog, crashed], return_when=asyncio.FIRST_COMPLETED)
+            for task in (crashed, watchdog):
+                if task.done():
+                    task.result()
+        finally:
+            watchdog.cancel()
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Ends the streams; what they brought is committed."""
+        self._draining = True
+        streams = list(self._sessions.values())
+        for stream in streams:
+            stream.cancel()
+        if streams:
+            await asyncio.wait(streams, timeout=deadline_seconds)
+
+    async def stop(self) -> None:
+        """Commits what is queued."""
+        await asyncio.get_running_loop().run_in_executor(None, self.committer.stop)
+        self.pool.shutdown(wait=True)
+
+    # Streams
+
+    async def Push(self, _requests: object, context: PushContext) -> None:  # noqa: N802 - the name in ingest.proto
+        """The gRPC method; see ingest.proto."""
+        if self._draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the leader is stopping: try again when it is back")
+        first: object = await context.read()
+        if not isinstance(first, ingest_pb2.PushRequest):
+            return
+        try:
+            session = Session(self, Session.check_hello(first))
+        except InvalidInput as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        await context.write(ingest_pb2.PushResponse(welcome=self._welcome()))
+        failure = await self._serve(session, first, context)
+        if failure is not None:
+            await context.abort(grpc.StatusCode[failure.grpc_status], str(failure))
+
+    async def _serve(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> JoblogError | None:
+        """Works for one stream until it ends; what ended it, if it was not the worker."""
+        reading = asyncio.create_task(self._read(session, first, context))
+        writing = asyncio.create_task(session.write_all(context))
+        self._sessions[session] = reading
+        self.metrics.workers.connected.set(len(self._sessions))
+        log.info("worker %s (%s) connected", session.worker_id, session.host)
+        try:
+            ends: set[asyncio.Future[Any]] = {reading, writing, session.failed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if session.failed.done():
+                return session.failed.result()
+            if reading.cancelled():
+                return Unavailable("the leader is stopping, or heard nothing for too long: connect again")
+            if reading.done():
+                reading.result()
+                await session.finish()
+                writing.cancel()
+                await session.flush(context)
+            return None
+        except (grpc.aio.AbortError, asyncio.InvalidStateError, grpc.RpcError):
+            return None
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await self._part(session)
+
+    async def _read(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> None:
+        request: object = first
+        while isinstance(request, ingest_pb2.PushRequest):
+            await session.take(request)
+            request = await context.read()
+
+    async def _part(self, session: Session) -> None:
+        self._sessions.pop(session, None)
+        self.metrics.workers.connected.set(len(self._sessions))
+        session.end()
+        self.note_stats(session)
+        log.info("worker %s (%s) disconnected", session.worker_id, session.host)
+        if session.broken:
+            loop = asyncio.get_running_loop()
+            logs = [live for live in session.logs.values() if live.next_offset != live.durable_offset]
+            for live in await loop.run_in_executor(self.pool, self.registry.reload, logs):
+                self.live.advance(live.number, live.durable_offset)
+
+    def _welcome(self) -> ingest_pb2.Welcome:
+        limits = self.limits
+        return ingest_pb2.Welcome(
+            leader_id=self._store.store_id,
+            version=__version__,
+            window_bytes=limits.window_bytes,
+            max_batch_bytes=limits.max_batch_bytes,
+            max_message_bytes=limits.max_message_bytes,
+            heartbeat_seconds=limits.heartbeat_seconds,
+            lost_after_seconds=limits.lost_after_seconds,
+            gather_seconds=limits.gather_seconds,
+            gather_bytes=limits.gather_bytes,
+        )
+
+    def _steer(self, number: int, watched: bool) -> None:
+        live = self.registry.get(number)
+        if live is not None and (session := live.session) is not None:
+            session.steer(live.handle, watched)
+
+    # Completing and deleting
+
+    async def close(self, session: Session, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
+        """Completes a log once all its bytes are durable; raises Refused when they are not those of the close."""
+        if close.length != live.next_offset:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_OFFSET if close.length > live.next_offset else ingest_pb2.REFUSAL_CODE_SEAL,
+                f"{live.record.id.task}: closed with length {close.length}, {live.next_offset} bytes have arrived",
+                live.next_offset,
+                retry=close.length > live.next_offset,
+            )
+        while live.durable_offset < close.length and not session.failed.done():
+            await self.live.wait(live.number, live.durable_offset, 1.0)
+        loop = asyncio.get_running_loop()
+        seal = await loop.run_in_executor(self.pool, make_seal, self._store, live, close)
+        with live.lock:
+            live.record.state = types_pb2.LOG_STATE_COMPLETED
+            live.record.completed_ns = time.time_ns()
+            live.record.outcome.CopyFrom(close.outcome)
+            live.record.seal.CopyFrom(seal)
+            live.record.next_offset = seal.length
+            live.record.newlines = seal.newlines
+        await self._commit_record(live)
+        self.registry.remove(live.number)
+        self.live.changed(live.number, open_for_writing=False)
+        self.metrics.logs_completed.inc()
+        return seal
+
+    async def _commit_record(self, live: LiveLog, event: types_pb2.Event | None = None) -> None:
+        record = types_pb2.LogRecord()
+        with live.lock:
+            record.CopyFrom(live.record)
+
+        def apply(changes: Changes) -> None:
+            if not live.gone:
+                changes.put_log(record)
+                if event is not None:
+                    changes.put_event(live.number, event)
+
+        loop = asyncio.get_running_loop()
+        committed: asyncio.Future[None] = loop.create_future()
+
+        def done(error: JoblogError | None) -> None:
+            loop.call_soon_threadsafe(_settle, committed, error)
+
+        self.committer.submit(Commit(self._leader, apply, record.ByteSize(), done))
+        try:
+            await committed
+        finally:
+            self._leader.broken = False
+
+    def forget(self, number: int) -> None:
+        """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
+        self.registry.remove(number)
+
+    def forgotten(self, number: int) -> None:
+        """The log was deleted: those who tail it are woken."""
+        self.live.changed(number, open_for_writing=False)
+
+    # Workers
+
+    def note_stats(self, session: Session) -> None:
+        """Takes note of what a worker says about itself."""
+        connected = session in self._sessions
+        self._seen[session.worker_id] = admin_pb2.WorkerStatus(
+            worker_id=session.worker_id,
+            host=session.host,
+            version=session.version,
+            connected=connected,
+            last_seen_ns=time.time_ns(),
+            spool_bytes=session.stats.spool_bytes,
+            spool_limit_bytes=session.stats.spool_limit_bytes,
+            logs=session.stats.logs,
+        )
+        self.metrics.workers.spool_bytes.labels(session.worker_id).set(session.stats.spool_bytes)
+        self.metrics.workers.spool_limit_bytes.labels(session.worker_id).set(session.stats.spool_limit_bytes)
+
+    def workers(self) -> list[admin_pb2.WorkerStatus]:
+        """What is known of every worker that was heard of in this life of the leader."""
+        return list(self._seen.values())
+
+    async def _watch_workers(self) -> None:
+        lost_after = self.limits.lost_after_seconds
+        while True:
+            await asyncio.sleep(min(1.0, lost_after / 4))
+            now = time.monotonic()
+            for session, stream in list(self._sessions.items()):
+                if now - session.last_heard > lost_after:
+                    log.warning("worker %s: no sign of life for %.1f s", session.worker_id, now - session.last_heard)
+                    stream.cancel()
+            live_count = lost_count = 0
+            for live in self.registry.all():
+                if live.record.state == types_pb2.LOG_STATE_INTERRUPTED:
+                    lost_count += 1
+                    continue
+                live_count += 1
+                if live.session is None and now - live.last_heard > lost_after:
+                    await self._lose(live)
+            self.metrics.logs_live.set(live_count)
+            self.metrics.logs_interrupted.set(lost_count)
+
+    async def _lose(self, live: LiveLog) -> None:
+        with live.lock:
+            if live.session is not None or live.record.state != types_pb2.LOG_STATE_LIVE:
+                return
+            live.record.state = types_pb2.LOG_STATE_INTERRUPTED
+            worker = live.record.start.worker_id
+        event = types_pb2.Event(
+            offset=live.durable_offset,
+            time_ns=time.time_ns(),
+            kind="worker_lost",
+            message=f"worker {worker} has not been heard of for {self.limits.lost_after_seconds:g} s",
+        )
+        try:
+            await self._commit_record(live, event)
+        except JoblogError as error:
+            log.error("log %d: its interruption could not be noted: %s", live.number, error)
+            live.record.state = types_pb2.LOG_STATE_LIVE
+            return
+        self.live.changed(live.number, open_for_writing=True)
+
+
+def _settle(future: asyncio.Future[None], error: JoblogError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,180 @@
+"""One log that is open for writing: where it stands, who writes it, and how an append is checked and sealed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from joblog.batch import open_payload, unpack_frames
+from joblog.errors import InvalidInput
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.chunk import KIND_DATA, ChunkHeader
+from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.ingest.limit import Drop, LogLimit
+from joblog.v1 import ingest_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from joblog.leader.ingest.session import Session
+
+MAX_OFFSET = 2**63 - 1
+
+
+class Refused(InvalidInput):
+    """An append, open or close that the leader does not take; says so to the worker as a Refusal."""
+
+    def __init__(
+        self, code: ingest_pb2.RefusalCode, message: str, next_offset: int = 0, *, retry: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.next_offset = next_offset
+        self.retry = retry
+
+
+class Accepted(NamedTuple):
+    """An append that fits, ready to be committed: a sealed chunk or a gap, and what the log's limit drops for it."""
+
+    log: LiveLog
+    offset: int
+    raw_length: int
+    lines_before: int
+    chunk: bytes
+    gap: types_pb2.Gap | None
+    drop: Drop | None
+
+    def apply(self, changes: Changes) -> None:
+        """Adds it to what is written next; of a log that was deleted meanwhile nothing is written."""
+        if self.log.gone:
+            return
+        number = self.log.number
+        if self.gap is not None:
+            changes.put_gap(number, self.gap, self.lines_before, time.time_ns())
+        else:
+            changes.put_chunk(number, self.offset, self.chunk)
+        if self.drop is not None:
+            changes.delete_chunks(number, self.drop.gap.offset, self.drop.gap.offset + self.drop.gap.length)
+            changes.put_gap(number, self.drop.gap, self.drop.lines_before, time.time_ns())
+
+
+class LiveLog:
+    """A log open for writing. `next_offset` counts what was accepted, `durable_offset` what is on disk, synced."""
+
+    __slots__ = (
+        "accepted_lines",
+        "cipher",
+        "durable_offset",
+        "gone",
+        "handle",
+        "last_heard",
+        "limit",
+        "lock",
+        "next_offset",
+        "number",
+        "record",
+        "session",
+        "sha256",
+    )
+
+    def __init__(
+        self, record: types_pb2.LogRecord, cipher: LogCipher, next_offset: int, lines: int, limit: LogLimit | None
+    ) -> None:
+        self.record = record
+        self.number: int = record.number
+        self.cipher = cipher
+        self.next_offset = next_offset
+        self.durable_offset = next_offset
+        self.accepted_lines = lines
+        self.limit = limit
+        # Not known once bytes were written by an earlier life of the leader: closing reads them again.
+        self.sha256 = hashlib.sha256() if next_offset == 0 else None
+        self.session: Session | None = None
+        self.handle = 0
+        self.gone = False
+        self.last_heard = time.monotonic()
+        # An old stream of the same writer may still be at work when a new one takes the log over.
+        self.lock = threading.Lock()
+
+    def accept(self, append: ingest_pb2.Append, max_batch_bytes: int) -> Accepted | None:
+        """Checks and seals an append; None when its bytes are all here already. Raises Refused. Call under `lock`."""
+        what = append.WhichOneof("what")
+        if what == "batch":
+            length = append.batch.raw_length
+            if not 1 <= length <= max_batch_bytes:
+                raise self._invalid(f"raw_length {length} is out of range: 1 to {max_batch_bytes} bytes")
+        elif what == "gap":
+            length = append.gap.length
+        else:
+            raise self._invalid("an append holds neither a batch nor a gap")
+        if self._stands_already(append.offset, length):
+            return None
+        return self._accept_batch(append) if what == "batch" else self._accept_gap(append)
+
+    def _stands_already(self, offset: int, length: int) -> bool:
+        end = offset + length
+        if length < 1 or end > MAX_OFFSET:
+            raise self._invalid(f"offset {offset} with length {length} lies outside a log: 0 to {MAX_OFFSET}")
+        if offset == self.next_offset:
+            return False
+        if end <= self.next_offset:
+            return True
+        raise Refused(
+            ingest_pb2.REFUSAL_CODE_OFFSET,
+            f"{self.record.id.task}: offset {offset} is not the next one: go on at {self.next_offset}",
+            self.next_offset,
+            retry=True,
+        )
+
+    def _accept_batch(self, append: ingest_pb2.Append) -> Accepted:
+        batch = append.batch
+        try:
+            raw = open_payload(batch.codec, batch.payload, batch.raw_length, batch.crc32c)
+            unpack_frames(batch.frames, batch.raw_length)
+            if batch.newlines > batch.raw_length:
+                raise InvalidInput(f"newlines: {batch.newlines} in {batch.raw_length} bytes")
+        except InvalidInput as error:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_CORRUPT,
+                f"{self.record.id.task}: batch at offset {append.offset}: {error}",
+                self.next_offset,
+                retry=True,
+            ) from None
+        header = ChunkHeader(
+            kind=KIND_DATA,
+            codec=batch.codec,
+            newlines=batch.newlines,
+            raw_length=batch.raw_length,
+            lines_before=self.accepted_lines,
+            first_time_ns=batch.first_time_ns,
+            crc32c=batch.crc32c,
+            frames_length=len(batch.frames),
+        ).pack()
+        chunk = header + self.cipher.seal(header, append.offset, batch.frames + batch.payload)
+        if self.sha256 is not None:
+            self.sha256.update(raw)
+        return self._advance(append.offset, batch.raw_length, batch.newlines, chunk)
+
+    def _accept_gap(self, append: ingest_pb2.Append) -> Accepted:
+        gap = append.gap
+        if gap.offset != append.offset:
+            raise self._invalid(f"gap.offset {gap.offset} is not the append's offset {append.offset}")
+        if gap.newlines > gap.length:
+            raise self._invalid(f"gap.newlines {gap.newlines} is more than its length {gap.length}")
+        if not gap.reason:
+            gap.reason = types_pb2.GAP_REASON_LOST
+        return self._advance(append.offset, gap.length, gap.newlines, b"", gap)
+
+    def _advance(
+        self, offset: int, length: int, newlines: int, chunk: bytes, gap: types_pb2.Gap | None = None
+    ) -> Accepted:
+        drop = None
+        if self.limit is not None:
+            drop = self.limit.add(offset, length, newlines, self.accepted_lines, data=gap is None)
+        accepted = Accepted(self, offset, length, self.accepted_lines, chunk, gap, drop)
+        self.next_offset = offset + length
+        self.accepted_lines += newlines
+        return accepted
+
+    def _invalid(self, message: str) -> Refused:
+        return Refused(ingest_pb2.REFUSAL_CODE_INVALID, f"{self.record.id.task}: {message}", self.next_offset)

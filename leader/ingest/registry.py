@@ -1,0 +1,237 @@
+"""All logs that are open for writing, and how a log comes to be: opened, opened again, taken over, lost, back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from joblog.errors import InvalidInput, JoblogError
+from joblog.identity import LogName, check_labels, check_log_name
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.chunk import KIND_DATA
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.limit import LogLimit
+from joblog.leader.ingest.live_log import LiveLog, Refused
+from joblog.v1 import ingest_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from joblog.leader.ingest.session import Session
+
+log = logging.getLogger(__name__)
+
+WRITER_ID_BYTES = 16
+MAX_START_BYTES = 256 << 10
+
+
+class Registry:
+    """Owns the LiveLogs. Thread-safe; methods read and write the store, so call them outside the event loop."""
+
+    def __init__(self, store: Store, keyring: Keyring, *, max_log_bytes: int) -> None:
+        self.store = store
+        self.keyring = keyring
+        self.max_log_bytes = max_log_bytes
+        self._lock = threading.Lock()
+        self.logs: dict[int, LiveLog] = {}
+
+    def load(self) -> list[LiveLog]:
+        """Takes up all logs that an earlier life of the leader left live or interrupted."""
+        with self._lock:
+            for record in self.store.live_logs():
+                try:
+                    self.logs[record.number] = self._restore(record)
+                except JoblogError as error:
+                    log.error("log %d (%s/%s) can't be opened: %s", record.number, record.id.run, record.id.task, error)
+            return list(self.logs.values())
+
+    def all(self) -> list[LiveLog]:
+        """Every log that is open for writing."""
+        with self._lock:
+            return list(self.logs.values())
+
+    def get(self, number: int) -> LiveLog | None:
+        """The log, when it is open for writing."""
+        return self.logs.get(number)
+
+    def remove(self, number: int) -> LiveLog | None:
+        """Takes a completed or deleted log out: nothing is accepted or committed for it any more."""
+        with self._lock:
+            live = self.logs.pop(number, None)
+        if live is not None:
+            with live.lock:
+                live.gone = True
+                live.session = None
+        return live
+
+    def reload(self, logs: Iterable[LiveLog]) -> list[LiveLog]:
+        """Replaces logs by what the store holds of them, after a commit of theirs failed."""
+        restored = []
+        with self._lock:
+            for old in logs:
+                if self.logs.get(old.number) is not old:
+                    continue
+                record = self.store.get_log(old.number)
+                if record is None:
+                    del self.logs[old.number]
+                    continue
+                fresh = self.logs[old.number] = self._restore(record)
+                fresh.last_heard = old.last_heard
+                restored.append(fresh)
+        return restored
+
+    def _restore(self, record: types_pb2.LogRecord) -> LiveLog:
+        wrapped = self.store.get_dek(record.number)
+        if wrapped is None:
+            raise InvalidInput("its key is missing")
+        cipher = LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
+        last = self.store.last_chunk(record.number)
+        next_offset = last[0] + last[1].raw_length if last else 0
+        lines = last[1].lines_after if last else 0
+        return LiveLog(record, cipher, next_offset, lines, self._limit(record.number))
+
+    def _limit(self, number: int) -> LogLimit | None:
+        if not self.max_log_bytes:
+            return None
+        with self.store.view() as view:
+            return LogLimit(
+                self.max_log_bytes,
+                (
+                    (offset, head.raw_length, head.newlines, head.lines_before, head.kind == KIND_DATA)
+                    for offset, head, _sealed in view.chunks(number, 0)
+                ),
+            )
+
+    def open(
+        self, session: Session, opens: Sequence[ingest_pb2.OpenLog]
+    ) -> list[tuple[ingest_pb2.OpenLog, LiveLog | types_pb2.LogRecord | Refused]]:
+        """Opens logs for a session, all in one write; what became of each.
+
+        A LiveLog: go on at its next offset. A LogRecord: completed already. Refused: why not.
+        Raises OutOfSpace and the like when the write fails; then none was opened.
+        """
+        with self._lock:
+            opening = _Opening(self, session)
+            results = [(request, opening.one(request)) for request in opens]
+            if opening.changes:
+                self.store.write(opening.changes, sync=True)
+            for live in opening.fresh:
+                self.logs[live.number] = live
+            for request, result in results:
+                if isinstance(result, LiveLog):
+                    with result.lock:
+                        result.session = session
+                        result.handle = request.handle
+            return results
+
+
+class _Opening:
+    """The opens of one message, which must see each other."""
+
+    def __init__(self, registry: Registry, session: Session) -> None:
+        self.changes = Changes()
+        self.fresh: list[LiveLog] = []
+        self._registry = registry
+        self.store = registry.store
+        self._session = session
+        self._by_writer: dict[tuple[str, str, str, bytes], LiveLog] = {}
+        self._attempts: dict[tuple[str, str, str], set[int]] = {}
+
+    def one(self, request: ingest_pb2.OpenLog) -> LiveLog | types_pb2.LogRecord | Refused:
+        try:
+            name = self._check(request)
+            return self._find(name, request) or self._create(name, request)
+        except Refused as refused:
+            return refused
+        except InvalidInput as error:
+            return Refused(ingest_pb2.REFUSAL_CODE_INVALID, str(error))
+
+    def _check(self, request: ingest_pb2.OpenLog) -> LogName:
+        name = LogName(request.id.namespace, request.id.run, request.id.task, request.id.attempt)
+        check_log_name(name, open_attempt=True)
+        if len(request.writer_id) != WRITER_ID_BYTES:
+            raise InvalidInput(f"writer_id has {len(request.writer_id)} bytes, must be {WRITER_ID_BYTES}")
+        if request.start.ByteSize() > MAX_START_BYTES:
+            raise InvalidInput(f"start has {request.start.ByteSize()} bytes, at most {MAX_START_BYTES} are allowed")
+        check_labels(dict(request.start.labels))
+        return name
+
+    def _find(self, name: LogName, request: ingest_pb2.OpenLog) -> LiveLog | types_pb2.LogRecord | None:
+        place = (name.namespace, name.run, name.task)
+        if known := self._by_writer.get((*place, request.writer_id)):
+            return known
+        entry = self.store.find_writer(*place, request.writer_id)
+        if entry is None:
+            return None
+        if entry.deleted:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_DELETED, f"{name}: the log was deleted; nothing is taken for it any more"
+            )
+        live = self._registry.logs.get(entry.number)
+        if live is None:
+            record = self.store.get_log(entry.number)
+            if record is None or record.state != types_pb2.LOG_STATE_COMPLETED:
+                raise Refused(
+                    ingest_pb2.REFUSAL_CODE_UNAVAILABLE,
+                    f"{name}: the log can't be opened; see the leader's log",
+                    retry=True,
+                )
+            return record
+        with live.lock:
+            if live.next_offset != live.durable_offset and live.session is not self._session:
+                raise Refused(
+                    ingest_pb2.REFUSAL_CODE_UNAVAILABLE,
+                    f"{name}: the earlier stream still ends; open it again",
+                    retry=True,
+                )
+            if live.record.state == types_pb2.LOG_STATE_INTERRUPTED:
+                self._back(live)
+        return live
+
+    def _back(self, live: LiveLog) -> None:
+        live.record.state = types_pb2.LOG_STATE_LIVE
+        self.changes.put_log(live.record)
+        event = types_pb2.Event(
+            offset=live.next_offset,
+            time_ns=time.time_ns(),
+            kind="worker_back",
+            message=f"worker {self._session.worker_id} is back and goes on at offset {live.next_offset}",
+        )
+        self.changes.put_event(live.number, event)
+
+    def _create(self, name: LogName, request: ingest_pb2.OpenLog) -> LiveLog:
+        place = (name.namespace, name.run, name.task)
+        taken = self._attempts.setdefault(place, set())
+        attempt = name.attempt
+        if attempt == 0:
+            attempt = max(self.store.last_attempt(*place), *taken, 0) + 1
+        elif attempt in taken or self.store.find_log(name) is not None:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_OTHER_WRITER,
+                f"{name}: the log has another writer; leave the attempt open, or give a new one",
+            )
+        taken.add(attempt)
+        uid = os.urandom(16)
+        dek, wrapped = self._registry.keyring.new_dek(uid)
+        record = types_pb2.LogRecord(
+            id=types_pb2.LogId(namespace=name.namespace, run=name.run, task=name.task, attempt=attempt),
+            uid=uid,
+            number=self.store.next_number(),
+            writer_id=request.writer_id,
+            state=types_pb2.LOG_STATE_LIVE,
+            tier=types_pb2.TIER_BUFFER,
+            created_ns=time.time_ns(),
+            start=request.start,
+        )
+        record.start.worker_id = self._session.worker_id
+        self.changes.put_log(record)
+        self.changes.put_dek(record.number, wrapped)
+        limit = LogLimit(self._registry.max_log_bytes) if self._registry.max_log_bytes else None
+        live = LiveLog(record, LogCipher(dek, uid), 0, 0, limit)
+        self.fresh.append(live)
+        self._by_writer[(*place, request.writer_id)] = live
+        return live

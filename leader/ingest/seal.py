@@ -1,0 +1,47 @@
+"""The seal of a log that is being closed: made from what the leader has, held against what the worker says."""
+
+from __future__ import annotations
+
+import hashlib
+
+from joblog.batch import open_payload
+from joblog.leader.buffer.chunk import KIND_DATA
+from joblog.leader.buffer.store import Store
+from joblog.leader.ingest.live_log import LiveLog, Refused
+from joblog.v1 import ingest_pb2, types_pb2
+
+
+def make_seal(store: Store, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
+    """The seal of `live`, all of whose bytes are durable. Raises Refused when the close's hash or newlines are others.
+
+    Reads the log again where the hash of what arrived is not known (the leader was restarted) or is not that of what is
+    kept (the log's limit dropped chunks).
+    """
+    gaps = store.gaps(live.number)
+    dropped = any(gap.reason == types_pb2.GAP_REASON_LOG_LIMIT for gap in gaps)
+    arrived = live.sha256.digest() if live.sha256 is not None else None
+    kept = arrived if arrived is not None and not dropped else _hash_again(store, live)
+    if arrived is None and not dropped:
+        arrived = kept
+    name = live.record.id.task
+    if close.newlines != live.accepted_lines:
+        raise _refusal(f"{name}: closed with {close.newlines} newlines, {live.accepted_lines} have arrived")
+    if close.sha256 and arrived is not None and close.sha256 != arrived:
+        raise _refusal(f"{name}: closed with SHA-256 {close.sha256.hex()}, the bytes that arrived have {arrived.hex()}")
+    return types_pb2.Seal(length=close.length, sha256=kept, newlines=live.accepted_lines, gaps=gaps)
+
+
+def _refusal(message: str) -> Refused:
+    return Refused(ingest_pb2.REFUSAL_CODE_SEAL, message)
+
+
+def _hash_again(store: Store, live: LiveLog) -> bytes:
+    found = hashlib.sha256()
+    with store.view() as view:
+        for offset, header, sealed in view.chunks(live.number, 0):
+            if header.kind == KIND_DATA:
+                plain = live.cipher.open(header.pack(), offset, sealed)
+                found.update(
+                    open_payload(header.codec, plain[header.frames_length :], header.raw_length, header.crc32c)
+                )
+    return found.digest()

@@ -1,0 +1,319 @@
+"""One worker's stream: takes its messages in order, hands what fits to the committer, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from joblog.errors import InvalidInput, JoblogError
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.ingest.committer import Commit
+from joblog.leader.ingest.live_log import Accepted, LiveLog, Refused
+from joblog.v1 import ingest_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from joblog.leader.ingest.ingest import Ingest
+
+log = logging.getLogger(__name__)
+
+PushContext = grpc.aio.ServicerContext[ingest_pb2.PushRequest, ingest_pb2.PushResponse]
+
+MAX_LOGS = 200_000
+MAX_EVENT_BYTES = 4096
+MAX_WORKER_ID_LENGTH = 250
+PROTOCOL = 1
+
+
+@dataclass(slots=True)
+class _Processed:
+    """What came of one message: work to commit, and answers."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    ends: dict[LiveLog, int] = field(default_factory=dict)
+    events: list[tuple[LiveLog, types_pb2.Event]] = field(default_factory=list)
+    opened: list[tuple[ingest_pb2.OpenLog, LiveLog | types_pb2.LogRecord]] = field(default_factory=list)
+    closes: list[tuple[LiveLog, ingest_pb2.CloseLog]] = field(default_factory=list)
+    refusals: dict[int, Refused] = field(default_factory=dict)
+
+
+class Session:
+    """The state of one Push stream. Methods belong to the event loop, but for those that say otherwise."""
+
+    def __init__(self, ingest: Ingest, hello: ingest_pb2.Hello) -> None:
+        self.ingest = ingest
+        self.worker_id: str = hello.worker_id
+        self.host: str = hello.host
+        self.version: str = hello.version
+        self.stats = ingest_pb2.WorkerStats()
+        self.last_heard = time.monotonic()
+        self.broken = False
+        self.failed: asyncio.Future[JoblogError] = asyncio.get_running_loop().create_future()
+        self.logs: dict[int, LiveLog] = {}
+        self._outbox = ingest_pb2.PushResponse()
+        self._acks: dict[int, int] = {}
+        self._outgoing = asyncio.Event()
+        self._pending = 0
+        self._idle = asyncio.Event()
+        self._closings: set[asyncio.Task[None]] = set()
+
+    @staticmethod
+    def check_hello(request: ingest_pb2.PushRequest) -> ingest_pb2.Hello:
+        """The hello of a stream's first message; raises InvalidInput."""
+        if not request.HasField("hello"):
+            raise InvalidInput("the first message of a Push stream must hold hello")
+        hello = request.hello
+        if hello.protocol != PROTOCOL:
+            raise InvalidInput(f"hello.protocol {hello.protocol} is not known: this leader speaks {PROTOCOL}")
+        if not 1 <= len(hello.worker_id) <= MAX_WORKER_ID_LENGTH or not hello.worker_id.isprintable():
+            raise InvalidInput(f"hello.worker_id must be 1-{MAX_WORKER_ID_LENGTH} printable characters")
+        return hello
+
+    # What the worker sends
+
+    async def take(self, request: ingest_pb2.PushRequest) -> None:
+        """Works through one message; returns when the next one may be read."""
+        self.last_heard = time.monotonic()
+        if request.HasField("stats"):
+            self.stats = request.stats
+            self.ingest.note_stats(self)
+        size = sum(len(append.batch.payload) for append in request.appends)
+        await self.ingest.gate.acquire(size)
+        # Once begun it is seen through: what was accepted must also be submitted, even when the stream ends meanwhile.
+        await asyncio.shield(asyncio.ensure_future(self._work(request, size)))
+
+    async def _work(self, request: ingest_pb2.PushRequest, size: int) -> None:
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self.ingest.pool, self._process, request)
+        except BaseException as error:
+            self.ingest.gate.release(size)
+            if isinstance(error, JoblogError) and not self.failed.done():
+                self.failed.set_result(error)
+                return
+            raise
+        self._answer(done)
+        if done.accepted or done.events:
+            self._submit(done, size)
+        else:
+            self.ingest.gate.release(size)
+        for live, close in done.closes:
+            task = asyncio.create_task(self._close(live, close))
+            self._closings.add(task)
+            task.add_done_callback(self._closings.discard)
+
+    def _process(self, request: ingest_pb2.PushRequest) -> _Processed:
+        """In a thread of the pool: checks and seals."""
+        done = _Processed()
+        if request.opens:
+            self._open(request.opens, done)
+        for append in request.appends:
+            if append.handle in done.refusals:
+                continue
+            try:
+                live = self._log(append.handle)
+                with live.lock:
+                    if live.session is not self:
+                        raise self._fenced(live)
+                    accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
+                    if accepted is not None:
+                        done.accepted.append(accepted)
+                    done.ends[live] = live.next_offset
+            except Refused as refused:
+                done.refusals[append.handle] = refused
+        self._process_ends(request, done)
+        return done
+
+    def _process_ends(self, request: ingest_pb2.PushRequest, done: _Processed) -> None:
+        for report in request.events:
+            try:
+                live = self._log(report.handle)
+                if report.event.ByteSize() > MAX_EVENT_BYTES:
+                    raise Refused(
+                        ingest_pb2.REFUSAL_CODE_INVALID,
+                        f"an event has {report.event.ByteSize()} bytes, at most {MAX_EVENT_BYTES} are allowed",
+                    )
+                done.events.append((live, report.event))
+            except Refused as refused:
+                done.refusals.setdefault(report.handle, refused)
+        for close in request.closes:
+            if close.handle not in done.refusals:
+                try:
+                    done.closes.append((self._log(close.handle), close))
+                except Refused as refused:
+                    done.refusals[close.handle] = refused
+
+    def _open(self, opens: Sequence[ingest_pb2.OpenLog], done: _Processed) -> None:
+        good: list[ingest_pb2.OpenLog] = []
+        for request in opens:
+            if request.handle in self.logs or len(self.logs) + len(good) >= MAX_LOGS:
+                done.refusals[request.handle] = Refused(
+                    ingest_pb2.REFUSAL_CODE_INVALID,
+                    f"handle {request.handle} is in use on this stream, or it has more than {MAX_LOGS} logs",
+                )
+            else:
+                good.append(request)
+        for request, result in self.ingest.registry.open(self, good):
+            if isinstance(result, Refused):
+                done.refusals[request.handle] = result
+                continue
+            if isinstance(result, LiveLog):
+                self.logs[request.handle] = result
+            done.opened.append((request, result))
+
+    def _log(self, handle: int) -> LiveLog:
+        try:
+            return self.logs[handle]
+        except KeyError:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_UNKNOWN_HANDLE, f"handle {handle} names no open log on this stream"
+            ) from None
+
+    @staticmethod
+    def _fenced(live: LiveLog) -> Refused:
+        if live.gone and live.record.state == types_pb2.LOG_STATE_COMPLETED:
+            return Refused(ingest_pb2.REFUSAL_CODE_COMPLETED, f"{live.record.id.task}: the log is completed")
+        if live.gone:
+            return Refused(ingest_pb2.REFUSAL_CODE_DELETED, f"{live.record.id.task}: the log was deleted")
+        return Refused(
+            ingest_pb2.REFUSAL_CODE_OTHER_WRITER, f"{live.record.id.task}: a newer stream has taken the log over"
+        )
+
+    # What is committed
+
+    def _submit(self, done: _Processed, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._pending += 1
+        self._idle.clear()
+
+        def apply(changes: Changes) -> None:
+            for accepted in done.accepted:
+                accepted.apply(changes)
+            for live, event in done.events:
+                if not live.gone:
+                    changes.put_event(live.number, event)
+
+        def committed(error: JoblogError | None) -> None:
+            loop.call_soon_threadsafe(self._committed, done, size, error)
+
+        self.ingest.committer.submit(
+            Commit(
+                self, apply, size, committed, len(done.accepted), sum(accepted.raw_length for accepted in done.accepted)
+            )
+        )
+
+    def _committed(self, done: _Processed, size: int, error: JoblogError | None) -> None:
+        self.ingest.gate.release(size)
+        self._pending -= 1
+        if self._pending == 0:
+            self._idle.set()
+        if error is not None:
+            if not self.failed.done():
+                self.failed.set_result(error)
+            return
+        for live, end in done.ends.items():
+            if live.gone:
+                continue
+            live.durable_offset = max(live.durable_offset, end)
+            self.ingest.live.advance(live.number, live.durable_offset)
+            if (owner := live.session) is not None:
+                owner.ack(live)
+        for live, _event in done.events:
+            self.ingest.live.changed(live.number, open_for_writing=not live.gone)
+
+    async def _close(self, live: LiveLog, close: ingest_pb2.CloseLog) -> None:
+        try:
+            seal = await self.ingest.close(self, live, close)
+        except Refused as refused:
+            self.refuse(close.handle, refused)
+        except JoblogError as error:
+            if not self.failed.done():
+                self.failed.set_result(error)
+        else:
+            self.logs.pop(close.handle, None)
+            self._outbox.closed.append(ingest_pb2.Closed(handle=close.handle, seal=seal))
+            self._outgoing.set()
+
+    # What the worker gets
+
+    def _answer(self, done: _Processed) -> None:
+        for request, result in done.opened:
+            opened = self._outbox.opened.add(handle=request.handle)
+            if isinstance(result, LiveLog):
+                opened.id.CopyFrom(result.record.id)
+                opened.next_offset = result.next_offset
+                opened.watched = self.ingest.live.watched(result.number)
+                self.ingest.live.advance(result.number, result.durable_offset)
+                self.ack(result)
+            else:
+                opened.id.CopyFrom(result.id)
+                opened.next_offset = result.seal.length
+                opened.completed = True
+            opened.number = result.number if isinstance(result, types_pb2.LogRecord) else result.record.number
+        for handle, refused in done.refusals.items():
+            self.refuse(handle, refused)
+        for live in done.ends:
+            if live.session is self:
+                self.ack(live)
+        if done.opened:
+            self._outgoing.set()
+
+    def ack(self, live: LiveLog) -> None:
+        """Tells the worker how far the log is durable."""
+        self._acks[live.handle] = live.durable_offset
+        self._outgoing.set()
+
+    def refuse(self, handle: int, refused: Refused) -> None:
+        """Tells the worker that something was not taken."""
+        reason = ingest_pb2.RefusalCode.Name(refused.code).removeprefix("REFUSAL_CODE_").lower()
+        self.ingest.metrics.ingest.refused.labels(reason).inc()
+        self._outbox.refusals.add(
+            handle=handle,
+            code=refused.code,
+            message=str(refused),
+            next_offset=refused.next_offset,
+            permanent=not refused.retry,
+        )
+        self._outgoing.set()
+
+    def steer(self, handle: int, watched: bool) -> None:
+        """Tells the worker that somebody watches the log now, or nobody any more."""
+        self._outbox.steers.add(handle=handle, watched=watched)
+        self._outgoing.set()
+
+    async def write_all(self, context: PushContext) -> None:
+        """Sends what there is to say, as it comes; many acks in one message. Runs until cancelled."""
+        while True:
+            await self._outgoing.wait()
+            await self.flush(context)
+
+    async def flush(self, context: PushContext) -> None:
+        """Sends what there is to say now."""
+        self._outgoing.clear()
+        message, self._outbox = self._outbox, ingest_pb2.PushResponse()
+        acks, self._acks = self._acks, {}
+        for handle, offset in acks.items():
+            message.acks.add(handle=handle, stored_offset=offset)
+        if message.ByteSize():
+            self.ingest.metrics.ingest.acks.inc(len(acks))
+            await context.write(message)
+
+    async def finish(self) -> None:
+        """Waits until everything that was taken is committed and answered."""
+        while self._pending or self._closings:
+            if self._closings:
+                await asyncio.wait(self._closings)
+            else:
+                await self._idle.wait()
+
+    def end(self) -> None:
+        """The stream is over: lets go of its logs, whose `lost_after` begins now."""
+        for live in self.logs.values():
+            with live.lock:
+                if live.session is self:
+                    live.session = None
+                    live.last_heard = self.last_heard

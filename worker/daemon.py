@@ -1,0 +1,91 @@
+"""`joblog worker`: ships every spool of this machine, and takes tasks to run over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from joblog.address import find_leader
+from joblog.errors import Conflict, JoblogError
+from joblog.paths import DataFolder, config_file, data_dir, make_folder
+from joblog.service import serve
+from joblog.settings import load
+from joblog.telemetry import set_up_logging
+from joblog.worker.control.server import ControlServer
+from joblog.worker.identity import worker_id
+from joblog.worker.launch import launcher
+from joblog.worker.settings import WorkerSettings
+from joblog.worker.shipper.limits import shipper_limits
+from joblog.worker.shipper.notify import NotifyListener
+from joblog.worker.shipper.shipper import Shipper
+
+log = logging.getLogger(__name__)
+
+
+def main(flags: dict[str, str], config: Path | None) -> int:
+    """Runs a worker; returns the process's exit code. flags: settings by their dotted names."""
+    try:
+        file = config_file("worker", config, os.environ)
+        settings = load(WorkerSettings, file=file, environ=os.environ, flags=flags).values
+    except JoblogError as error:
+        set_up_logging()
+        log.critical("%s", error)
+        return error.exit_code
+    set_up_logging(settings.log.level, settings.log.format)
+    try:
+        folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
+        make_folder(folder.worker)
+        make_folder(folder.spools)
+        lock = _lock(folder.worker_lock)
+        try:
+            return run_loop(lambda: _run(settings, folder))
+        finally:
+            os.close(lock)
+    except JoblogError as error:
+        log.critical("%s", error)
+        return error.exit_code
+
+
+def run_loop(work: Callable[[], Coroutine[None, None, int]]) -> int:
+    """Runs `work` in an event loop of uvloop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work())
+
+
+def _lock(path: Path) -> int:
+    """Holds the data folder for this worker as long as the returned descriptor is open; raises Conflict."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Conflict(f"{path}: another worker runs on this data folder; stop it, or use another --data-dir") from None
+    return fd
+
+
+async def _run(settings: WorkerSettings, folder: DataFolder) -> int:
+    identity = worker_id(folder.worker_id)
+    control: ControlServer | None = None
+    shipper = Shipper(
+        folder.spools,
+        identity,
+        lambda: settings.leader or find_leader(data_dir=folder.root),
+        shipper_limits(settings),
+        holds=lambda spool_id: control is not None and control.holds(spool_id),
+    )
+    control = ControlServer(
+        str(folder.worker_socket),
+        str(folder.spools),
+        worker_id=identity,
+        adopt=shipper.adopt,
+        launch=launcher(settings, folder.root),
+    )
+    log.info("worker %s ships what is in %s", identity, folder.spools)
+    notify = NotifyListener(folder.notify_socket, shipper.notified)
+    return await serve([shipper, notify, control], drain_seconds=settings.drain_seconds)

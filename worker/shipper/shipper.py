@@ -1,0 +1,281 @@
+"""Ships all spools of a machine: finds them, keeps the connection, and says what is left when it has to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+
+from joblog.channel import open_async_channel
+from joblog.errors import JoblogError, NotFound, Unavailable
+from joblog.service import Service
+from joblog.v1 import ingest_pb2, ingest_pb2_grpc
+from joblog.worker.shipper.feed import Feed, claim
+from joblog.worker.shipper.limits import ShipperLimits
+from joblog.worker.shipper.stream import LeaderStream
+from joblog.worker.spool.reader import SpoolReader, list_spools
+
+log = logging.getLogger(__name__)
+
+REFUSED_FOLDER = "refused"
+WELCOME_SECONDS = 15.0
+
+
+class Shipper(Service):
+    """Carries the spools below `spool_root` to the leader at `address()`.
+
+    address: asked before each connection, so that a leader may move; may raise JoblogError. only: ship just this spool.
+    holds: whether somebody still reads a spool's files; its folder stays as long.
+    """
+
+    name = "shipper"
+
+    def __init__(
+        self,
+        spool_root: Path,
+        worker_id: str,
+        address: Callable[[], str],
+        limits: ShipperLimits,
+        *,
+        holds: Callable[[str], bool] = lambda _spool_id: False,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._root = spool_root
+        self._worker_id = worker_id
+        self._address = address
+        self._limits = limits
+        self._holds = holds
+        self._jitter = jitter
+        self._feeds: dict[str, Feed] = {}
+        self._finishing: list[Feed] = []
+        self._stream: LeaderStream | None = None
+        self._draining = False
+        self._changed = asyncio.Event()
+        self._said = ""
+
+    # What others tell and ask
+
+    def adopt(self, spool_id: str) -> None:
+        """Takes a spool up now, rather than at the next look around."""
+        if spool_id in self._feeds or "/" in spool_id:
+            return
+        folder = self._root / spool_id
+        if (fd := claim(folder)) is None:
+            return
+        try:
+            feed = Feed(SpoolReader(folder), spool_id, fd)
+        except (JoblogError, OSError) as error:
+            os.close(fd)
+            if not isinstance(error, NotFound):
+                log.error("spool %s can't be shipped: %s", spool_id, error)
+            return
+        self._feeds[spool_id] = feed
+        if self._stream is not None:
+            self._stream.add(feed)
+
+    def notified(self, spool_id: str) -> None:
+        """The spool's supervisor has written what it was asked to tell of."""
+        feed = self._feeds.get(spool_id)
+        if feed is None:
+            self.adopt(spool_id)
+        elif self._stream is not None:
+            self._stream.news(feed)
+
+    def feed(self, spool_id: str) -> Feed | None:
+        """The spool, while it is shipped."""
+        return self._feeds.get(spool_id)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a leader is there now."""
+        return self._stream is not None
+
+    def left(self) -> tuple[int, int]:
+        """(logs, bytes) that were captured and that no leader has acked."""
+        pending = [feed.reader.pending_bytes() for feed in self._feeds.values()]
+        return sum(1 for feed in self._feeds.values() if feed.has_news() or feed.reader.pending_bytes()), sum(pending)
+
+    async def wait_shipped(self, spool_id: str) -> None:
+        """Returns when the leader has the whole log, or refused it for good."""
+        while spool_id in self._feeds or (self._root / spool_id / "task.json").exists():
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._limits.scan_seconds)
+
+    # Lifecycle
+
+    async def run(self) -> None:
+        """Looks for spools and stays connected."""
+        looking = asyncio.create_task(self._look_around())
+        connecting = asyncio.create_task(self._stay_connected())
+        try:
+            done, _ = await asyncio.wait([looking, connecting], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (looking, connecting):
+                task.cancel()
+            await asyncio.gather(looking, connecting, return_exceptions=True)
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Sends what is captured; says what is left at the deadline."""
+        self._draining = True
+        deadline = time.monotonic() + deadline_seconds
+        while time.monotonic() < deadline:
+            if self._stream is not None:
+                self._stream.schedule.flush()
+                self._stream.wake.set()
+            logs, _size = self.left()
+            if not logs:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), min(0.1, max(deadline - time.monotonic(), 0.0)))
+        logs, size = self.left()
+        if logs:
+            log.warning(
+                "%d bytes of %d logs are not delivered; they stay in %s for the next start", size, logs, self._root
+            )
+
+    async def stop(self) -> None:
+        """Lets go of all spools, which stay."""
+        for feed in [*self._feeds.values(), *self._finishing]:
+            feed.release()
+        self._feeds.clear()
+
+    # Finding spools and news
+
+    async def _look_around(self) -> None:
+        scanned = 0.0
+        while True:
+            now = time.monotonic()
+            if now - scanned >= self._limits.scan_seconds:
+                scanned = now
+                for folder in list_spools(self._root):
+                    self.adopt(folder.name)
+                self._finish_free()
+            if (stream := self._stream) is not None:
+                for feed in list(self._feeds.values()):
+                    if feed.has_news():
+                        stream.news(feed)
+            await asyncio.sleep(self._limits.poll_seconds)
+
+    def _finish_free(self) -> None:
+        held = []
+        for feed in self._finishing:
+            if self._holds(feed.spool_id):
+                held.append(feed)
+            else:
+                feed.finish()
+                self._feeds.pop(feed.spool_id, None)
+        self._finishing = held
+        self._changed.set()
+
+    def _over(self, feed: Feed) -> None:
+        if self._stream is not None:
+            self._stream.remove(feed)
+        if feed.refusal:
+            self._set_aside(feed)
+            return
+        self._finishing.append(feed)
+        self._finish_free()
+
+    def _set_aside(self, feed: Feed) -> None:
+        aside = self._root.parent / REFUSED_FOLDER
+        aside.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):
+            os.rename(self._root / feed.spool_id, aside / feed.spool_id)
+        feed.release()
+        self._feeds.pop(feed.spool_id, None)
+        self._changed.set()
+
+    # The connection
+
+    async def _stay_connected(self) -> None:
+        backoff = self._limits.backoff_min_seconds
+        while True:
+            began = time.monotonic()
+            try:
+                await self._connected()
+            except (JoblogError, grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
+                self._say(error)
+            finally:
+                self._stream = None
+                for feed in self._feeds.values():
+                    feed.disconnect()
+            if time.monotonic() - began > 2 * self._limits.backoff_max_seconds:
+                backoff = self._limits.backoff_min_seconds
+            await asyncio.sleep(backoff * (0.5 + 0.5 * self._jitter()))
+            backoff = min(backoff * 2, self._limits.backoff_max_seconds)
+
+    def _say(self, error: BaseException) -> None:
+        """Logs why there is no connection, once per reason."""
+        said = f"{error.code().name}: {error.details()}" if isinstance(error, grpc.aio.AioRpcError) else str(error)
+        if said != self._said:
+            log.warning("no connection to the leader: %s", said or type(error).__name__)
+            self._said = said
+
+    async def _connected(self) -> None:
+        address = self._address()
+        async with open_async_channel(address) as channel:
+            stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
+            call = stub.Push()
+            async with asyncio.timeout(WELCOME_SECONDS):
+                stream = await LeaderStream.connect(
+                    call,
+                    LeaderStream.hello(self._worker_id, socket.gethostname()),
+                    self._stats(),
+                    window_bytes=self._limits.window_bytes,
+                    batch_bytes=self._limits.batch_bytes,
+                )
+            log.info("connected to the leader at %s", address)
+            self._said = ""
+            for feed in self._feeds.values():
+                if feed not in self._finishing:
+                    stream.add(feed)
+            self._stream = stream
+            sending = asyncio.create_task(self._send(stream))
+            receiving = asyncio.create_task(self._receive(stream))
+            try:
+                done, _ = await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_COMPLETED)
+                for task in (receiving, sending):
+                    if task in done:
+                        task.result()
+            finally:
+                for task in (sending, receiving):
+                    task.cancel()
+                await asyncio.gather(sending, receiving, return_exceptions=True)
+                call.cancel()
+
+    async def _send(self, stream: LeaderStream) -> None:
+        while True:
+            stream.wake.clear()
+            request = stream.compose(self._stats)
+            if request is not None:
+                await stream.send(request)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(stream.next_at() - time.monotonic(), 0.001)):
+                    await stream.wake.wait()
+
+    async def _receive(self, stream: LeaderStream) -> None:
+        while (over := await stream.receive()) is not None:
+            for feed in over:
+                self._over(feed)
+            self._changed.set()
+        raise Unavailable("the leader ended the stream")
+
+    def _stats(self) -> ingest_pb2.WorkerStats:
+        return ingest_pb2.WorkerStats(
+            spool_bytes=sum(feed.reader.disk_bytes() for feed in self._feeds.values()),
+            spool_limit_bytes=self._limits.spool_limit_bytes,
+            logs=len(self._feeds),
+        )

@@ -1,0 +1,97 @@
+"""Ships the spools of one task where no daemon runs: started beside the task, ends when the leader has all of it.
+
+python -m joblog.worker.shipper.standalone --spool FOLDER ... --data-dir D --leader HOST:PORT
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from joblog.address import find_leader
+from joblog.errors import Interrupted, JoblogError
+from joblog.paths import DataFolder, config_file
+from joblog.service import serve
+from joblog.settings import load
+from joblog.telemetry import set_up_logging
+from joblog.worker.identity import worker_id
+from joblog.worker.settings import WorkerSettings
+from joblog.worker.shipper.limits import shipper_limits
+from joblog.worker.shipper.shipper import Shipper
+
+log = logging.getLogger(__name__)
+
+# Nobody tells this process of news: it looks for itself.
+POLL_SECONDS = 0.01
+# A task that is over, and no leader in reach for so long: the spool waits for the next worker on this machine.
+GIVE_UP_SECONDS = 60.0
+
+
+async def _until_shipped(shipper: Shipper, folders: list[Path], stopping: asyncio.Event) -> None:
+    await asyncio.gather(*(shipper.wait_shipped(folder.name) for folder in folders))
+    stopping.set()
+
+
+async def _until_hopeless(shipper: Shipper, folders: list[Path], stopping: asyncio.Event) -> None:
+    """Ends the process when its tasks are over and it has not reached a leader for GIVE_UP_SECONDS."""
+    clock = asyncio.get_running_loop().time
+    since = clock()
+    while clock() - since < GIVE_UP_SECONDS:
+        await asyncio.sleep(1.0)
+        feeds = [feed for folder in folders if (feed := shipper.feed(folder.name)) is not None]
+        if shipper.connected or any(feed.reader.alive() for feed in feeds):
+            since = clock()
+    log.warning("no leader was reached for %g s: what is left stays in the spool", GIVE_UP_SECONDS)
+    stopping.set()
+
+
+async def _run(shipper: Shipper, folders: list[Path], drain_seconds: float) -> int:
+    for folder in folders:
+        shipper.adopt(folder.name)
+    stopping = asyncio.Event()
+    waits = [
+        asyncio.create_task(_until_shipped(shipper, folders, stopping)),
+        asyncio.create_task(_until_hopeless(shipper, folders, stopping)),
+    ]
+    try:
+        code = await serve([shipper], drain_seconds=drain_seconds, stopping=stopping)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return code or (0 if waits[0].done() and not waits[0].cancelled() else Interrupted.exit_code)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns 0 when the leader has everything, 10 when something is left."""
+    parser = argparse.ArgumentParser(prog="joblog-ship")
+    parser.add_argument("--spool", type=Path, action="append", required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--leader", default="")
+    given = parser.parse_args(arguments)
+    set_up_logging()
+    try:
+        settings = load(
+            WorkerSettings,
+            file=config_file("worker", None, os.environ),
+            environ=os.environ,
+            flags={"data_dir": str(given.data_dir)},
+        ).values
+        folder = DataFolder(given.data_dir)
+        shipper = Shipper(
+            folder.spools,
+            worker_id(folder.worker_id),
+            lambda: given.leader or find_leader(data_dir=given.data_dir),
+            shipper_limits(settings, poll_seconds=POLL_SECONDS),
+        )
+        with asyncio.Runner() as runner:
+            return runner.run(_run(shipper, given.spool, settings.drain_seconds))
+    except JoblogError as error:
+        log.critical("%s", error)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,219 @@
+"""One connection to the leader: composes what is sent, takes in what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import grpc.aio
+
+from joblog import __version__
+from joblog.errors import JoblogError, Unavailable
+from joblog.v1 import ingest_pb2
+from joblog.worker.shipper.feed import Feed, FeedState
+from joblog.worker.shipper.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+MAX_OPENS = 1000
+# Enough to keep the stream busy, little enough that a watched log waits no longer than this takes to send.
+MESSAGE_BYTES = 1 << 20
+MESSAGE_RAW_BYTES = 8 << 20
+MESSAGE_APPENDS = 5000
+
+PushCall = grpc.aio.StreamStreamCall[ingest_pb2.PushRequest, ingest_pb2.PushResponse]
+
+
+class LeaderStream:
+    """The state of one Push stream, from its Welcome to its end. Lives in the shipper's event loop."""
+
+    def __init__(self, call: PushCall, welcome: ingest_pb2.Welcome, *, window_bytes: int, batch_bytes: int) -> None:
+        self.welcome = welcome
+        self.schedule = Schedule(welcome.gather_seconds, welcome.gather_bytes)
+        self.wake = asyncio.Event()
+        self._stats_at = time.monotonic() + welcome.heartbeat_seconds
+        self._call = call
+        self._window_bytes = min(window_bytes, welcome.window_bytes or window_bytes)
+        self._batch_bytes = min(batch_bytes, welcome.max_batch_bytes or batch_bytes)
+        self._feeds: dict[int, Feed] = {}
+        self._to_open: dict[Feed, None] = {}
+        self._next_handle = 1
+
+    @classmethod
+    async def connect(
+        cls,
+        call: PushCall,
+        hello: ingest_pb2.Hello,
+        stats: ingest_pb2.WorkerStats,
+        *,
+        window_bytes: int,
+        batch_bytes: int,
+    ) -> LeaderStream:
+        """Says hello and waits for the leader's welcome. Raises grpc.aio.AioRpcError, Unavailable."""
+        await call.write(ingest_pb2.PushRequest(hello=hello, stats=stats))
+        response = await call.read()
+        if not isinstance(response, ingest_pb2.PushResponse) or not response.HasField("welcome"):
+            raise Unavailable("the leader ended the stream without a welcome")
+        return cls(call, response.welcome, window_bytes=window_bytes, batch_bytes=batch_bytes)
+
+    @staticmethod
+    def hello(worker_id: str, host: str) -> ingest_pb2.Hello:
+        """The first words of a stream."""
+        return ingest_pb2.Hello(worker_id=worker_id, host=host, version=__version__, protocol=PROTOCOL)
+
+    @property
+    def inflight_bytes(self) -> int:
+        """Payload bytes that were sent and not acked."""
+        return sum(feed.inflight_bytes for feed in self._feeds.values())
+
+    def add(self, feed: Feed) -> None:
+        """A spool to be shipped on this stream."""
+        self._to_open[feed] = None
+        self.wake.set()
+
+    def remove(self, feed: Feed) -> None:
+        """The spool is over."""
+        self._to_open.pop(feed, None)
+        self._feeds.pop(feed.handle, None)
+        self.schedule.drop(feed)
+
+    def news(self, feed: Feed) -> None:
+        """The spool has something new."""
+        if feed.state is not FeedState.OPEN:
+            return
+        self.schedule.news(feed, time.monotonic())
+        if self.schedule:
+            self.wake.set()
+        else:
+            self._arm(feed, feed.reader.offset + self.schedule.gather_bytes)
+            self.wake.set()
+
+    def _arm(self, feed: Feed, wake_at: int) -> None:
+        if feed.state is FeedState.OPEN and feed.reader.arm(wake_at):
+            self.schedule.again(feed)
+            self.wake.set()
+
+    def compose(self, stats: Callable[[], ingest_pb2.WorkerStats]) -> ingest_pb2.PushRequest | None:
+        """The next message; None when there is nothing to say now. stats: asked when a sign of life is due."""
+        now = time.monotonic()
+        self.schedule.tick(now)
+        request = ingest_pb2.PushRequest()
+        said = self._compose_opens(request, now)
+        payload = raw = 0
+        room = self._window_bytes - self.inflight_bytes
+        idle: list[Feed] = []
+        while payload < min(MESSAGE_BYTES, room) and raw < MESSAGE_RAW_BYTES and len(request.appends) < MESSAGE_APPENDS:
+            feed = self.schedule.pop()
+            if feed is None:
+                break
+            said = True
+            before = feed.reader.offset
+            if not self._take(feed, request):
+                continue
+            payload += len(request.appends[-1].batch.payload) if request.appends else 0
+            raw += feed.reader.offset - before
+            idle.append(feed)
+        for feed in idle:
+            if feed.has_news():
+                self.schedule.again(feed)
+            else:
+                self._arm(feed, feed.reader.offset + 1)
+        if now >= self._stats_at:
+            self._stats_at = now + self.welcome.heartbeat_seconds
+            request.stats.CopyFrom(stats())
+            said = True
+        return request if said else None
+
+    def _take(self, feed: Feed, request: ingest_pb2.PushRequest) -> bool:
+        try:
+            taken = feed.take(MESSAGE_BYTES, self._batch_bytes)
+        except (JoblogError, OSError) as error:
+            log.error("%s: its spool can't be read, trying again later: %s", feed.name, error)
+            feed.state, feed.retry_at = FeedState.UNOPENED, time.monotonic() + 5.0
+            self._to_open[feed] = None
+            return False
+        request.appends.extend(taken.appends)
+        request.events.extend(taken.events)
+        if taken.close is not None:
+            request.closes.append(taken.close)
+        return True
+
+    def _compose_opens(self, request: ingest_pb2.PushRequest, now: float) -> bool:
+        ready = [feed for feed in self._to_open if feed.retry_at <= now][:MAX_OPENS]
+        for feed in ready:
+            del self._to_open[feed]
+            self._feeds.pop(feed.handle, None)
+            self._feeds[self._next_handle] = feed
+            request.opens.append(feed.open_request(self._next_handle))
+            self._next_handle += 1
+        return bool(ready)
+
+    def next_at(self) -> float:
+        """When compose() has something to do again, at the latest (monotonic seconds)."""
+        times = [self._stats_at]
+        if (gathered := self.schedule.next_at()) is not None:
+            times.append(gathered)
+        times.extend(feed.retry_at for feed in self._to_open)
+        return min(times)
+
+    async def send(self, request: ingest_pb2.PushRequest) -> None:
+        """Sends a message; waits while the leader takes no more."""
+        await self._call.write(request)
+
+    async def receive(self) -> list[Feed] | None:
+        """Takes in one message of the leader; the feeds that are over, or None when the stream has ended."""
+        response = await self._call.read()
+        if not isinstance(response, ingest_pb2.PushResponse):
+            return None
+        over: list[Feed] = []
+        self._take_opened(response.opened, over)
+        for ack in response.acks:
+            if feed := self._feeds.get(ack.handle):
+                feed.acked(ack.stored_offset)
+        for steer in response.steers:
+            if feed := self._feeds.get(steer.handle):
+                feed.watched = steer.watched
+                if feed.has_news():
+                    self.schedule.drop(feed)
+                    self.news(feed)
+        for refusal in response.refusals:
+            if feed := self._feeds.get(refusal.handle):
+                self._refused(feed, refusal, over)
+        for closed in response.closed:
+            if feed := self._feeds.get(closed.handle):
+                feed.state = FeedState.DONE
+                over.append(feed)
+        self.wake.set()
+        return over
+
+    def _take_opened(self, opened: Iterable[ingest_pb2.Opened], over: list[Feed]) -> None:
+        for one in opened:
+            feed = self._feeds.get(one.handle)
+            if feed is None:
+                continue
+            try:
+                feed.opened(one)
+            except (JoblogError, OSError) as error:
+                log.error("%s: can't go on at %d: %s", feed.name, one.next_offset, error)
+                feed.state, feed.retry_at = FeedState.UNOPENED, time.monotonic() + 5.0
+                self._to_open[feed] = None
+                continue
+            if feed.state is FeedState.DONE:
+                over.append(feed)
+            else:
+                self.schedule.again(feed)
+
+    def _refused(self, feed: Feed, refusal: ingest_pb2.Refusal, over: list[Feed]) -> None:
+        if not feed.refused(refusal):
+            log.error("%s: the leader refuses it for good, its spool is set aside: %s", feed.name, refusal.message)
+            feed.refusal = refusal.message
+            over.append(feed)
+        elif feed.state is FeedState.DONE:
+            over.append(feed)
+        elif feed.state is FeedState.UNOPENED:
+            self._to_open[feed] = None
+        else:
+            self.schedule.again(feed)
