@@ -31,6 +31,7 @@ _HOLD_SECONDS = 5.0
 _RECHECK_SECONDS = 5.0
 # The pauses of a tail whose log is not open for writing: its worker is away.
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.05, 2.0
+_WATCH_LINGER_SECONDS = 3.0
 _MAX_CIPHERS = 1024
 
 
@@ -158,7 +159,8 @@ class LogReader:
                 yield piece
         finally:
             if spec.follow:
-                self._live.unwatch(number)
+                # Those who poll come back at once: the worker is not told to slow down in between.
+                asyncio.get_running_loop().call_later(_WATCH_LINGER_SECONDS, self._live.unwatch, number)
             self._metrics.active.dec()
             read.close()
 

@@ -19,3 +19,12 @@ def first_offset(record: types_pb2.LogRecord) -> int:
             break
         first = max(first, gap.offset + gap.length)
     return first
+
+
+def shown(record: types_pb2.LogRecord) -> types_pb2.LogRecord:
+    """A copy for readers: without the writer id, which lets its holder write, and with first_offset filled in."""
+    copy = types_pb2.LogRecord()
+    copy.CopyFrom(record)
+    copy.ClearField("writer_id")
+    copy.first_offset = first_offset(record)
+    return copy

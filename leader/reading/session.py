@@ -184,7 +184,7 @@ class ReadSession:
         self._scan = Scan(view, self._number, cipher, self.at, length)
         self._events = [
             event
-            for event in self._store.events(self._number)
+            for event in view.events(self._number)
             if event.offset >= self._events_from and _key(event) not in self._events_told
         ]
 

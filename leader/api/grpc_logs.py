@@ -1,0 +1,219 @@
+"""The gRPC service Logs; see logs.proto."""
+
+# ruff: noqa: ARG002, N802 - gRPC gives the names and signatures of methods
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeVar
+
+from joblog.errors import InvalidInput, NotFound, Unavailable
+from joblog.identity import RUN_LOG_TASK, check_name
+from joblog.leader.api.errors import Context, answering, answers
+from joblog.leader.buffer.store import RunFilter, Store
+from joblog.leader.reading.piece import MAX_OFFSET, FrameColumns, Piece, ReadSpec, Start, StartKind
+from joblog.leader.reading.reader import LogReader
+from joblog.leader.reading.records import name_of, shown
+from joblog.v1 import logs_pb2, logs_pb2_grpc, types_pb2
+
+T = TypeVar("T")
+
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+# Frames are turned into messages in the pool when there are more of them.
+_FEW_FRAMES = 200
+_VERIFY_PROGRESS_SECONDS = 0.5
+
+_STARTS = {
+    "offset": StartKind.OFFSET,
+    "line": StartKind.LINE,
+    "last_lines": StartKind.LAST_LINES,
+    "last_bytes": StartKind.LAST_BYTES,
+}
+
+
+def page_size(asked: int) -> int:
+    """How many entries a page holds; raises InvalidInput."""
+    if asked > MAX_PAGE_SIZE:
+        raise InvalidInput(f"page_size {asked} is out of range: at most {MAX_PAGE_SIZE} are allowed")
+    return asked or DEFAULT_PAGE_SIZE
+
+
+def spec_of(request: logs_pb2.ReadRequest) -> ReadSpec:
+    """What a request asks for; raises InvalidInput."""
+    kind = request.WhichOneof("from") or "offset"
+    value = min(getattr(request, kind), MAX_OFFSET + 1)
+    return ReadSpec(
+        Start(_STARTS[kind], value),
+        limit_bytes=request.limit_bytes or None,
+        stream=request.stream or None,
+        with_frames=request.with_frames,
+        follow=request.follow,
+    ).check()
+
+
+def response_of(piece: Piece) -> logs_pb2.ReadResponse:
+    """A piece as a message."""
+    return logs_pb2.ReadResponse(
+        offset=piece.offset,
+        data=piece.data,
+        next_offset=piece.next_offset,
+        frames=_frames(piece.frames),
+        gap=piece.gap,
+        state=piece.state,
+        tier=types_pb2.TIER_BUFFER,
+        first_offset=piece.first_offset,
+        events=piece.events,
+        line=piece.line,
+    )
+
+
+def _frames(columns: FrameColumns) -> list[logs_pb2.Frame]:
+    return [
+        logs_pb2.Frame(stream=stream, time_ns=time_ns, offset=offset, length=length)  # type: ignore[arg-type]
+        for stream, time_ns, offset, length in zip(*columns, strict=True)
+    ]
+
+
+class LogsService(logs_pb2_grpc.LogsServicer):
+    """Answers readers. `drain` ends open tails, so that a server can stop."""
+
+    def __init__(self, store: Store, reader: LogReader) -> None:
+        self._store = store
+        self._reader = reader
+        self._closing = asyncio.Event()
+
+    def drain(self) -> None:
+        """Ends all tails, now and from now on, with UNAVAILABLE: clients go on at their offset at the next leader."""
+        self._closing.set()
+
+    @answers
+    async def ListNamespaces(
+        self, request: logs_pb2.ListNamespacesRequest, context: Context
+    ) -> logs_pb2.ListNamespacesResponse:
+        """Namespaces by name."""
+        limit = page_size(request.page_size)
+        names = await self._reader.run(functools.partial(self._store.list_namespaces, request.page_token, limit))
+        token = names[-1] if len(names) == limit else ""
+        return logs_pb2.ListNamespacesResponse(namespaces=names, next_page_token=token)
+
+    @answers
+    async def ListRuns(self, request: logs_pb2.ListRunsRequest, context: Context) -> logs_pb2.ListRunsResponse:
+        """Runs, newest first."""
+        check_name("namespace", request.namespace)
+        where = RunFilter(
+            frozenset(request.states),
+            tuple(request.labels.items()),
+            request.created_from_ns,
+            request.created_before_ns,
+        )
+        runs, token = await self._reader.run(
+            functools.partial(
+                self._store.list_runs, request.namespace, where, request.page_token, page_size(request.page_size)
+            )
+        )
+        return logs_pb2.ListRunsResponse(runs=runs, next_page_token=token)
+
+    @answers
+    async def GetRun(self, request: logs_pb2.GetRunRequest, context: Context) -> types_pb2.RunRecord:
+        """One run."""
+        check_name("namespace", request.namespace)
+        check_name("run", request.run)
+        run = await self._reader.run(functools.partial(self._store.get_run, request.namespace, request.run))
+        if run is None:
+            raise NotFound(f"there is no run {request.namespace}:{request.run}")
+        return run
+
+    @answers
+    async def ListLogs(self, request: logs_pb2.ListLogsRequest, context: Context) -> logs_pb2.ListLogsResponse:
+        """Logs of a run."""
+        check_name("namespace", request.namespace)
+        check_name("run", request.run)
+        if request.task:
+            check_name("task", request.task, reserved=request.task == RUN_LOG_TASK)
+        work = functools.partial(
+            self._store.list_logs,
+            request.namespace,
+            request.run,
+            request.task,
+            request.page_token,
+            page_size(request.page_size),
+        )
+        logs, token = await self._reader.run(work)
+        return logs_pb2.ListLogsResponse(logs=map(shown, logs), next_page_token=token)
+
+    @answers
+    async def GetLog(self, request: logs_pb2.GetLogRequest, context: Context) -> logs_pb2.GetLogResponse:
+        """One log's record and events."""
+        details = await self._reader.details(name_of(request.id))
+        return logs_pb2.GetLogResponse(log=shown(details.record), events=details.events)
+
+    async def Read(
+        self, request: logs_pb2.ReadRequest, context: Context
+    ) -> AsyncGenerator[logs_pb2.ReadResponse, None]:
+        """A log's bytes. Sends the next message only when the client has taken the one before."""
+        async with answering(context):
+            spec = spec_of(request)
+            number = await self._reader.find(name_of(request.id))
+            async with contextlib.aclosing(self._reader.read(number, spec)) as pieces:
+                async for piece in until(self._closing, pieces) if spec.follow else pieces:
+                    if len(piece.frames.streams) > _FEW_FRAMES:
+                        yield await self._reader.run(functools.partial(response_of, piece))
+                    else:
+                        yield response_of(piece)
+
+    async def Verify(
+        self, request: logs_pb2.VerifyRequest, context: Context
+    ) -> AsyncGenerator[logs_pb2.VerifyResponse, None]:
+        """Holds a log against its seal."""
+        async with answering(context):
+            number = await self._reader.find(name_of(request.id))
+            done = (0, 0)
+
+            def note(bytes_done: int, bytes_total: int) -> None:
+                nonlocal done
+                done = (bytes_done, bytes_total)
+
+            verifying = asyncio.ensure_future(self._reader.verify(number, note))
+            try:
+                while not (await asyncio.wait([verifying], timeout=_VERIFY_PROGRESS_SECONDS))[0]:
+                    yield logs_pb2.VerifyResponse(bytes_done=done[0], bytes_total=done[1])
+                verdict = verifying.result()
+            finally:
+                verifying.cancel()
+            yield logs_pb2.VerifyResponse(
+                bytes_done=done[0],
+                bytes_total=done[1],
+                done=True,
+                complete=verdict.complete,
+                expected=verdict.expected,
+                found=verdict.found,
+                problems=verdict.problems,
+            )
+
+
+async def until(closing: asyncio.Event, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The items, until `closing` is set: then raises Unavailable, also while waiting for the next one."""
+    stop = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(items, None))
+            try:
+                await asyncio.wait([following, stop], return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                following.cancel()
+                await asyncio.wait([following])
+                raise
+            if not following.done():
+                following.cancel()
+                await asyncio.wait([following])
+                raise Unavailable("the leader is stopping: go on at the last offset when it is back")
+            item = following.result()
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.cancel()

@@ -1,0 +1,153 @@
+"""Routes for status, lists, records, events, verification and deletion."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from joblog.errors import InvalidInput, NotFound
+from joblog.identity import RUN_LOG_TASK, check_name
+from joblog.leader.api.http import models
+from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.buffer.store import RunFilter
+from joblog.v1 import types_pb2
+
+router = APIRouter(prefix="/api/v1")
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Entries on a page")]
+Cursor = Annotated[str, Query(max_length=4096, description="next_cursor of the page before")]
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"label {text[:60]!r}: write KEY=VALUE")
+    return check_name("label", key), value
+
+
+def _nanoseconds(when: datetime | None) -> int:
+    if when is None:
+        return 0
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    past = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    nanoseconds = (past.days * 86400 + past.seconds) * 10**9 + past.microseconds * 1000
+    return max(0, nanoseconds)
+
+
+@router.get("/status", tags=["leader"])
+async def status(context: Context) -> models.Status:
+    """Who the leader is and how it does."""
+    return models.Status.of(await context.reader.run(context.status.collect))
+
+
+@router.get("/namespaces", tags=["runs"])
+async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor = "") -> models.Namespaces:
+    """Namespaces with at least one run, by name."""
+    names = await context.reader.run(functools.partial(context.store.list_namespaces, cursor, limit))
+    return models.Namespaces(namespaces=names, next_cursor=names[-1] if len(names) == limit else "")
+
+
+@router.get("/namespaces/{namespace}/runs", tags=["runs"])
+async def list_runs(
+    context: Context,
+    namespace: str,
+    state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
+    label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
+    created_from: Annotated[datetime | None, Query(description="Created at this time or later")] = None,
+    created_before: Annotated[datetime | None, Query(description="Created before this time")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = "",
+) -> models.Runs:
+    """Runs of a namespace, newest first."""
+    check_name("namespace", namespace)
+    where = RunFilter(
+        frozenset(types_pb2.RunState.Value(f"RUN_STATE_{name.upper()}") for name in state or ()),
+        tuple(map(_label, label or ())),
+        _nanoseconds(created_from),
+        _nanoseconds(created_before),
+    )
+    work = functools.partial(context.store.list_runs, namespace, where, cursor, limit)
+    runs, token = await context.reader.run(work)
+    return models.Runs(runs=[models.Run.of(run) for run in runs], next_cursor=token)
+
+
+@router.get("/namespaces/{namespace}/runs/{run}", tags=["runs"])
+async def get_run(context: Context, namespace: str, run: str) -> models.Run:
+    """One run."""
+    check_name("namespace", namespace)
+    check_name("run", run)
+    record = await context.reader.run(functools.partial(context.store.get_run, namespace, run))
+    if record is None:
+        raise NotFound(f"there is no run {namespace}:{run}")
+    return models.Run.of(record)
+
+
+@router.get("/namespaces/{namespace}/runs/{run}/logs", tags=["logs"])
+async def list_logs(
+    context: Context,
+    namespace: str,
+    run: str,
+    task: Annotated[str, Query(description="Only this task's attempts")] = "",
+    limit: Limit = 100,
+    cursor: Cursor = "",
+) -> models.Logs:
+    """Logs of a run, by task and attempt."""
+    check_name("namespace", namespace)
+    check_name("run", run)
+    if task:
+        check_name("task", task, reserved=task == RUN_LOG_TASK)
+    work = functools.partial(context.store.list_logs, namespace, run, task, cursor, limit)
+    records, token = await context.reader.run(work)
+    return models.Logs(logs=[models.Log.of(record) for record in records], next_cursor=token)
+
+
+@router.get(LOG_PATH, tags=["logs"])
+async def get_log(context: Context, name: NamedLog) -> models.Log:
+    """One log's record."""
+    return models.Log.of((await context.reader.details(name)).record)
+
+
+@router.get(LOG_PATH + "/events", tags=["logs"])
+async def get_events(context: Context, name: NamedLog) -> models.Events:
+    """One log's events."""
+    return models.Events(events=[models.Event.of(event) for event in (await context.reader.details(name)).events])
+
+
+@router.get(LOG_PATH + "/verify", tags=["logs"])
+async def verify(context: Context, name: NamedLog) -> models.Verdict:
+    """Reads the whole log and holds it against its seal; replies when done, for a large log in minutes."""
+    number = await context.reader.find(name)
+    verdict = await context.reader.verify(number, lambda _done, _total: None)
+    return models.Verdict(
+        complete=verdict.complete,
+        sealed=verdict.expected is not None,
+        expected=models.Seal.of(verdict.expected) if verdict.expected is not None else None,
+        found=models.Seal.of(verdict.found),
+        problems=verdict.problems,
+    )
+
+
+@router.delete("/namespaces/{namespace}/runs/{run}", tags=["runs"])
+async def delete_run(context: Context, namespace: str, run: str) -> models.Deleted:
+    """Deletes a run with all its logs and their keys. Doing it again deletes nothing more."""
+    done = await context.deleter.delete(namespace, run)
+    return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)
+
+
+@router.delete("/namespaces/{namespace}/runs/{run}/tasks/{task}", tags=["logs"])
+async def delete_task(context: Context, namespace: str, run: str, task: str) -> models.Deleted:
+    """Deletes all attempts of a task with their keys."""
+    done = await context.deleter.delete(namespace, run, task)
+    return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)
+
+
+@router.delete(LOG_PATH, tags=["logs"])
+async def delete_log(context: Context, name: NamedLog) -> models.Deleted:
+    """Deletes one log with its key; a live one too: its writer is refused from then on."""
+    if not name.attempt:
+        raise InvalidInput("attempt: say which one to delete; `latest` may be another one by now")
+    done = await context.deleter.delete(*name)
+    return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)

@@ -1,0 +1,57 @@
+"""What the routes work with, and the parts of a request that many of them share."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from joblog.errors import InvalidInput
+from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
+from joblog.leader.api.status import LeaderStatus
+from joblog.leader.buffer.store import Store
+from joblog.leader.deletion import Deleter
+from joblog.leader.metrics import Metrics
+from joblog.leader.reading.reader import LogReader
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """What answers come from. closing: set when the server stops; requests that wait then end."""
+
+    store: Store
+    reader: LogReader
+    deleter: Deleter
+    status: LeaderStatus
+    metrics: Metrics
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def context_of(request: Request) -> ApiContext:
+    """The application's context."""
+    context = request.app.state.context
+    assert isinstance(context, ApiContext)
+    return context
+
+
+def log_name(
+    namespace: Annotated[str, Path(description="Namespace, as `default`")],
+    run: Annotated[str, Path(description="Run")],
+    task: Annotated[str, Path(description="Task; `@run` is the run's own log")],
+    attempt: Annotated[str, Path(description="An integer from 1, or `latest`")],
+) -> LogName:
+    """The log that a path names. Raises InvalidInput."""
+    number = 0
+    if attempt != "latest":
+        if not (attempt.isascii() and attempt.isdigit() and len(attempt) <= 10 and int(attempt) > 0):
+            raise InvalidInput(f"attempt {attempt[:20]!r} is neither `latest` nor an integer from 1 to {MAX_ATTEMPT}")
+        number = int(attempt)
+    return check_log_name(LogName(namespace, run, task, number), open_attempt=True)
+
+
+Context = Annotated[ApiContext, Depends(context_of)]
+NamedLog = Annotated[LogName, Depends(log_name)]
+
+LOG_PATH = "/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}"

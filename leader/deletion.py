@@ -1,0 +1,97 @@
+"""Deleting logs and runs, keys included, also while they are written and read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import NamedTuple, Protocol
+
+from joblog.identity import RUN_LOG_TASK, LogName, check_attempt, check_name
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.store import Store
+
+_PAGE = 500
+
+
+class Fence(Protocol):
+    """What ingest does about a log that is deleted."""
+
+    def forget(self, number: int) -> None:
+        """The log is being deleted: nothing is accepted or committed for it any more. Called from a pool's thread."""
+        ...
+
+    def forgotten(self, number: int) -> None:
+        """The log was deleted: those who tail it are woken. Called in the event loop."""
+        ...
+
+
+class Deleted(NamedTuple):
+    """What a deletion took away; nothing, when it was done before."""
+
+    logs: int
+    bytes: int
+
+
+class Deleter:
+    """Deletes logs. A live one too: its writer is fenced, and its readers are told that it is gone.
+
+    forget_reader: LogReader.forget.
+    """
+
+    def __init__(self, store: Store, fence: Fence, forget_reader: Callable[[int], None], pool: Executor) -> None:
+        self._store = store
+        self._fence = fence
+        self._forget_reader = forget_reader
+        self._pool = pool
+
+    async def delete(self, namespace: str, run: str, task: str = "", attempt: int = 0) -> Deleted:
+        """Deletes one attempt; all of a task's with attempt 0; the whole run with an empty task.
+
+        Doing it again deletes nothing more. Raises InvalidInput, OutOfSpace.
+        """
+        check_name("namespace", namespace)
+        check_name("run", run)
+        if task:
+            check_name("task", task, reserved=task == RUN_LOG_TASK)
+        if attempt:
+            check_attempt(attempt)
+            check_name("task", task, reserved=task == RUN_LOG_TASK)
+        loop = asyncio.get_running_loop()
+        numbers: list[int] = []
+        total = 0
+        try:
+            while found := await loop.run_in_executor(self._pool, self._some, namespace, run, task, attempt):
+                await loop.run_in_executor(self._pool, self._delete, list(found))
+                numbers += found
+                total += sum(found.values())
+            if not task:
+                await loop.run_in_executor(self._pool, self._delete_run, namespace, run)
+        finally:
+            for number in numbers:
+                self._forget_reader(number)
+                self._fence.forgotten(number)
+        return Deleted(len(numbers), total)
+
+    def _some(self, namespace: str, run: str, task: str, attempt: int) -> dict[int, int]:
+        """Lengths, by number, of the next few logs to delete."""
+        if attempt:
+            number = self._store.find_log(LogName(namespace, run, task, attempt))
+            record = self._store.get_log(number) if number is not None else None
+            return {record.number: record.next_offset} if record is not None else {}
+        records, _ = self._store.list_logs(namespace, run, task, limit=_PAGE)
+        return {record.number: record.next_offset for record in records}
+
+    def _delete(self, numbers: list[int]) -> None:
+        changes = Changes()
+        for number in numbers:
+            self._fence.forget(number)
+            changes.delete_log(number)
+        self._store.write(changes, sync=True)
+
+    def _delete_run(self, namespace: str, run: str) -> None:
+        if self._store.get_run(namespace, run) is None:
+            return
+        changes = Changes()
+        changes.delete_run(namespace, run)
+        self._store.write(changes, sync=True)
