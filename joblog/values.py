@@ -45,10 +45,10 @@ def parse_size(text: str) -> int:
             f"{text[:_SHOWN_LENGTH]!r} is not a size: write a number of bytes, or one with KiB, MiB or GiB"
         )
     whole, _, fraction = match[1].partition(".")
-    parts = int(whole + fraction) * factor
-    if parts % 10 ** len(fraction):
+    parts, scale = int(whole + fraction) * factor, int(10 ** len(fraction))
+    if parts % scale:
         raise InvalidInput(f"{text[:_SHOWN_LENGTH]!r} is not a whole number of bytes")
-    return parts // 10 ** len(fraction)
+    return parts // scale
 
 
 def format_size(size_bytes: int) -> str:

@@ -171,7 +171,7 @@ class LeaderSettings(Settings):
         "How long the leader may take to finish what has arrived when it is told to stop.",
         unit="seconds",
         low=0,
-        high=600,
+        high=3600,
     )
     grpc: GrpcSettings = section(GrpcSettings, "Where workers and clients connect.")
     http: HttpSettings = section(HttpSettings, "Where the HTTP API is served.")

@@ -125,7 +125,7 @@ class WorkerSettings(Settings):
         "How long a worker that is told to stop goes on sending. What is left stays in the spools for its next start.",
         unit="seconds",
         low=0,
-        high=86_400,
+        high=3600,
     )
     spool: SpoolSettings = section(SpoolSettings, "What is kept on this machine until the leader has it.")
     capture: CaptureSettings = section(CaptureSettings, "How tasks are run and their output is read.")
