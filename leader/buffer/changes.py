@@ -73,6 +73,14 @@ class Changes:
         """delete_log() for every log of the run."""
         self.deleted_runs.append((namespace, run))
 
+    def numbers(self) -> set[int]:
+        """Logs that it adds to, apart from chunks."""
+        items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps]
+        return {number for number, _ in items} | {number for number, _, _ in self.chunk_drops}
+
+    def has_records(self) -> bool:
+        """It changes records of logs, which those of runs and the indexes follow."""
+        return bool(self.logs or self.deleted_logs or self.deleted_runs)
+
     def __bool__(self) -> bool:
-        lists = (self.chunks, self.chunk_drops, self.events, self.deks, self.logs, self.deleted_logs, self.deleted_runs)
-        return any(lists)
+        return self.has_records() or any((self.chunks, self.chunk_drops, self.gaps, self.events, self.deks))

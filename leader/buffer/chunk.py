@@ -38,7 +38,7 @@ class ChunkHeader(NamedTuple):
     reason: int = 0
 
     def pack(self) -> bytes:
-        """The 40 header bytes; they are also part of a data chunk's associated data. Raises InvalidInput on overflow."""
+        """The header's 40 bytes, part of a data chunk's associated data. Raises InvalidInput on overflow."""
         try:
             return _HEADER.pack(CHUNK_VERSION, *self[:2], min(self.newlines, _U32), *self[3:8])
         except struct.error as error:
@@ -64,15 +64,17 @@ def unpack_header(value: bytes) -> ChunkHeader:
     """The header of a stored chunk, of which the first GAP_CHUNK_BYTES are enough. Raises Corrupt or WrongVersion."""
     if len(value) < HEADER_BYTES:
         raise Corrupt(f"a chunk of {len(value)} bytes is shorter than its header of {HEADER_BYTES} bytes")
-    version, kind, codec, newlines, *rest = _HEADER.unpack_from(value)
+    version, kind, codec, newlines, raw_length, lines_before, first_time_ns, crc32c, frames_length = (
+        _HEADER.unpack_from(value)
+    )
     if version != CHUNK_VERSION:
         raise WrongVersion(f"chunk version {version} is not known: this joblog knows version {CHUNK_VERSION}")
     if kind == KIND_DATA:
-        return ChunkHeader(kind, codec, newlines, *rest)
+        return ChunkHeader(kind, codec, newlines, raw_length, lines_before, first_time_ns, crc32c, frames_length)
     if kind != KIND_GAP or len(value) < GAP_CHUNK_BYTES:
         raise Corrupt(f"chunk kind {kind} with {len(value)} bytes is neither a data chunk nor a gap")
     reason, gap_newlines = _GAP.unpack_from(value, HEADER_BYTES)
-    return ChunkHeader(kind, codec, gap_newlines, *rest, reason)
+    return ChunkHeader(kind, codec, gap_newlines, raw_length, lines_before, first_time_ns, 0, 0, reason)
 
 
 def unpack_chunk(value: bytes) -> tuple[ChunkHeader, bytes]:

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+)
+
+from joblog.leader.buffer.keys import CHUNKS, COLUMN_FAMILIES
+
 MIB = 1 << 20
 
 
@@ -13,14 +23,82 @@ class StoreOptions:
 
     write_buffers_bytes: all memtables together. cache_bytes: blocks of the tables, of all column families together.
     max_open_files: table and blob files held open. min_blob_bytes: chunks from this size on lie in blob files, smaller
-    ones inside the tables. max_wal_bytes: what a restart may have to replay. stall_seconds: how long a write waits for
-    flushes to catch up before it gives up with OutOfSpace. background_jobs: RocksDB's own threads.
+    ones inside the tables. blob_file_bytes: size of a blob file; space comes back in such pieces. max_wal_bytes: what a
+    restart may have to replay. stall_seconds: how long a write waits for flushes to catch up before it gives up with
+    Unavailable. background_jobs: RocksDB's own threads.
     """
 
     write_buffers_bytes: int = 64 * MIB
     cache_bytes: int = 16 * MIB
     max_open_files: int = 512
     min_blob_bytes: int = 2048
+    blob_file_bytes: int = 64 * MIB
     max_wal_bytes: int = 128 * MIB
     stall_seconds: float = 30.0
     background_jobs: int = 2
+
+
+DEFAULT_OPTIONS = StoreOptions()
+
+
+def database_options(options: StoreOptions) -> Options:
+    """Options of the database as a whole."""
+    database = Options(raw_mode=True)
+    database.create_if_missing(True)
+    database.create_missing_column_families(True)
+    database.set_paranoid_checks(True)
+    # After a power cut the tail that was never synced may be torn or full of holes; up to there the store is whole.
+    # That no synced write lies beyond is checked by the engine (its sync mark), as this mode alone would not tell.
+    database.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
+    database.set_db_write_buffer_size(options.write_buffers_bytes)
+    database.set_max_total_wal_size(options.max_wal_bytes)
+    database.set_max_open_files(options.max_open_files)
+    database.set_max_background_jobs(options.background_jobs)
+    database.set_bytes_per_sync(MIB)
+    database.set_avoid_unnecessary_blocking_io(True)
+    database.set_keep_log_file_num(4)
+    database.set_max_log_file_size(4 * MIB)
+    database.set_stats_dump_period_sec(0)
+    database.set_stats_persist_period_sec(0)
+    return database
+
+
+def family_options(name: str, options: StoreOptions, cache: Cache) -> Options:
+    """Options of column family `name`."""
+    family = Options(raw_mode=True)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_bloom_filter(10, False)
+    table.set_format_version(5)
+    family.set_block_based_table_factory(table)
+    family.set_level_compaction_dynamic_level_bytes(True)
+    # The engine turns "slow down" into waiting outside the interpreter lock; far-off triggers keep that rare.
+    family.set_level_zero_slowdown_writes_trigger(40)
+    family.set_level_zero_stop_writes_trigger(60)
+    if name == CHUNKS:
+        _set_chunks(family, options)
+    else:
+        family.set_write_buffer_size(min(4 * MIB, options.write_buffers_bytes // 4))
+        family.set_max_write_buffer_number(3)
+        family.set_compression_type(DBCompressionType.lz4())
+    return family
+
+
+def _set_chunks(family: Options, options: StoreOptions) -> None:
+    """Chunks are compressed and encrypted already: nothing is gained by compressing them, so large ones go to blobs."""
+    family.set_write_buffer_size(options.write_buffers_bytes // 4)
+    family.set_max_write_buffer_number(6)
+    family.set_compression_type(DBCompressionType.none())
+    family.set_enable_blob_files(True)
+    family.set_min_blob_size(options.min_blob_bytes)
+    family.set_blob_file_size(options.blob_file_bytes)
+    family.set_blob_compression_type(DBCompressionType.none())
+    # Age cutoff 1: every blob file is in question, so that reclaim() gives back what deleted logs took, old and new.
+    family.set_enable_blob_gc(True)
+    family.set_blob_gc_age_cutoff(1.0)
+    family.set_blob_gc_force_threshold(0.5)
+
+
+ALL_FAMILIES = ("default", *COLUMN_FAMILIES)

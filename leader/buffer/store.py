@@ -1,25 +1,34 @@
-"""The store of one leader: chunks, records, keys and indexes in one RocksDB. The only user of rocksdict."""
+"""The store of one leader: chunks, records, keys and indexes in one RocksDB."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import secrets
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
+from joblog.errors import Conflict, Corrupt, OutOfSpace, WrongVersion
 from joblog.identity import LogName
+from joblog.leader.buffer import catalog, keys
+from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import ChunkHeader
-from joblog.leader.buffer.options import StoreOptions
+from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
+from joblog.leader.buffer.engine import Engine, Operations, scan
+from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
+from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
+from joblog.leader.buffer.view import VIEW_FAMILIES, View, complete_record, read_events, read_gaps, read_last_chunk
+from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord
 
+__all__ = ["Changes", "RunFilter", "Store", "StoreOptions", "StoreStats", "View", "WriterEntry"]
 
-class RunFilter(NamedTuple):
-    """Which runs to list: in any of `states` (all when empty), with all of `labels`, created in [from, before)."""
-
-    states: frozenset[int] = frozenset()
-    labels: tuple[tuple[str, str], ...] = ()
-    created_from_ns: int = 0
-    created_before_ns: int = 0
+FORMAT_VERSION = 1
+_LOCK_FILE = "LOCK.joblog"
+_NUMBERS_AT_ONCE = 64
 
 
 class WriterEntry(NamedTuple):
@@ -30,156 +39,288 @@ class WriterEntry(NamedTuple):
 
 
 class StoreStats(NamedTuple):
-    """disk_bytes: all files of the store. live_logs: logs that are live or interrupted."""
+    """disk_bytes: all files of the store, the WAL among them. memtable_bytes, cache_bytes: of memory."""
 
     disk_bytes: int
     memtable_bytes: int
     cache_bytes: int
-    live_logs: int
 
 
-class View:
-    """One moment of the store (a RocksDB snapshot). Close it soon: it keeps deleted data on disk. One thread at a time."""
-
-    def get_log(self, number: int) -> LogRecord | None:
-        """As Store.get_log(), at the view's moment."""
-        raise NotImplementedError
-
-    def chunks(self, number: int, from_offset: int = 0) -> Iterator[tuple[int, ChunkHeader, bytes]]:
-        """(offset, header, sealed bytes) of the log's chunks in order, from the one that holds from_offset.
-
-        Gap chunks come with empty sealed bytes. Raises Corrupt when the disk gives back other bytes than were written.
-        """
-        raise NotImplementedError
-
-    def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None: ...
-
-    def chunk_for_line(self, number: int, line: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the chunk to begin at to find the start of `line` (from 1).
-
-        It is the first chunk for line 1; else the one that holds the newline that ends line - 1, so that the line
-        starts inside it or at the next chunk's first byte. None when the log has not that many newlines.
-        """
-        raise NotImplementedError
-
-    def chunk_for_time(self, number: int, time_ns: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the last chunk whose first frame was read at or before time_ns; else the first chunk."""
-        raise NotImplementedError
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> View:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def _lock(path: Path) -> int:
+    """Makes the folder and takes its lock, which the kernel lets go of with the process. Raises Conflict, OutOfSpace."""
+    file = path / _LOCK_FILE
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(path.iterdir()) and not file.exists() and not (path / "CURRENT").exists():
+            raise Corrupt(f"store {path}: the folder holds other files; give an empty one, or restore a backup")
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise OutOfSpace(f"store {path}: can't be made or opened: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Conflict(
+            f"store {path} is in use by another leader: stop that one, or give another data folder"
+        ) from None
+    return descriptor
 
 
 class Store:
-    """All methods are synchronous and may be called from any thread; those that touch the disk belong in a pool."""
+    """All methods are synchronous and may be called from any thread; those that touch the disk belong in a pool.
+
+    After OutOfSpace the store goes on by itself, within seconds of there being space again; reads work all the time.
+    """
+
+    def __init__(self, path: Path, options: StoreOptions) -> None:
+        """Use open()."""
+        self.path = path
+        # Held by writes that change records: counters are read, changed and written as one.
+        self._ledger_lock = threading.Lock()
+        self._number_lock = threading.Lock()
+        self._next_number = self._reserved_number = 0
+        # Logs known to be there and not completed, so that a chunk costs no look-up; filled as they are met. Changed,
+        # as is the next, only in the callbacks of Engine.write(), which are never called by two threads at once.
+        self._open_logs: set[int] = set()
+        # Last chunks of such logs: (offset, the value's first bytes).
+        self._tails: dict[int, tuple[int, bytes]] = {}
+        self._views: WeakSet[View] = WeakSet()
+        self._lock_descriptor = _lock(path)
+        try:
+            self._engine = Engine(path, options)
+        except BaseException:
+            os.close(self._lock_descriptor)
+            raise
+        try:
+            self.store_id = self._check_format()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def open(cls, path: Path, *, options: StoreOptions = StoreOptions()) -> Store:
-        """Opens the store in folder `path`, making it (0700) when there is none.
+    def open(cls, path: Path, *, options: StoreOptions = DEFAULT_OPTIONS) -> Store:
+        """Opens the store in folder `path`, making it (0700) when there is none. store_id: 32 hex characters, its own.
 
         Raises Conflict when another process has it, WrongVersion, Corrupt, OutOfSpace.
         """
-        raise NotImplementedError
+        return cls(path, options)
+
+    def _check_format(self) -> str:
+        """The store's id; gives one to a new store."""
+        engine = self._engine
+        version = engine.get(keys.META, keys.META_FORMAT)
+        if version is None:
+            if not engine.is_new():
+                raise Corrupt(
+                    f"store {self.path}: a RocksDB without joblog's format version is none of joblog's stores"
+                )
+            store_id = secrets.token_hex(16)
+            puts = [
+                (keys.META, keys.META_FORMAT, FORMAT_VERSION.to_bytes(4, "big")),
+                (keys.META, keys.META_STORE_ID, store_id.encode()),
+            ]
+            engine.write(Operations([], [], puts))
+            engine.sync()
+            return store_id
+        if version != FORMAT_VERSION.to_bytes(4, "big"):
+            raise WrongVersion(
+                f"store {self.path} has format version {int.from_bytes(version, 'big')}; this joblog knows version "
+                f"{FORMAT_VERSION}: use the joblog that wrote it"
+            )
+        found = engine.get(keys.META, keys.META_STORE_ID)
+        if found is None:
+            raise Corrupt(f"store {self.path}: its id is missing; restore a backup")
+        return found.decode()
 
     def close(self) -> None:
-        """Flushes and lets go of the folder; a second call does nothing."""
-
-    @property
-    def store_id(self) -> str:
-        """32 hex characters, given when the store was made."""
-        raise NotImplementedError
-
-    def reopen(self) -> None:
-        """Closes RocksDB and opens it again, keeping the lock: the way out of a state after disk errors."""
+        """Closes what reads from it and lets go of the folder; a second call does nothing."""
+        for view in list(self._views):
+            view.close()
+        self._engine.close()
+        if self._lock_descriptor >= 0:
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = -1
 
     def write(self, changes: Changes, *, sync: bool = True) -> None:
         """Does all of `changes` or nothing; with sync, it is on disk and synced when this returns.
 
-        Raises OutOfSpace (try again later), Conflict when it writes to a log that was deleted.
+        Raises OutOfSpace or Unavailable (try again later), Conflict when it adds to a log that is not there or was
+        deleted, or does not fit what is there. Deleting what is not there does nothing.
         """
+        if changes.has_records():
+            with self._ledger_lock:
+                ledger = Ledger(self._engine)
+                operations = ledger.take(changes)
+                self._commit(changes, operations, ledger.deleted_numbers)
+        else:
+            self._commit(changes, add_plain(changes, Operations([], [], [])), set())
+        if sync:
+            self._engine.sync()
+
+    def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
+        tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
+        needed = (tails.keys() | changes.numbers()) - changes.logs.keys()
+
+        def check() -> None:
+            for number in needed - self._open_logs:
+                record = None if number in deleted else read_log(self._engine, number)
+                if record is None:
+                    raise Conflict(f"log number {number} is not there: it was deleted, or its record was never written")
+                if record.state != types_pb2.LOG_STATE_COMPLETED:
+                    self._open_logs.add(number)
+
+        def done() -> None:
+            completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
+            self._open_logs |= changes.logs.keys() - completed
+            self._open_logs -= completed | deleted
+            for number in {dropped[0] for dropped in changes.chunk_drops} | completed | deleted:
+                self._tails.pop(number, None)
+            for number in tails.keys() & self._open_logs:
+                if tails[number][0] >= self._tails.get(number, tails[number])[0]:
+                    self._tails[number] = tails[number]
+
+        self._engine.write(operations, changes.chunks, check, done)
 
     def next_number(self) -> int:
         """A log number that no log of this store ever had, from 1."""
-        raise NotImplementedError
+        with self._number_lock:
+            if self._next_number == self._reserved_number:
+                value = self._engine.get(keys.META, keys.META_NEXT_NUMBER)
+                self._next_number = 1 if value is None else keys.number_of(value)
+                self._reserved_number = self._next_number + _NUMBERS_AT_ONCE
+                # Not synced: the write that uses a number comes later in the same WAL, and syncing it syncs this.
+                put = (keys.META, keys.META_NEXT_NUMBER, keys.u64(self._reserved_number))
+                try:
+                    self._engine.write(Operations([], [], [put]))
+                except BaseException:
+                    self._reserved_number = self._next_number
+                    raise
+            self._next_number += 1
+            return self._next_number - 1
 
     def get_log(self, number: int) -> LogRecord | None:
         """The log's record; next_offset, newlines and gaps of one that is not completed are those of this moment."""
-        raise NotImplementedError
+        record = read_log(self._engine, number)
+        return None if record is None else complete_record(self._engine, record, self._last_chunk_of(record))
+
+    def _last_chunk_of(self, record: LogRecord) -> tuple[int, ChunkHeader] | None:
+        return None if record.state == types_pb2.LOG_STATE_COMPLETED else self.last_chunk(record.number)
+
+    def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
+        """(offset, header) of the log's last chunk."""
+        tail = self._tails.get(number)
+        if tail is not None:
+            return tail[0], unpack_header(tail[1])
+        return read_last_chunk(self._engine, number)
 
     def get_dek(self, number: int) -> bytes | None:
         """The log's wrapped DEK."""
-        raise NotImplementedError
+        return self._engine.get(keys.KEYS, keys.dek_key(number))
 
     def find_log(self, name: LogName) -> int | None:
         """The number of the log; attempt 0 means the newest."""
-        raise NotImplementedError
+        attempt = name.attempt or self.last_attempt(name.namespace, name.run, name.task)
+        value = self._engine.get(keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, attempt))
+        return None if value is None else keys.number_of(value)
 
     def find_writer(self, namespace: str, run: str, task: str, writer_id: bytes) -> WriterEntry | None:
         """The log that this writer id opened in the task, also after it was deleted."""
-        raise NotImplementedError
+        value = self._engine.get(keys.INDEX, keys.writer_key(namespace, run, task, writer_id))
+        return None if value is None else WriterEntry(*keys.unpack_writer(value))
 
     def last_attempt(self, namespace: str, run: str, task: str) -> int:
         """The task's highest attempt; 0 when it has none."""
-        raise NotImplementedError
+        prefix = keys.attempt_prefix(namespace, run, task)
+        key = self._engine.cursor(keys.INDEX).seek_back(keys.after(prefix))
+        return keys.parse_attempt_key(key)[3] if key is not None and key.startswith(prefix) else 0
 
     def deleted_among(self, numbers: Iterable[int]) -> set[int]:
-        """Those of `numbers` whose log is not there (never was, or was deleted)."""
-        raise NotImplementedError
+        """Those of `numbers` whose log is not there (was deleted, or never was)."""
+        unknown = set(numbers) - self._open_logs
+        return {number for number in unknown if self._engine.get(keys.LOGS, keys.record_key(number)) is None}
 
     def live_logs(self) -> Iterator[LogRecord]:
-        """Records of all logs that are live or interrupted, by number."""
-        raise NotImplementedError
+        """Records of all logs that are live or interrupted, by number, as they were written.
+
+        Their next_offset and newlines are not those of this moment, for which get_log() looks at the log's end.
+        """
+        prefix = keys.open_prefix()
+        for number in [keys.number_of(key) for key, _ in scan(self._engine, keys.INDEX, prefix, keys.after(prefix))]:
+            record = read_log(self._engine, number)
+            if record is not None:
+                yield record
 
     def list_namespaces(self, after: str = "", limit: int = 1000) -> list[str]:
-        """Namespaces with at least one run, sorted, those beyond `after`."""
-        raise NotImplementedError
+        """Namespaces with at least one run, sorted, those beyond `after`. Raises InvalidInput for a bad limit."""
+        return catalog.list_namespaces(self._engine, after, catalog.check_limit(limit))
 
     def list_runs(
-        self, namespace: str, where: RunFilter = RunFilter(), page_token: str = "", limit: int = 100
+        self, namespace: str, where: RunFilter = EVERY_RUN, page_token: str = "", limit: int = 100
     ) -> tuple[list[RunRecord], str]:
-        """(runs newest first, token of the next page or ""). Raises InvalidInput for a token that is not one of ours."""
-        raise NotImplementedError
+        """(runs newest first, token of the next page or ""). Raises InvalidInput for a bad limit, state or token."""
+        source = self._engine.snapshots((keys.RUNS, keys.INDEX))
+        return catalog.list_runs(source, namespace, where, page_token, catalog.check_limit(limit))
 
     def get_run(self, namespace: str, run: str) -> RunRecord | None:
-        raise NotImplementedError
+        """The run's record."""
+        return read_run(self._engine, namespace, run)
 
     def list_logs(
         self, namespace: str, run: str, task: str = "", page_token: str = "", limit: int = 100
     ) -> tuple[list[LogRecord], str]:
-        """(logs of a run by task and attempt, token of the next page or ""); with `task`, those of that task."""
-        raise NotImplementedError
+        """(logs of a run by task and attempt, token of the next page or ""); with `task`, those of that task.
+
+        Raises InvalidInput for a bad limit or token.
+        """
+        limit = catalog.check_limit(limit)
+        numbers, token = catalog.list_log_numbers(
+            self._engine, namespace, run, task, page_token=page_token, limit=limit
+        )
+        found = [self.get_log(number) for number in numbers]
+        return [record for record in found if record is not None], token
 
     def events(self, number: int) -> list[Event]:
         """The log's events by offset and time."""
-        raise NotImplementedError
+        return read_events(self._engine, number)
 
     def gaps(self, number: int) -> list[Gap]:
         """The log's gaps by offset."""
-        raise NotImplementedError
-
-    def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the log's last chunk."""
-        raise NotImplementedError
+        return read_gaps(self._engine, number)
 
     def view(self) -> View:
         """One moment of the store, to read from."""
-        raise NotImplementedError
+        view = View(self._engine.snapshots(VIEW_FAMILIES))
+        self._views.add(view)
+        return view
 
     def get_key(self, name: bytes) -> bytes | None:
         """A record of the keyring."""
-        raise NotImplementedError
+        return self._engine.get(keys.KEYS, keys.keyring_key(name))
 
     def put_key(self, name: bytes, value: bytes) -> None:
         """Keeps a record of the keyring; synced."""
+        self._engine.write(Operations([], [], [(keys.KEYS, keys.keyring_key(name), value)]))
+        self._engine.sync()
 
     def reclaim(self) -> int:
-        """Gives the space of deleted ranges back to the file system: flushes and compacts. Returns the bytes freed."""
-        raise NotImplementedError
+        """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.
+
+        Reads and writes go on meanwhile. What an open view still sees stays.
+        """
+        before = self._disk_bytes()
+        for family in (keys.CHUNKS, keys.LOGS, keys.INDEX, keys.RUNS, keys.KEYS):
+            self._engine.compact(family)
+        return max(0, before - self._disk_bytes())
 
     def stats(self) -> StoreStats:
-        raise NotImplementedError
+        """What the store takes of disk and memory."""
+        return StoreStats(self._disk_bytes(), *self._engine.memory())
+
+    def _disk_bytes(self) -> int:
+        total = 0
+        for file in self.path.iterdir():
+            try:
+                total += file.stat().st_size
+            except FileNotFoundError:
+                continue
+        return total

@@ -1,7 +1,7 @@
 """Sealing of a log's chunks with the log's own key: AES-256-GCM, bound to log, offset and header.
 
-A chunk moved to another log or offset, or changed in one bit, does not open. Nonces are random, because an offset may be
-written again after a crash.
+A chunk moved to another log or offset, or changed in one bit, does not open. Nonces are random, because an offset may
+be written again after a crash.
 """
 
 from __future__ import annotations

@@ -7,24 +7,24 @@ from typing import Protocol
 
 
 class Kms(Protocol):
-    """Wraps and unwraps short secrets under a key that never leaves it. Every implementation passes one test suite.
-
-    name: what kind of KMS ("file", "passphrase"). key_id: which of its keys; stored beside what it wrapped, so that a
-    wrong key can be told from damage.
-    """
+    """Wraps and unwraps short secrets under a key that never leaves it. Every implementation passes one test suite."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What kind of KMS: "file", "passphrase"."""
+        ...
 
     @property
-    def key_id(self) -> str: ...
+    def key_id(self) -> str:
+        """Which of its keys; stored beside what it wrapped, so that a wrong key can be told from damage."""
+        ...
 
     def wrap(self, plain: bytes, context: Mapping[str, str]) -> bytes:
         """`plain` sealed and bound to `context`, which unwrap() must be given again."""
         ...
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
-        """What wrap() was given. Raises Denied when the key is another one, Corrupt when the bytes or the context are."""
+        """What wrap() was given. Raises Denied when the key is another one, Corrupt for other bytes or context."""
         ...
 
 

@@ -1,0 +1,367 @@
+"""RocksDB as the store uses it: reads, one atomic write, sync, snapshots, and its errors as joblog's.
+
+rocksdict holds the interpreter lock in write(), get() and while an iterator moves, also through an fsync or a write
+stall, which would stop the whole process; flush_wal(), flush() and compact_range() let go of it (seen with a second
+thread: 416 ms standstill in a synced write of 60 MB, under 1 ms in flush_wal). Therefore: writes never sync; flush_wal
+does, and it covers WAL files that a memtable flush closed in between; and writes are told not to wait in a stall
+(no_slowdown): this module waits instead, asleep. ReadOptions.set_iterate_lower_bound sets the upper bound in rocksdict
+0.3.29, so lower bounds are checked here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from rocksdict import (
+    BottommostLevelCompaction,
+    Cache,
+    ColumnFamily,
+    CompactOptions,
+    DbClosedError,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    Snapshot,
+    WriteBatch,
+    WriteOptions,
+)
+
+from joblog.errors import Corrupt, JoblogError, OutOfSpace, Unavailable, WrongVersion
+from joblog.leader.buffer.keys import CHUNKS, chunk_key
+from joblog.leader.buffer.options import ALL_FAMILIES, StoreOptions, database_options, family_options
+
+_SYNC_MARK = "synced.joblog"
+_STALL = "Result incomplete: Write stall"
+_STALL_PAUSE_SECONDS = 0.003
+_READAHEAD_BYTES = 1 << 20
+
+
+def failure(error: Exception, path: Path, doing: str) -> JoblogError:
+    """What rocksdict raised, as the error of joblog that it means.
+
+    rocksdict has one exception for everything: RocksDB's status name, which its message begins with, is all there is.
+    """
+    text = str(error)
+    if isinstance(error, DbClosedError):
+        return Unavailable(f"store {path}: can't {doing}, it is closed")
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return OutOfSpace(
+            f"store {path}: can't {doing}, its disk is full; free space, and it goes on by itself: {text}"
+        )
+    if text.startswith("Corruption"):
+        return Corrupt(f"store {path}: can't {doing}, its files are damaged; restore a backup: {text}")
+    return Unavailable(f"store {path}: can't {doing}: {text}")
+
+
+class Doing:
+    """A block in which what rocksdict raises becomes the error of joblog that it means; others pass through."""
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, path: Path, doing: str) -> None:
+        self._path = path
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, JoblogError):
+            raise failure(error, self._path, self._doing) from error
+
+
+class Operations(NamedTuple):
+    """What one atomic write does, in this order: ranges (family, from, before) deleted, keys deleted, values put."""
+
+    ranges: list[tuple[str, bytes, bytes]]
+    deletes: list[tuple[str, bytes]]
+    puts: list[tuple[str, bytes, bytes]]
+
+
+class Source(Protocol):
+    """One state of the store to read from: the present one, or a snapshot's."""
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """The value under `key`."""
+        ...
+
+    def cursor(self, family: str, before: bytes | None = None) -> Cursor:
+        """A cursor over a family's keys, those less than `before`."""
+        ...
+
+
+class Cursor:
+    """A position among the keys of one column family. Raises Corrupt where the disk gave back damaged bytes."""
+
+    __slots__ = ("_iterator", "_reading")
+
+    def __init__(self, iterator: RdictIter, reading: Doing) -> None:
+        self._iterator = iterator
+        self._reading = reading
+
+    def seek(self, key: bytes) -> bytes | None:
+        """Moves to the first key >= `key` and returns it."""
+        return self._move(self._iterator.seek, key)
+
+    def seek_back(self, key: bytes) -> bytes | None:
+        """Moves to the last key <= `key` and returns it."""
+        return self._move(self._iterator.seek_for_prev, key)
+
+    def next(self) -> bytes | None:
+        """Moves to the following key and returns it."""
+        return self._move(self._iterator.next)
+
+    def previous(self) -> bytes | None:
+        """Moves to the key before and returns it."""
+        return self._move(self._iterator.prev)
+
+    def value(self) -> bytes:
+        """The value at the position, which must be at a key."""
+        value: bytes = self._iterator.value()
+        return value
+
+    def _move(self, step: Callable[..., None], *key: bytes) -> bytes | None:
+        iterator = self._iterator
+        with self._reading:
+            step(*key)
+            if iterator.valid():
+                found: bytes = iterator.key()
+                return found
+            # Invalid is the end of the keys, or damage, which must not pass for the end.
+            iterator.status()
+        return None
+
+
+def scan(source: Source, family: str, begin: bytes, before: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) of the keys from `begin` to less than `before`, in order."""
+    cursor = source.cursor(family, before)
+    key = cursor.seek(begin)
+    while key is not None:
+        yield key, cursor.value()
+        key = cursor.next()
+
+
+def scan_back(source: Source, family: str, begin: bytes, before: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """As scan(), the last key first."""
+    cursor = source.cursor(family, before)
+    key = cursor.seek_back(before)
+    while key is not None and key >= begin:
+        yield key, cursor.value()
+        key = cursor.previous()
+
+
+class Snapshots:
+    """The store as it was at one moment, in some of its column families."""
+
+    __slots__ = ("_families", "_path", "_reading")
+
+    def __init__(self, families: dict[str, tuple[Rdict, Snapshot]], path: Path) -> None:
+        self._families = families
+        self._path = path
+        self._reading = Doing(path, "read")
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """As Source.get()."""
+        cursor = self.cursor(family)
+        return cursor.value() if cursor.seek(key) == key else None
+
+    def cursor(self, family: str, before: bytes | None = None) -> Cursor:
+        """As Source.cursor()."""
+        if family not in self._families:
+            raise Unavailable(f"store {self._path}: this view is closed")
+        return Cursor(self._families[family][1].iter(_read_options(before)), self._reading)
+
+    def release(self) -> None:
+        """Lets RocksDB drop what only this moment still needed."""
+        self._families = {}
+
+
+def _read_options(before: bytes | None) -> ReadOptions:
+    options = ReadOptions()
+    options.set_readahead_size(_READAHEAD_BYTES)
+    if before is not None:
+        options.set_iterate_upper_bound(before)
+    return options
+
+
+def _nothing() -> None:
+    pass
+
+
+class Engine:
+    """One open RocksDB. All methods may be called from any thread."""
+
+    def __init__(self, path: Path, options: StoreOptions) -> None:
+        self.path = path
+        self._reading = Doing(path, "read")
+        self._options = options
+        self._write_options = WriteOptions()
+        self._write_options.no_slowdown = True
+        # Held while a batch enters the memtables and while a snapshot of several families is taken, which RocksDB has
+        # no single call for: no batch can lie half before and half after a view's moment.
+        self._moment = threading.Lock()
+        self._mark_lock = threading.Lock()
+        self._reached = 0
+        self._mark = os.open(path / _SYNC_MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._cache = Cache(options.cache_bytes)
+        self._database: Rdict | None = None
+        self._families: dict[str, Rdict] = {}
+        self._handles: dict[str, ColumnFamily] = {}
+        try:
+            self._database = database = self._open()
+            for name in ALL_FAMILIES:
+                self._families[name] = database.get_column_family(name)
+                self._handles[name] = database.get_column_family_handle(name)
+            self._check_mark(database.latest_sequence_number())
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> Rdict:
+        path, names = self.path, set(ALL_FAMILIES)
+        try:
+            if (path / "CURRENT").exists():
+                unknown = sorted(set(Rdict.list_cf(str(path))) - names)
+                if unknown:
+                    raise WrongVersion(f"store {path}: column families {unknown} are not known to this joblog")
+            families = {name: family_options(name, self._options, self._cache) for name in names}
+            return Rdict(str(path), database_options(self._options), column_families=families)
+        except JoblogError:
+            raise
+        except Exception as error:
+            text = str(error)
+            if "No such file" in text or text.startswith("Invalid argument"):
+                raise Corrupt(f"store {path}: files are missing or not a store's; restore a backup: {text}") from None
+            raise failure(error, path, "open") from error
+
+    def _check_mark(self, found: int) -> None:
+        """Raises Corrupt when recovery ended before the last write that is known to have been synced."""
+        mark = int.from_bytes(os.pread(self._mark, 8, 0), "big")
+        if found < mark:
+            raise Corrupt(
+                f"store {self.path}: its write-ahead log is damaged: writes up to {mark} had been synced, only those up "
+                f"to {found} can be read. Restore a backup, or remove {_SYNC_MARK} to go on with what is left"
+            )
+
+    def close(self) -> None:
+        """Writes out what is in memory and closes; a second call does nothing."""
+        with self._moment:
+            families, self._families, self._handles = self._families, {}, {}
+            database, self._database = self._database, None
+        for family in families.values():
+            family.close()
+        if database is not None:
+            database.close()
+        with self._mark_lock:
+            if self._mark >= 0:
+                os.close(self._mark)
+                self._mark = -1
+
+    def _open_database(self) -> Rdict:
+        if self._database is None:
+            raise Unavailable(f"store {self.path} is closed")
+        return self._database
+
+    def _family(self, name: str) -> Rdict:
+        try:
+            return self._families[name]
+        except KeyError:
+            raise Unavailable(f"store {self.path} is closed") from None
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        """The value under `key`."""
+        with self._reading:
+            value: bytes | None = self._family(family).get(key)
+        return value
+
+    def cursor(self, family: str, before: bytes | None = None) -> Cursor:
+        """A cursor over a family's keys, those less than `before`."""
+        with self._reading:
+            iterator = self._family(family).iter(_read_options(before))
+        return Cursor(iterator, self._reading)
+
+    def snapshots(self, families: tuple[str, ...]) -> Snapshots:
+        """One moment of all of `families`."""
+        with self._moment:
+            handles = [(name, self._family(name)) for name in families]
+            return Snapshots({name: (family, family.snapshot()) for name, family in handles}, self.path)
+
+    def write(
+        self,
+        operations: Operations,
+        chunks: Sequence[tuple[int, int, bytes]] = (),
+        check: Callable[[], None] = _nothing,
+        done: Callable[[], None] = _nothing,
+    ) -> None:
+        """Does all of it or nothing, in memory and WAL, not yet synced; chunks: (number, offset, value) to put.
+
+        check, done: called right before and after, with all other writes held up; what check raises stops the write.
+        Raises OutOfSpace, or Unavailable when flushes do not catch up within StoreOptions.stall_seconds.
+        """
+        batch = self._batch(operations, chunks)
+        deadline = time.monotonic() + self._options.stall_seconds
+        while True:
+            with self._moment:
+                database = self._open_database()
+                check()
+                try:
+                    database.write(batch, self._write_options)
+                except Exception as error:
+                    if not str(error).startswith(_STALL) or time.monotonic() > deadline:
+                        raise failure(error, self.path, "write") from error
+                else:
+                    done()
+                    return
+            time.sleep(_STALL_PAUSE_SECONDS)
+
+    def _batch(self, operations: Operations, chunks: Sequence[tuple[int, int, bytes]]) -> WriteBatch:
+        handles = self._handles
+        if not handles:
+            raise Unavailable(f"store {self.path} is closed")
+        batch = WriteBatch(raw_mode=True)
+        for family, begin, before in operations.ranges:
+            batch.delete_range(begin, before, handles[family])
+        for family, key in operations.deletes:
+            batch.delete(key, handles[family])
+        for family, key, value in operations.puts:
+            batch.put(key, value, handles[family])
+        put, handle = batch.put, handles[CHUNKS]
+        for number, offset, value in chunks:
+            put(chunk_key(number, offset), value, handle)
+        return batch
+
+    def sync(self) -> None:
+        """Returns when every write that was done before the call is on the disk. Lets other threads run meanwhile."""
+        database = self._open_database()
+        reached = database.latest_sequence_number()
+        with Doing(self.path, "sync"):
+            database.flush_wal(sync=True)
+        # Not synced itself: after a power cut it may be behind, never ahead of the truth.
+        with self._mark_lock:
+            if self._mark >= 0 and reached > self._reached:
+                self._reached = reached
+                os.pwrite(self._mark, reached.to_bytes(8, "big"), 0)
+
+    def compact(self, family: str) -> None:
+        """Flushes and compacts a whole family, so that deleted data leaves the disk. Takes long where much lies."""
+        options = CompactOptions()
+        # Not only where a filter asks for it: the last level holds the blob references that keep files alive.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())
+        with Doing(self.path, "compact"):
+            rdict = self._family(family)
+            rdict.flush()
+            rdict.compact_range(None, None, options)
+
+    def memory(self) -> tuple[int, int]:
+        """(bytes of all memtables, bytes of the block cache)."""
+        tables = [self._family(name).property_int_value("rocksdb.size-all-mem-tables") or 0 for name in ALL_FAMILIES]
+        return sum(tables), self._cache.get_usage()
+
+    def is_new(self) -> bool:
+        """Nothing was ever written to it."""
+        return self._open_database().latest_sequence_number() == 0

@@ -1,0 +1,186 @@
+"""Column families and keys of the store, as docs/format.md, "Keys", describes them. Pure functions, no state.
+
+Numbers are big-endian, so that byte order is number order. Names hold no NUL (joblog.identity), so a NUL after each
+name keeps "a" before "a.b" and lets no name run into the next. Times in lists are inverted: the newest comes first.
+"""
+
+from __future__ import annotations
+
+import struct
+
+META = "meta"
+RUNS = "runs"
+LOGS = "logs"
+CHUNKS = "chunks"
+EXTENTS = "extents"
+KEYS = "keys"
+INDEX = "index"
+COLUMN_FAMILIES = (META, RUNS, LOGS, CHUNKS, EXTENTS, KEYS, INDEX)
+
+META_FORMAT = b"format"
+META_STORE_ID = b"store_id"
+META_NEXT_NUMBER = b"next_number"
+
+MAX_U64 = 2**64 - 1
+_RECORD = b"r"
+_EVENT = b"e"
+_GAP = b"g"
+_DEK = b"d"
+_KEYRING = b"k"
+_ATTEMPT = b"a"
+_LABEL = b"l"
+_OPEN = b"o"
+_STATE = b"s"
+_TIME = b"t"
+_WRITER = b"w"
+_NUL = b"\0"
+_TWO_U64 = struct.Struct(">QQ")
+_WRITER_VALUE = struct.Struct(">QB")
+
+
+def u64(value: int) -> bytes:
+    """8 bytes, big-endian."""
+    return value.to_bytes(8, "big")
+
+
+def number_of(key: bytes) -> int:
+    """The big-endian number in the last 8 bytes of a key, or in a value of 8 bytes."""
+    return int.from_bytes(key[-8:], "big")
+
+
+def after(prefix: bytes) -> bytes:
+    """The least key greater than all keys that start with `prefix`, which must not be all 0xff."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes([stripped[-1] + 1])
+
+
+def _names(*names: str) -> bytes:
+    return b"".join(name.encode() + _NUL for name in names)
+
+
+def run_key(namespace: str, run: str) -> bytes:
+    """runs: the run's record."""
+    return namespace.encode() + _NUL + run.encode()
+
+
+def namespace_of(key: bytes) -> str:
+    """The namespace in a key of runs."""
+    return key[: key.index(_NUL)].decode()
+
+
+def namespace_end(namespace: str) -> bytes:
+    """runs: greater than every key of the namespace, and not than those of a later one."""
+    return namespace.encode() + b"\x01" if namespace else b""
+
+
+def record_key(number: int) -> bytes:
+    """logs: the log's record."""
+    return _RECORD + u64(number)
+
+
+def event_prefix(number: int) -> bytes:
+    """logs: what the keys of a log's events start with."""
+    return _EVENT + u64(number)
+
+
+def event_key(number: int, offset: int, time_ns: int, kind: str) -> bytes:
+    """logs: one event; its kind is part of the key, so that one sent again takes its own place."""
+    return _EVENT + u64(number) + u64(offset) + u64(time_ns) + kind.encode()
+
+
+def gap_prefix(number: int) -> bytes:
+    """logs: what the keys of a log's gaps start with."""
+    return _GAP + u64(number)
+
+
+def gap_key(number: int, offset: int) -> bytes:
+    """logs: one gap."""
+    return _GAP + u64(number) + u64(offset)
+
+
+def chunk_key(number: int, offset: int) -> bytes:
+    """chunks: the chunk of log `number` that starts at `offset`."""
+    return _TWO_U64.pack(number, offset)
+
+
+def parse_chunk_key(key: bytes) -> tuple[int, int]:
+    """(number, offset) of a key of chunks."""
+    number, offset = _TWO_U64.unpack(key)
+    return number, offset
+
+
+def dek_key(number: int) -> bytes:
+    """keys: the wrapped DEK of log `number`."""
+    return _DEK + u64(number)
+
+
+def keyring_key(name: bytes) -> bytes:
+    """keys: a record of the keyring."""
+    return _KEYRING + name
+
+
+def attempt_prefix(namespace: str, run: str, task: str = "") -> bytes:
+    """index: what the keys of a run's attempts, or with `task` of that task's, start with."""
+    return _ATTEMPT + (_names(namespace, run, task) if task else _names(namespace, run))
+
+
+def attempt_key(namespace: str, run: str, task: str, attempt: int) -> bytes:
+    """index: leads to the number of a log."""
+    return attempt_prefix(namespace, run, task) + attempt.to_bytes(4, "big")
+
+
+def parse_attempt_key(key: bytes) -> tuple[str, str, str, int]:
+    """(namespace, run, task, attempt) of a key made by attempt_key()."""
+    namespace, run, task = key[1:-5].decode().split("\0")
+    return namespace, run, task, int.from_bytes(key[-4:], "big")
+
+
+def open_prefix() -> bytes:
+    """index: what the keys of logs that are not completed start with."""
+    return _OPEN
+
+
+def open_key(number: int) -> bytes:
+    """index: there as long as the log is not completed."""
+    return _OPEN + u64(number)
+
+
+def writer_key(namespace: str, run: str, task: str, writer_id: bytes) -> bytes:
+    """index: leads from a writer id to its log; stays as a tombstone when the log is deleted."""
+    return _WRITER + _names(namespace, run, task) + writer_id
+
+
+def pack_writer(number: int, *, deleted: bool) -> bytes:
+    """The value under writer_key()."""
+    return _WRITER_VALUE.pack(number, deleted)
+
+
+def unpack_writer(value: bytes) -> tuple[int, bool]:
+    """(number, deleted) of a value under writer_key()."""
+    number, deleted = _WRITER_VALUE.unpack(value)
+    return number, bool(deleted)
+
+
+def time_prefix(namespace: str) -> bytes:
+    """index: what the keys of a namespace's runs by time start with."""
+    return _TIME + _names(namespace)
+
+
+def state_prefix(namespace: str, state: int) -> bytes:
+    """index: what the keys of a namespace's runs in one state start with."""
+    return _STATE + _names(namespace) + bytes([state])
+
+
+def label_prefix(namespace: str, label: str, value: str) -> bytes:
+    """index: what the keys of a namespace's runs with one label start with."""
+    return _LABEL + _names(namespace, label, value)
+
+
+def position(created_ns: int, run: str) -> bytes:
+    """A run's place in every list of runs, to stand behind one of the three prefixes: newest first, then by name."""
+    return u64(MAX_U64 - created_ns) + run.encode()
+
+
+def parse_position(place: bytes) -> tuple[int, str]:
+    """(created_ns, run) of position()."""
+    return MAX_U64 - int.from_bytes(place[:8], "big"), place[8:].decode()

@@ -1,0 +1,220 @@
+"""What follows from a change of log records in the same write: the run's counters, state and labels; the indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from joblog.errors import Conflict
+from joblog.identity import MAX_LABELS, RUN_LOG_TASK
+from joblog.leader.buffer import keys
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.engine import Operations, Source, scan, scan_back
+from joblog.v1 import types_pb2
+from joblog.v1.types_pb2 import LogRecord, RunRecord
+
+_Run = tuple[str, str]
+_Task = tuple[str, str, str]
+
+COUNTERS = {
+    types_pb2.LOG_STATE_LIVE: "logs_live",
+    types_pb2.LOG_STATE_COMPLETED: "logs_completed",
+    types_pb2.LOG_STATE_INTERRUPTED: "logs_interrupted",
+}
+
+
+def read_log(source: Source, number: int) -> LogRecord | None:
+    """The log's record as it was written."""
+    value = source.get(keys.LOGS, keys.record_key(number))
+    return None if value is None else LogRecord.FromString(value)
+
+
+def read_run(source: Source, namespace: str, run: str) -> RunRecord | None:
+    """The run's record."""
+    value = source.get(keys.RUNS, keys.run_key(namespace, run))
+    return None if value is None else RunRecord.FromString(value)
+
+
+def did_fail(record: LogRecord | None) -> bool:
+    """The log is completed, and its task did not exit with code 0."""
+    if record is None or record.state != types_pb2.LOG_STATE_COMPLETED:
+        return False
+    return record.outcome.kind != types_pb2.OUTCOME_KIND_EXITED or record.outcome.exit_code != 0
+
+
+def state_of(run: RunRecord) -> types_pb2.RunState:
+    """A run's state, from its counters."""
+    if run.logs_live:
+        return types_pb2.RUN_STATE_LIVE
+    if run.logs_interrupted:
+        return types_pb2.RUN_STATE_INTERRUPTED
+    return types_pb2.RUN_STATE_FAILED if run.tasks_failed else types_pb2.RUN_STATE_SUCCEEDED
+
+
+def add_plain(changes: Changes, operations: Operations) -> Operations:
+    """Adds what `changes` does to chunk ranges, DEKs, events and gaps, from which nothing else follows."""
+    ranges, _, puts = operations
+    for number, begin, before in changes.chunk_drops:
+        ranges.append((keys.CHUNKS, keys.chunk_key(number, begin), keys.chunk_key(number, before)))
+    for number, wrapped in changes.deks:
+        puts.append((keys.KEYS, keys.dek_key(number), wrapped))
+    for number, event in changes.events:
+        key = keys.event_key(number, event.offset, event.time_ns, event.kind)
+        puts.append((keys.LOGS, key, event.SerializeToString()))
+    for number, gap in changes.gaps:
+        puts.append((keys.LOGS, keys.gap_key(number, gap.offset), gap.SerializeToString()))
+    return operations
+
+
+class Ledger:
+    """Works out one write's operations on records and indexes from the present state. Used once.
+
+    Whoever uses it holds a lock from before the first call until the write is done, so that counters add up.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.operations = Operations([], [], [])
+        self._before: dict[_Run, RunRecord | None] = {}
+        self._runs: dict[_Run, RunRecord] = {}
+        self._attempts: dict[_Task, dict[int, LogRecord | None]] = {}
+        self.deleted_numbers: set[int] = set()
+
+    def take(self, changes: Changes) -> Operations:
+        """The operations for everything in `changes` but its chunks. Raises Conflict."""
+        for number in self._numbers_to_delete(changes):
+            self._delete_log(number)
+        for record in changes.logs.values():
+            self._put_log(record)
+        self._finish_runs()
+        add_plain(changes, self.operations)
+        return self.operations
+
+    def _numbers_to_delete(self, changes: Changes) -> Iterable[int]:
+        numbers = dict.fromkeys(changes.deleted_logs)
+        for namespace, run in changes.deleted_runs:
+            prefix = keys.attempt_prefix(namespace, run)
+            for _, value in scan(self._source, keys.INDEX, prefix, keys.after(prefix)):
+                numbers[keys.number_of(value)] = None
+        for number in changes.logs:
+            if number in numbers:
+                raise Conflict(f"log {number} can't be written and deleted at once")
+        return numbers
+
+    def _run(self, namespace: str, run: str) -> RunRecord:
+        place = (namespace, run)
+        if place not in self._runs:
+            before = read_run(self._source, namespace, run)
+            self._before[place] = before
+            record = RunRecord(namespace=namespace, run=run)
+            if before is not None:
+                record.CopyFrom(before)
+            self._runs[place] = record
+        return self._runs[place]
+
+    def _count(self, old: LogRecord | None, new: LogRecord | None) -> None:
+        """Moves the run's counters from the log's old state to its new one."""
+        log = new or old
+        assert log is not None
+        run = self._run(log.id.namespace, log.id.run)
+        for record, step in ((old, -1), (new, 1)):
+            if record is not None:
+                counter = COUNTERS[record.state]
+                setattr(run, counter, getattr(run, counter) + step)
+        if new is not None:
+            run.created_ns = run.created_ns or new.created_ns
+            run.completed_ns = max(run.completed_ns, new.completed_ns)
+            for label, value in sorted(new.start.labels.items()):
+                if label not in run.labels and len(run.labels) < MAX_LABELS:
+                    run.labels[label] = value
+        task = (log.id.namespace, log.id.run, log.id.task)
+        self._attempts.setdefault(task, {})[log.id.attempt] = new
+
+    def _put_log(self, record: LogRecord) -> None:
+        name, number = record.id, record.number
+        if record.state not in COUNTERS:
+            raise Conflict(f"log {number} has no state: give it one of live, completed, interrupted")
+        old = read_log(self._source, number)
+        _, deletes, puts = self.operations
+        if old is None:
+            key = keys.attempt_key(name.namespace, name.run, name.task, name.attempt)
+            there = self._source.get(keys.INDEX, key)
+            if there is not None:
+                raise Conflict(
+                    f"log {name.run}/{name.task}/{name.attempt} is there already, as number {keys.number_of(there)}"
+                )
+            puts.append((keys.INDEX, key, keys.u64(number)))
+            key = keys.writer_key(name.namespace, name.run, name.task, record.writer_id)
+            puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=False)))
+        elif (old.id, old.uid, old.created_ns) != (name, record.uid, record.created_ns):
+            raise Conflict(
+                f"log {number} is {old.id.run}/{old.id.task}/{old.id.attempt}: id, uid and creation never change"
+            )
+        if record.state == types_pb2.LOG_STATE_COMPLETED:
+            deletes.append((keys.INDEX, keys.open_key(number)))
+        elif old is None or old.state == types_pb2.LOG_STATE_COMPLETED:
+            puts.append((keys.INDEX, keys.open_key(number), b""))
+        puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
+        self._count(old, record)
+
+    def _delete_log(self, number: int) -> None:
+        old = read_log(self._source, number)
+        if old is None:
+            return
+        name = old.id
+        ranges, deletes, puts = self.operations
+        ranges.append((keys.CHUNKS, keys.chunk_key(number, 0), keys.chunk_key(number + 1, 0)))
+        ranges.append((keys.EXTENTS, keys.u64(number), keys.u64(number + 1)))
+        for prefix in (keys.event_prefix(number), keys.gap_prefix(number)):
+            deletes.extend((keys.LOGS, key) for key, _ in scan(self._source, keys.LOGS, prefix, keys.after(prefix)))
+        deletes.append((keys.LOGS, keys.record_key(number)))
+        deletes.append((keys.KEYS, keys.dek_key(number)))
+        deletes.append((keys.INDEX, keys.open_key(number)))
+        deletes.append((keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, name.attempt)))
+        key = keys.writer_key(name.namespace, name.run, name.task, old.writer_id)
+        puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))
+        self.deleted_numbers.add(number)
+        self._count(old, None)
+
+    def _newest(self, task: _Task, changed: dict[int, LogRecord | None]) -> LogRecord | None:
+        """The task's newest attempt once `changed` is done."""
+        mine = max((attempt for attempt, record in changed.items() if record is not None), default=0)
+        prefix = keys.attempt_prefix(*task)
+        for key, value in scan_back(self._source, keys.INDEX, prefix, keys.after(prefix)):
+            attempt = keys.parse_attempt_key(key)[3]
+            if attempt < mine:
+                break
+            if attempt not in changed:
+                return read_log(self._source, keys.number_of(value))
+        return changed[mine] if mine else None
+
+    def _finish_runs(self) -> None:
+        for task, changed in self._attempts.items():
+            if task[2] != RUN_LOG_TASK:
+                step = did_fail(self._newest(task, changed)) - did_fail(self._newest(task, {}))
+                self._runs[task[:2]].tasks_failed += step
+        for place, run in self._runs.items():
+            self._finish_run(self._before[place], run)
+
+    def _finish_run(self, before: RunRecord | None, run: RunRecord) -> None:
+        _, deletes, puts = self.operations
+        place = keys.position(run.created_ns, run.run)
+        if not run.logs_live + run.logs_completed + run.logs_interrupted:
+            if before is not None:
+                deletes.append((keys.RUNS, keys.run_key(run.namespace, run.run)))
+                deletes.extend((keys.INDEX, prefix + place) for prefix in _run_prefixes(before))
+            return
+        run.state = state_of(run)
+        if run.logs_live + run.logs_interrupted:
+            run.completed_ns = 0
+        old = _run_prefixes(before) if before is not None else set()
+        new = _run_prefixes(run)
+        deletes.extend((keys.INDEX, prefix + place) for prefix in old - new)
+        puts.extend((keys.INDEX, prefix + place, b"") for prefix in new - old)
+        puts.append((keys.RUNS, keys.run_key(run.namespace, run.run), run.SerializeToString()))
+
+
+def _run_prefixes(run: RunRecord) -> set[bytes]:
+    """What the run's keys in the index start with."""
+    prefixes = {keys.time_prefix(run.namespace), keys.state_prefix(run.namespace, run.state)}
+    prefixes.update(keys.label_prefix(run.namespace, label, value) for label, value in run.labels.items())
+    return prefixes
