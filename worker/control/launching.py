@@ -1,0 +1,49 @@
+"""Starts a task for the daemon: under a supervisor that is nobody's child, so that it outlives the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from contextlib import suppress
+
+from joblog.errors import JoblogError, Unavailable
+from joblog.worker.control import protocol
+from joblog.worker.control.protocol import Message
+from joblog.worker.isolated import isolated_command
+from joblog.worker.order import Place, order_from_fields, pack
+
+START_SECONDS = 30.0
+PROGRAM = "joblog.worker.task"
+
+
+async def launch(fields: Message, place: Place) -> Message:
+    """Carries out an order that came as JSON; returns what ControlClient.start does.
+
+    The order goes through a pipe: it may hold secrets. Raises InvalidInput for a bad order, OutOfSpace and Denied from
+    making its spool, Unavailable when the supervisor does not start.
+    """
+    order = order_from_fields(fields)
+    process = await asyncio.create_subprocess_exec(
+        *isolated_command(PROGRAM, "--detached"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        answer, complaint = await asyncio.wait_for(process.communicate(pack(order, place, daemon=-1)), START_SECONDS)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        raise Unavailable(
+            f"the supervisor did not start within {START_SECONDS:g} s: is this machine overloaded?"
+        ) from None
+    try:
+        started: Message = protocol.check_reply(json.loads(answer))["ok"]
+    except (ValueError, KeyError):
+        said = complaint.decode(errors="replace").strip().splitlines()
+        raise Unavailable(f"the supervisor ended at its start: {said[-1] if said else 'it did not say why'}") from None
+    except JoblogError:
+        raise
+    return started
