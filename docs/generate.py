@@ -1,4 +1,4 @@
-"""Writes what is made from declarations: config/*.toml and docs/settings.md.
+"""Writes what is made from the code: config/*.toml, docs/settings.md and docs/cli.md.
 
 Usage: python docs/generate.py [--check]; with --check nothing is written, and the exit code is 1 when a file is not
 what it would be.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from joblog.cli.reference import cli_page
 from joblog.leader.settings import LeaderSettings
 from joblog.settings import Declared, declared, sections
 from joblog.values import allowed, show
@@ -90,7 +91,7 @@ def settings_page() -> str:
 def documents() -> dict[Path, str]:
     """Every file that is made, and what is in it."""
     files = {ROOT / "config" / f"{program}.toml": sample(program) for program in PROGRAMS}
-    return files | {ROOT / "docs" / "settings.md": settings_page()}
+    return files | {ROOT / "docs" / "settings.md": settings_page(), ROOT / "docs" / "cli.md": cli_page()}
 
 
 def main(arguments: list[str]) -> int:

@@ -34,7 +34,9 @@ def root() -> None:
 
 @app.command()
 def show(
-    program: Annotated[Program | None, typer.Argument(help="Only this daemon's.", show_default=False)] = None,
+    program: Annotated[
+        Program | None, typer.Argument(metavar="[leader|worker]", help="Only this daemon's.", show_default=False)
+    ] = None,
     config: Config = None,
     assignments: Set = None,
     as_json: AsJson = False,
@@ -91,7 +93,7 @@ class Shell(enum.StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="Shell to complete in.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="Shell to complete in.")]) -> None:
     """Print a script that makes a shell complete what is typed after `joblog`.
 
     For bash: put `source <(joblog completion bash)` into ~/.bashrc.

@@ -53,7 +53,10 @@ def ls(
     ] = None,
     *,
     state: Annotated[
-        list[StateName] | None, typer.Option("--state", help="Only runs in this state; repeatable.")
+        list[StateName] | None,
+        typer.Option(
+            "--state", metavar="live|succeeded|failed|interrupted", help="Only runs in this state; repeatable."
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,

@@ -46,10 +46,15 @@ def logs(
     from_offset: Annotated[int | None, typer.Option("--from", metavar="OFFSET", min=0, help="Start at a byte.")] = None,
     tail: Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Start at the last N lines.")] = None,
     line: Annotated[int | None, typer.Option("--line", metavar="N", min=1, help="Start at line N.")] = None,
-    stream: Annotated[StreamName | None, typer.Option("--stream", help="Only this stream of the task.")] = None,
+    stream: Annotated[
+        StreamName | None, typer.Option("--stream", metavar="stdout|stderr", help="Only this stream of the task.")
+    ] = None,
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Put the time before each line.")] = False,
     output_format: Annotated[
-        Format, typer.Option("--format", help="The bytes as they were, Kubernetes' log format, or JSON lines.")
+        Format,
+        typer.Option(
+            "--format", metavar="raw|cri|json", help="The bytes as they were, Kubernetes' log format, or JSON lines."
+        ),
     ] = Format.RAW,
     split: Annotated[bool, typer.Option("--split", help="Print the task's stderr on stderr.")] = False,
     namespace: Namespace = DEFAULT,
