@@ -6,8 +6,8 @@ INSTALLED := $(VENV)/.installed
 PROTOS := $(sort $(wildcard proto/joblog/v1/*.proto))
 DATA_DIR ?= .data
 
-# Fault tests: rounds and seed of the short part in `make test`.
-FAULT_SEED ?= 1
+# `make test` always takes the same faults; `make fault` takes others each time, unless told a seed.
+TEST_FAULT_SEED ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test fault lint format types imports bench proto proto-check docs docs-check wheel check clean
@@ -28,9 +28,9 @@ run: $(INSTALLED) ## start a leader and a worker, run a task through them, show 
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
 test: $(INSTALLED) ## all tests, the fault tests in short
-	$(BIN)/python -m pytest -m 'not fault or short'
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -m 'not fault or short'
 
-fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds
+fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault
 
 lint: $(INSTALLED) proto-check docs-check imports ## ruff, imports between modules, generated files up to date

@@ -28,7 +28,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from joblog.errors import Interrupted, JoblogError
@@ -210,3 +210,11 @@ async def serve(
         for number in signals:
             loop.remove_signal_handler(number)
     return daemon.exit_code
+
+
+def run_loop(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Runs a daemon's `work` in an event loop of uvloop; returns the exit code that it returns."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work())

@@ -175,7 +175,7 @@ def test_cancelled_serve_still_stops_all() -> None:
 
 DAEMON = textwrap.dedent("""
     import asyncio, sys
-    from joblog.service import Service, serve
+    from joblog.service import Service, run_loop, serve
 
     class Draining(Service):
         name = "draining"
@@ -189,7 +189,7 @@ DAEMON = textwrap.dedent("""
         async def stop(self):
             print("stopped", flush=True)
 
-    sys.exit(asyncio.run(serve([Draining()], drain_seconds=60)))
+    sys.exit(run_loop(lambda: serve([Draining()], drain_seconds=60)))
 """)
 
 

@@ -1,0 +1,51 @@
+"""What all tests share: an environment without the user's settings, marks of the fault tests, their seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FAULTS = Path(__file__).parent / "fault"
+SEED_VARIABLE = "FAULT_SEED"
+SEED = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
+
+
+def pytest_report_header() -> str:
+    return f"fault seed: {SEED} ({SEED_VARIABLE}={SEED} repeats it)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(FAULTS):
+            item.add_marker(pytest.mark.fault)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the variables nor the settings files nor the data of whoever runs the tests count."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("JOBLOG_")]:
+            patch.delenv(name)
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        yield
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """An empty data folder with a path short enough for the sockets in it, which that of tmp_path may not be."""
+    folder = Path(tempfile.mkdtemp(prefix="joblog."))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of random faults: FAULT_SEED, or another one each time, shown in the head of pytest's output."""
+    return SEED
