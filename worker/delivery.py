@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 
+from joblog.worker.isolated import isolated_command
 from joblog.worker.order import Place
 from joblog.worker.spool import format as layout
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 SHIPPER = "joblog.worker.shipper.standalone"
 SHIPPER_LOG = "shipper.log"
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 1.0
 
 
 def tell_daemon(daemon: int, spool_ids: Sequence[str]) -> None:
@@ -39,10 +40,7 @@ class Shipper:
 
     def __init__(self, place: Place, folders: Sequence[str]) -> None:
         spools = [argument for folder in folders for argument in ("--spool", folder)]
-        paths = [path for path in sys.path if path]
-        program = f"import sys; sys.path[:] = {paths!r}; from {SHIPPER} import main; sys.exit(main(sys.argv[1:]))"
-        command = [sys.executable, "-I", "-S", "-c", program, *spools]
-        command += ["--data-dir", place.data_dir, "--leader", place.leader]
+        command = isolated_command(SHIPPER, *spools, "--data-dir", place.data_dir, "--leader", place.leader)
         log = f"{folders[0]}/{SHIPPER_LOG}"
         self.pid = os.posix_spawn(
             sys.executable,
@@ -63,9 +61,11 @@ class Shipper:
     def finish(self, seconds: float) -> None:
         """Waits until all is delivered, at most so long, and then ends it."""
         if not self._wait(seconds):
-            self._send(signal.SIGTERM)
-            if not self._wait(_STOP_SECONDS):
-                self._send(signal.SIGKILL)
+            # The second one ends the shipper's own wait.
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+                self._send(number)
+                if self._wait(_STOP_SECONDS):
+                    break
         os.waitpid(self.pid, 0)
         os.close(self._process)
 
@@ -81,13 +81,29 @@ class Shipper:
         return bool(poll.poll(seconds * 1000))
 
 
-def undelivered_bytes(folder: str) -> int | None:
-    """Bytes of a spool that the leader does not have yet; None when it has all, the end included."""
+def undelivered(folders: Sequence[str]) -> str:
+    """What of some spools the leader does not have yet, in words; empty when it has all of it."""
+    left = [folder for folder in folders if os.path.exists(f"{folder}/{layout.TASK_FILE}")]
+    if not left:
+        return ""
+    count = sum(_undelivered_bytes(folder) for folder in left)
+    return f"{count} bytes of output" if count else "the result"
+
+
+def _undelivered_bytes(folder: str) -> int:
     try:
         with open(f"{folder}/{layout.CONTROL_FILE}", "rb") as file:
             page = file.read(layout.CONTROL_BYTES)
     except FileNotFoundError:
-        return None
+        return 0
     if len(page) < layout.CONTROL_BYTES:
         return 0
     return max(0, layout.u64_at(page, layout.CONTROL_LENGTH) - layout.u64_at(page, layout.CONTROL_ACKED))
+
+
+def say(message: str) -> None:
+    """Tells the user something, beside the task's own output."""
+    try:
+        os.write(2, f"joblog: {message}\n".encode(errors="backslashreplace"))
+    except OSError:
+        return

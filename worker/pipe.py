@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from joblog.worker.arguments import parse_pipe
+from joblog.worker.delivery import say
 from joblog.worker.handover import become_supervisor
-from joblog.worker.run import announce, say
+from joblog.worker.run import announce
 
 
 def main(arguments: list[str]) -> int:

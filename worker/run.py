@@ -5,12 +5,12 @@ This process reads arguments and settings, and then becomes the supervisor: a Py
 
 from __future__ import annotations
 
-import os
 import sys
 
 from joblog.identity import DEFAULT_NAMESPACE
 from joblog.worker.arguments import Request, parse_run
 from joblog.worker.control.client import ControlClient, socket_path
+from joblog.worker.delivery import say
 from joblog.worker.handover import become_supervisor
 
 
@@ -32,11 +32,6 @@ def announce(request: Request) -> None:
         return
     option = "" if order.namespace == DEFAULT_NAMESPACE else f"--namespace {order.namespace} "
     say(f"run {order.run}, task {order.task}; watch: joblog logs -f {option}{order.run}/{order.task}")
-
-
-def say(message: str) -> None:
-    """Tells the user something, beside the task's own output."""
-    os.write(2, f"joblog: {message}\n".encode(errors="backslashreplace"))
 
 
 def _detach(request: Request) -> int:

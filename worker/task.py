@@ -1,0 +1,167 @@
+"""The process that supervises one task: spool, delivery, capture, result. Started by handover or by the daemon.
+
+It loads as little as it can, since there is one of it per running task.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from joblog.errors import JoblogError
+from joblog.identity import new_run_id
+from joblog.worker.delivery import Shipper, say, tell_daemon, undelivered
+from joblog.worker.order import STDIN, Order, Place, unpack
+from joblog.worker.runlines import RunLines
+from joblog.worker.spool.bound import SpoolBounds
+from joblog.worker.spool.format import SpoolTask
+from joblog.worker.spool.writer import SpoolWriter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joblog.worker.capture.spec import Outcome
+    from joblog.worker.redaction import Masker
+
+INTERRUPTED_EXIT_CODE = 130
+
+
+def main() -> int:
+    """Carries out the order on the descriptor that sys.argv[1] names, or with `--detached` that on standard input.
+
+    The exit code is the task's. Detached, the answer of ControlClient.start goes to standard output before the task
+    begins, and this process returns 0 at once: another one, which belongs to nobody, goes on.
+    """
+    try:
+        if sys.argv[1] == "--detached":
+            return _detached()
+        source = int(sys.argv[1])
+        with os.fdopen(source, "rb") as file:
+            order, place, daemon = unpack(file.read())
+        job = Job(order, place)
+        job.begin_delivery(daemon)
+        return job.carry_out()
+    except JoblogError as error:
+        say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT_CODE
+
+
+def _detached() -> int:
+    order, place, _ = unpack(sys.stdin.buffer.read())
+    if os.fork():
+        # Without a parent that waits for it, the other process is not the daemon's child.
+        os._exit(0)
+    os.setsid()
+    import json
+
+    try:
+        job = Job(order, place)
+        answer = {"ok": job.described()}
+    except JoblogError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": str(error)}}
+        os.write(1, json.dumps(answer).encode())
+        return error.exit_code
+    os.write(1, json.dumps(answer).encode())
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return job.carry_out()
+
+
+class Job:
+    """An order being carried out; its spools exist when this is made. Raises InvalidInput, OutOfSpace, Denied."""
+
+    def __init__(self, order: Order, place: Place) -> None:
+        self.order = order
+        self.place = place
+        self.mask = _masker(order)
+        command = _shown_command(order, self.mask)
+        host = os.uname().nodename
+        folder = f"{place.spool_root}/{new_run_id()}"
+        task = SpoolTask(
+            writer_id=os.urandom(16),
+            namespace=order.namespace,
+            run=order.run,
+            task=order.task,
+            attempt=order.attempt,
+            command=command,
+            host=host,
+            cwd=_shown(order.cwd, self.mask),
+            labels={key: _shown(value, self.mask) for key, value in order.labels.items()},
+            started_ns=time.time_ns(),
+            max_spool_bytes=place.task_bytes,
+            policy=place.policy,
+            kind=order.kind,
+        )
+        bounds = SpoolBounds(place.task_bytes, place.worker_bytes, place.segment_bytes)
+        self.writer = SpoolWriter(folder, task, bounds)
+        self.lines = RunLines(order, place, command, host)
+        self.folders = [folder, *self.lines.folders]
+        self._shipper: Shipper | None = None
+        self._daemon = False
+
+    def described(self) -> dict[str, object]:
+        """What ControlClient.start returns."""
+        order = self.order
+        return {
+            "spool_ids": [os.path.basename(folder) for folder in self.folders],
+            "pid": os.getpid(),
+            "namespace": order.namespace,
+            "run": order.run,
+            "task": order.task,
+            "attempt": order.attempt,
+        }
+
+    def begin_delivery(self, daemon: int) -> None:
+        """Sees to it that the spools are shipped while the task runs: by the daemon at a descriptor, or a process."""
+        if daemon >= 0:
+            tell_daemon(daemon, [os.path.basename(folder) for folder in self.folders])
+            self._daemon = True
+        elif self.place.leader:
+            self._shipper = Shipper(self.place, self.folders)
+
+    def carry_out(self) -> int:
+        """Runs the task to its end, waits a while for the delivery where nobody else does; the exit code."""
+        outcome = self._supervise()
+        self.lines.finish(outcome.exit_code, outcome.signal or None, outcome.message)
+        if self._shipper is not None:
+            self._shipper.finish(self.place.drain_seconds)
+        if not self._daemon and self._is_foreground():
+            self._report()
+        return outcome.exit_code
+
+    def _is_foreground(self) -> bool:
+        return sys.argv[1] != "--detached"
+
+    def _supervise(self) -> Outcome:
+        raise NotImplementedError
+
+    def _report(self) -> None:
+        left = undelivered(self.folders)
+        if not left:
+            return
+        why = "the leader has not taken all yet" if self.place.leader else "no leader is known here (--leader)"
+        say(f"{why}: {left} in {self.folders[0]}; the next `joblog worker` on this machine delivers it")
+
+
+def _masker(order: Order) -> Masker | None:
+    if not order.masks:
+        return None
+    from joblog.worker.redaction import Masker
+
+    return Masker(map(os.fsencode, order.masks))
+
+
+def _shown(text: str, mask: Masker | None) -> str:
+    """Text as a log's record may hold it: masked, and without bytes that are no text."""
+    content = os.fsencode(text)
+    return (content if mask is None else mask.mask(content)).decode(errors="replace")
+
+
+def _shown_command(order: Order, mask: Masker | None) -> list[str]:
+    if order.mask_arguments and len(order.command) > 1:
+        return [_shown(order.command[0], mask), "***"]
+    return [_shown(argument, mask) for argument in order.command]
