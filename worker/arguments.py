@@ -14,7 +14,7 @@ from joblog.address import read_leader_file
 from joblog.errors import InvalidInput, NotFound
 from joblog.identity import DEFAULT_NAMESPACE, MAX_ATTEMPT, check_attempt, name_from_command, new_run_id
 from joblog.settings import load
-from joblog.worker.order import COMMAND, STDIN, Order, Place, check_order
+from joblog.worker.order import COMMAND, STDIN, Order, Place, check_order, place_from_settings
 from joblog.worker.redaction import check_value, mask_values
 from joblog.worker.settings import WorkerSettings
 
@@ -145,22 +145,6 @@ def _masks(given: argparse.Namespace, settings: WorkerSettings) -> tuple[list[by
         if value := os.environb.get(os.fsencode(name)):
             values.append(check_value(value, f"mask.env: {name}"))
     return values, warnings
-
-
-def place_from_settings(settings: WorkerSettings, data_dir: Path, leader: str) -> Place:
-    """Where and within which bounds tasks run, as the settings say."""
-    return Place(
-        data_dir=str(data_dir),
-        leader=leader,
-        drain_seconds=settings.drain_seconds,
-        worker_bytes=settings.spool.max_bytes,
-        task_bytes=settings.spool.max_task_bytes,
-        segment_bytes=settings.spool.segment_bytes,
-        policy=settings.spool.policy,
-        exit_wait_seconds=settings.capture.exit_wait_seconds,
-        grace_seconds=settings.capture.grace_seconds,
-        pipe_bytes=settings.capture.pipe_bytes,
-    )
 
 
 def _place(given: argparse.Namespace, settings: WorkerSettings) -> Place:

@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 from joblog.errors import InvalidInput, WrongVersion
 from joblog.identity import LogName, check_labels, check_log_name, check_name
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joblog.worker.settings import WorkerSettings
+
 COMMAND = "command"
 STDIN = "stdin"
 HANDOVER_VERSION = 1
@@ -67,6 +71,22 @@ class Place(NamedTuple):
     def spool_root(self) -> str:
         """Folder with one folder per spool."""
         return os.path.join(self.worker_folder, "spool")
+
+
+def place_from_settings(settings: WorkerSettings, data_dir: str | os.PathLike[str], leader: str) -> Place:
+    """Where and within which bounds tasks run, as the settings say."""
+    return Place(
+        data_dir=os.fspath(data_dir),
+        leader=leader,
+        drain_seconds=settings.drain_seconds,
+        worker_bytes=settings.spool.max_bytes,
+        task_bytes=settings.spool.max_task_bytes,
+        segment_bytes=settings.spool.segment_bytes,
+        policy=settings.spool.policy,
+        exit_wait_seconds=settings.capture.exit_wait_seconds,
+        grace_seconds=settings.capture.grace_seconds,
+        pipe_bytes=settings.capture.pipe_bytes,
+    )
 
 
 def check_order(order: Order) -> Order:

@@ -26,11 +26,11 @@ from typing import Any
 
 from joblog import errors
 from joblog.errors import InvalidInput, JoblogError, WrongVersion
+from joblog.worker.unix_address import short_address
 
 VERSION = 1
 # A command line and an environment as long as Linux lets them be, every byte of them escaped.
 MAX_MESSAGE_BYTES = 16 << 20
-_MAX_ADDRESS_BYTES = 107
 
 Message = dict[str, Any]
 
@@ -83,36 +83,32 @@ def check_reply(message: Message) -> Message:
 
 def connect(path: str, timeout_seconds: float) -> socket.socket:
     """A stream socket connected to `path`; raises OSError."""
-    return _at(path, timeout_seconds, listening=False)
+    sock = _new_socket()
+    try:
+        sock.settimeout(timeout_seconds)
+        with short_address(path) as address:
+            sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def listen(path: str) -> socket.socket:
     """A listening socket of mode 0600 at `path`; raises OSError."""
+    sock = _new_socket()
     mask = os.umask(0o177)
     try:
-        return _at(path, None, listening=True)
-    finally:
-        os.umask(mask)
-
-
-def _at(path: str, timeout_seconds: float | None, *, listening: bool) -> socket.socket:
-    """The address of a unix socket is short: a longer path is gone to through its folder's descriptor."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    folder = -1
-    try:
-        sock.settimeout(timeout_seconds)
-        if len(os.fsencode(path)) > _MAX_ADDRESS_BYTES:
-            folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            path = f"/proc/self/fd/{folder}/{os.path.basename(path)}"
-        if listening:
-            sock.bind(path)
-            sock.listen(128)
-        else:
-            sock.connect(path)
+        with short_address(path) as address:
+            sock.bind(address)
+        sock.listen(128)
     except BaseException:
         sock.close()
         raise
     finally:
-        if folder >= 0:
-            os.close(folder)
+        os.umask(mask)
     return sock
+
+
+def _new_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

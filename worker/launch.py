@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
-from joblog.errors import JoblogError, Unavailable
+from joblog.errors import Unavailable
 from joblog.worker.control import protocol
 from joblog.worker.control.protocol import Message
 from joblog.worker.isolated import isolated_command
-from joblog.worker.order import Place, order_from_fields, pack
+from joblog.worker.order import Place, order_from_fields, pack, place_from_settings
+from joblog.worker.settings import WorkerSettings
 
 START_SECONDS = 30.0
 PROGRAM = "joblog.worker.task"
+
+
+def launcher(settings: WorkerSettings, data_dir: Path) -> Callable[[Message], Awaitable[Message]]:
+    """What the control server starts tasks with."""
+    place = place_from_settings(settings, data_dir, settings.leader)
+    return lambda fields: launch(fields, place)
 
 
 async def launch(fields: Message, place: Place) -> Message:
@@ -44,6 +53,4 @@ async def launch(fields: Message, place: Place) -> Message:
     except (ValueError, KeyError):
         said = complaint.decode(errors="replace").strip().splitlines()
         raise Unavailable(f"the supervisor ended at its start: {said[-1] if said else 'it did not say why'}") from None
-    except JoblogError:
-        raise
     return started
