@@ -15,7 +15,6 @@ from joblog.errors import InvalidInput, NotFound
 from joblog.identity import DEFAULT_NAMESPACE, MAX_ATTEMPT, check_attempt, name_from_command, new_run_id
 from joblog.settings import load
 from joblog.worker.order import COMMAND, STDIN, Order, Place, check_order, place_from_settings
-from joblog.worker.redaction import check_value, mask_values
 from joblog.worker.settings import WorkerSettings
 
 
@@ -139,6 +138,10 @@ def _labels(texts: list[str]) -> dict[str, str]:
 
 def _masks(given: argparse.Namespace, settings: WorkerSettings) -> tuple[list[bytes], list[str]]:
     """Values to mask. Variables that the settings name are for all tasks, and need not be set in each."""
+    if not (given.mask_env or given.mask_file or settings.mask.env or settings.mask.files):
+        return [], []
+    from joblog.worker.redaction import check_value, mask_values
+
     files = [*given.mask_file, *map(Path, settings.mask.files)]
     values, warnings = mask_values(given.mask_env, files, os.environb)
     for name in settings.mask.env:

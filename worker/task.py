@@ -20,20 +20,28 @@ from joblog.worker.spool.writer import SpoolWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from joblog.worker.capture.spec import Outcome
     from joblog.worker.redaction import Masker
 
+DETACHED = "--detached"
 INTERRUPTED_EXIT_CODE = 130
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Carries out the order on the descriptor that sys.argv[1] names, or with `--detached` that on standard input.
 
-    The exit code is the task's. Detached, the answer of ControlClient.start goes to standard output before the task
-    begins, and this process returns 0 at once: another one, which belongs to nobody, goes on.
+    The process's exit code is the task's. Detached, the answer of ControlClient.start goes to standard output before
+    the task begins, and this process ends with 0 at once: another one, which belongs to nobody, goes on.
     """
+    # Nothing is buffered here that the interpreter would have to see to.
+    os._exit(_main())
+
+
+def _main() -> int:
     try:
-        if sys.argv[1] == "--detached":
+        if sys.argv[1] == DETACHED:
             return _detached()
         source = int(sys.argv[1])
         with os.fdopen(source, "rb") as file:
@@ -134,10 +142,30 @@ class Job:
         return outcome.exit_code
 
     def _is_foreground(self) -> bool:
-        return sys.argv[1] != "--detached"
+        return sys.argv[1] != DETACHED
 
     def _supervise(self) -> Outcome:
-        raise NotImplementedError
+        order, place = self.order, self.place
+        echo = not order.quiet and self._is_foreground()
+        if order.kind == STDIN:
+            from joblog.worker.capture.stdin import record_stdin
+
+            return record_stdin(self.writer, echo=echo, mask=self.mask)
+        from joblog.worker.capture.spec import TaskSpec
+        from joblog.worker.capture.supervisor import supervise
+
+        spec = TaskSpec(
+            order.command,
+            environment=order.environment,
+            cwd=order.cwd,
+            stdin=self._is_foreground(),
+            pty=order.pty,
+            timeout_seconds=order.timeout_seconds,
+            grace_seconds=place.grace_seconds,
+            exit_wait_seconds=place.exit_wait_seconds,
+            pipe_bytes=place.pipe_bytes,
+        )
+        return supervise(spec, self.writer, echo=echo, mask=self.mask)
 
     def _report(self) -> None:
         left = undelivered(self.folders)
