@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TypeVar
 
-from joblog.errors import InvalidInput, NotFound, Unavailable
+from joblog.errors import InvalidInput, NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.api.errors import Context, answering, answers
+from joblog.leader.api.waiting import until
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.leader.reading.piece import MAX_OFFSET, FrameColumns, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
@@ -158,8 +159,9 @@ class LogsService(logs_pb2_grpc.LogsServicer):
         async with answering(context):
             spec = spec_of(request)
             number = await self._reader.find(name_of(request.id))
-            async with contextlib.aclosing(self._reader.read(number, spec)) as pieces:
-                async for piece in until(self._closing, pieces) if spec.follow else pieces:
+            reading = self._reader.read(number, spec)
+            async with contextlib.aclosing(until(self._closing, reading) if spec.follow else reading) as pieces:
+                async for piece in pieces:
                     if len(piece.frames.streams) > _FEW_FRAMES:
                         yield await self._reader.run(functools.partial(response_of, piece))
                     else:
@@ -193,27 +195,3 @@ class LogsService(logs_pb2_grpc.LogsServicer):
                 found=verdict.found,
                 problems=verdict.problems,
             )
-
-
-async def until(closing: asyncio.Event, items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """The items, until `closing` is set: then raises Unavailable, also while waiting for the next one."""
-    stop = asyncio.ensure_future(closing.wait())
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(items, None))
-            try:
-                await asyncio.wait([following, stop], return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                following.cancel()
-                await asyncio.wait([following])
-                raise
-            if not following.done():
-                following.cancel()
-                await asyncio.wait([following])
-                raise Unavailable("the leader is stopping: go on at the last offset when it is back")
-            item = following.result()
-            if item is None:
-                return
-            yield item
-    finally:
-        stop.cancel()

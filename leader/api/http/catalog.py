@@ -52,6 +52,7 @@ async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor =
 
 @router.get("/namespaces/{namespace}/runs", tags=["runs"])
 async def list_runs(
+    *,
     context: Context,
     namespace: str,
     state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
@@ -87,6 +88,7 @@ async def get_run(context: Context, namespace: str, run: str) -> models.Run:
 
 @router.get("/namespaces/{namespace}/runs/{run}/logs", tags=["logs"])
 async def list_logs(
+    *,
     context: Context,
     namespace: str,
     run: str,

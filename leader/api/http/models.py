@@ -24,14 +24,14 @@ def word(enum_name: str, prefix: str) -> str:
 
 def state_word(state: int) -> str:
     """A log's state in one word."""
-    return word(types_pb2.LogState.Name(state), "LOG_STATE_")  # type: ignore[arg-type]
+    return word(types_pb2.LogState.Name(state), "LOG_STATE_")
 
 
 def reason_word(reason: int) -> str:
     """A gap's reason in one word; one that this version does not know as its number."""
     if reason not in types_pb2.GapReason.values():
         return str(reason)
-    return word(types_pb2.GapReason.Name(reason), "GAP_REASON_")  # type: ignore[arg-type]
+    return word(types_pb2.GapReason.Name(reason), "GAP_REASON_")
 
 
 def moment(time_ns: int) -> str | None:

@@ -1,0 +1,105 @@
+"""The HTTP application: routes, errors, the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from joblog import __version__
+from joblog.errors import JoblogError
+from joblog.leader.api.errors import message_of
+from joblog.leader.api.http import catalog, data, models, raw
+from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.guard import Guard
+from joblog.leader.metrics import CONTENT_TYPE
+
+_PAGE = Path(__file__).parent.parent / "page"
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": models.ErrorReply, "description": text}
+    for status, text in {400: "A value is not allowed", 404: "No such thing", 503: "Not now: try again"}.items()
+}
+_CODES = {404: "NOT_FOUND", 405: "UNIMPLEMENTED"}
+
+
+def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
+    """The application. hosts: see Guard."""
+    app = FastAPI(
+        title="joblog",
+        version=__version__,
+        description="Logs of jobs: lists, records, bytes. Errors: {error: {code, message}}.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses=_ERRORS,
+    )
+    app.state.context = context
+    for router in (catalog.router, data.router, raw.router):
+        app.include_router(router)
+    _add_probes(app, context)
+    _add_page(app)
+    app.add_exception_handler(JoblogError, _joblog_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    return Guard(app, hosts=hosts, metrics=context.metrics.api)
+
+
+def _add_probes(app: FastAPI, context: ApiContext) -> None:
+    @app.get("/healthz", tags=["leader"])
+    async def healthz() -> dict[str, str]:
+        """200 as long as the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["leader"], responses={503: {"description": "It can't take anything now; says why"}})
+    async def readyz() -> JSONResponse:
+        """200 when the leader takes and gives logs; else 503 with the reason."""
+        reason = "the leader is stopping" if context.closing.is_set() else context.status.not_ready()
+        if reason is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "reason": reason}, status_code=503)
+
+    @app.get("/metrics", tags=["leader"], response_class=Response)
+    async def metrics() -> Response:
+        """Metrics in Prometheus' text format."""
+        return Response(context.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _add_page(app: FastAPI) -> None:
+    def serve(path: str, file: str, media_type: str) -> None:
+        async def page() -> FileResponse:
+            return FileResponse(_PAGE / file, media_type=media_type)
+
+        app.add_api_route(path, page, methods=["GET"], include_in_schema=False)
+
+    serve("/", "runs.html", "text/html")
+    serve("/log", "log.html", "text/html")
+    serve("/page/page.js", "page.js", "text/javascript")
+    serve("/page/page.css", "page.css", "text/css")
+
+
+def _error(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+async def _joblog_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, JoblogError)
+    return _error(error.http_status, error.grpc_status, message_of(error))
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}, got {str(entry.get('input'))[:60]!r}"
+        for entry in error.errors()[:5]
+    ]
+    return _error(400, "INVALID_ARGUMENT", "; ".join(problems))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))

@@ -1,0 +1,141 @@
+"""Routes for a log's bytes and lines, a page at a time."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from joblog.errors import InvalidInput
+from joblog.leader.api.http import models
+from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.api.http.paging import Page, await_page, read_lines
+from joblog.leader.reading.piece import FROM_THE_BEGINNING, MAX_OFFSET, ReadSpec, Start, StartKind
+
+router = APIRouter(prefix="/api/v1")
+
+DEFAULT_LIMIT_BYTES = 1 << 20
+MAX_LIMIT_BYTES = 8 << 20
+MAX_WAIT_SECONDS = 60
+MAX_LINES = 10_000
+# A header that grows with the number of gaps would be refused by clients and proxies.
+MAX_HEADER_GAPS = 50
+
+
+def gap_headers(gaps: list[models.Gap]) -> dict[str, str]:
+    """Joblog-Gaps (JSON, the first ones) and Joblog-Gap-Count."""
+    if not gaps:
+        return {}
+    listed = json.dumps([gap.model_dump() for gap in gaps[:MAX_HEADER_GAPS]], separators=(",", ":"))
+    return {"Joblog-Gaps": listed, "Joblog-Gap-Count": str(len(gaps))}
+
+
+def _start(offset: int | None, line: int | None, tail: int | None, tail_bytes: int | None) -> Start:
+    asked = {
+        StartKind.OFFSET: offset,
+        StartKind.LINE: line,
+        StartKind.LAST_LINES: tail,
+        StartKind.LAST_BYTES: tail_bytes,
+    }
+    given = [Start(kind, value) for kind, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise InvalidInput("offset, line, tail and tail_bytes: at most one of them may be given")
+    return given[0] if given else FROM_THE_BEGINNING
+
+
+def _chunk(page: Page) -> models.Chunk:
+    data = page.data()
+    return models.Chunk(
+        offset=page.offset,
+        next_offset=page.next_offset,
+        first_offset=page.first_offset,
+        line=page.line,
+        state=models.state_word(page.state),  # type: ignore[arg-type]
+        gaps=[models.Gap.of(gap) for gap in page.gaps],
+        events=[models.Event.of(event) for event in page.events],
+        data_base64=base64.b64encode(data).decode(),
+        text=_text(data),
+    )
+
+
+def _text(data: bytes) -> str | None:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _octets(page: Page) -> Response:
+    headers = {
+        "Joblog-Offset": str(page.offset),
+        "Joblog-Next-Offset": str(page.next_offset),
+        "Joblog-First-Offset": str(page.first_offset),
+        "Joblog-Line": str(page.line),
+        "Joblog-State": models.state_word(page.state),
+        "Joblog-Tier": "buffer",
+        **gap_headers([models.Gap.of(gap) for gap in page.gaps]),
+    }
+    return Response(page.data(), media_type="application/octet-stream", headers=headers)
+
+
+_BYTES_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Contiguous bytes from Joblog-Offset on; go on at Joblog-Next-Offset. Gaps between the offset "
+        "asked for and the first byte are listed in Joblog-Gaps.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.get(LOG_PATH + "/bytes", tags=["bytes"], response_model=models.Chunk, responses=_BYTES_REPLY)
+async def get_bytes(
+    *,
+    context: Context,
+    name: NamedLog,
+    offset: Annotated[int | None, Query(ge=0, le=MAX_OFFSET, description="First byte; the default is 0")] = None,
+    line: Annotated[int | None, Query(ge=1, le=MAX_OFFSET, description="Begin at this line, from 1")] = None,
+    tail: Annotated[int | None, Query(ge=0, le=MAX_OFFSET, description="Begin at the last so many lines")] = None,
+    tail_bytes: Annotated[int | None, Query(ge=0, le=MAX_OFFSET, description="Begin at the last so many bytes")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT_BYTES, description="Bytes at most")] = DEFAULT_LIMIT_BYTES,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_SECONDS, description="When nothing is there yet, wait for so many seconds")
+    ] = 0,
+    stream: Annotated[models.StreamName | None, Query(description="Only what this stream wrote")] = None,
+    format: Annotated[Literal["octets", "json"], Query(description="Bytes with headers, or JSON")] = "octets",  # noqa: A002
+) -> Response | models.Chunk:
+    """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
+    start = _start(offset, line, tail, tail_bytes)
+    number = await context.reader.find(name)
+    spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None)
+    page = await await_page(context.reader, number, spec, wait, context.closing)
+    return _chunk(page) if format == "json" else _octets(page)
+
+
+@router.get(LOG_PATH + "/lines", tags=["bytes"])
+async def get_lines(
+    *,
+    context: Context,
+    name: NamedLog,
+    first: Annotated[int, Query(alias="from", ge=1, le=MAX_OFFSET, description="First line, from 1")] = 1,
+    count: Annotated[int, Query(ge=1, le=MAX_LINES, description="Lines at most")] = 100,
+) -> models.Lines:
+    """Lines of a log; fewer than asked for when they are long (4 MiB in a reply) or the log ends."""
+    number = await context.reader.find(name)
+    page = await read_lines(context.reader, number, first, count)
+    lines = []
+    for line in page.lines:
+        text = _text(line.data)
+        encoded = None if text is not None else base64.b64encode(line.data).decode()
+        lines.append(
+            models.Line(line=line.line, offset=line.offset, complete=line.complete, text=text, data_base64=encoded)
+        )
+    return models.Lines(
+        lines=lines,
+        gaps=[models.Gap.of(gap) for gap in page.gaps],
+        next_line=page.next_line,
+        next_offset=page.next_offset,
+        state=models.state_word(page.state),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,142 @@
+"""The HTTP server as a service of the daemon: uvicorn on a socket of ours, in the daemon's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Collection, Iterator
+
+import uvicorn
+
+from joblog.errors import Conflict, Denied, InvalidInput
+from joblog.leader.api.http.app import make_app
+from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.guard import LOOPBACK_HOSTS
+from joblog.service import Service
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 512
+_KEEP_ALIVE_SECONDS = 75
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the daemon."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Does nothing."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises Conflict when it is in use, Denied, InvalidInput."""
+    where = f"{host}:{port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise InvalidInput(f"http address {where} can't be looked up: {error}") from None
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(f"http address {where} is in use: stop what has it, or set another port") from None
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise Denied(f"http address {where}: not allowed to listen there: {error.strerror}") from None
+        raise InvalidInput(f"http address {where} can't be listened on: {error.strerror}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class HttpServer(Service):
+    """Serves the HTTP API on host:port (0: a free one; `url` says which, once started).
+
+    names: further names that the Host header may have. On a loopback address only those and the loopback's own are
+    answered; elsewhere any when no name is given.
+    """
+
+    name = "http"
+
+    def __init__(self, context: ApiContext, *, host: str, port: int, names: Collection[str] = ()) -> None:
+        self._context = context
+        self._host = host
+        self._port = port
+        hosts: Collection[str] | None = {*names, host, *LOOPBACK_HOSTS} if names or is_loopback(host) else None
+        self._app = make_app(context, hosts=hosts)
+        self._listener: socket.socket | None = None
+        self._server: _Server | None = None
+        self._ended = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._listener is not None
+        port = self._listener.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where it can be reached, without a slash at the end; empty before it is started."""
+        if self._listener is None:
+            return ""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listens; requests wait until `run`."""
+        self._listener = listen(self._host, self._port)
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            h11_max_incomplete_event_size=64 << 10,
+        )
+        self._server = _Server(config)
+        log.info("HTTP at %s", self.url)
+
+    async def run(self) -> None:
+        """Serves until drained or cancelled."""
+        assert self._server is not None
+        assert self._listener is not None
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            self._ended.set()
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Takes no new connections, ends requests that wait for bytes, and lets the others finish."""
+        assert self._server is not None
+        self._context.closing.set()
+        self._server.config.timeout_graceful_shutdown = max(1, int(deadline_seconds * 0.8))
+        self._server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_seconds):
+                await self._ended.wait()
+
+    async def stop(self) -> None:
+        """Closes the socket."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
