@@ -20,7 +20,7 @@ def _own_descriptor(fd: int) -> int:
 
 
 class Echo:
-    """Writes in order. What the reader at the other end does not take yet stays pending; a reader that has gone ends it."""
+    """Writes in order. What the other end does not take yet stays pending; one that has gone is skipped."""
 
     def __init__(self, targets: dict[int, int]) -> None:
         """targets: stream → descriptor."""
@@ -33,7 +33,7 @@ class Echo:
             self._pending.append((stream, memoryview(data)))
 
     def blocked_on(self) -> int:
-        """Writes what can be written; the descriptor that has to become writable for the rest, or -1 when none is left."""
+        """Writes what can be written: -1, or the descriptor that has to become writable for the rest."""
         while self._pending:
             stream, data = self._pending[0]
             fd = self._fds.get(stream, -1)

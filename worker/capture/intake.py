@@ -1,4 +1,4 @@
-"""The descriptors that a log's bytes come from, read in turns: as soon as something is there, and gathered under load."""
+"""The descriptors that a log's bytes come from: read as soon as something is there, and gathered under load."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ STUCK_SECONDS = 0.03
 
 
 class Intake:
-    """Reads the sources that `epoll` says are ready, each turn into one record. Owns the sources' descriptors.
+    """Reads the sources that are ready, each turn into one record. Owns the sources' descriptors.
 
-    While the spool is full or nobody takes what is shown, the sources are left alone (`paused`), and their writers wait.
+    left_open: a source was closed by `finish` while somebody could still write to it.
+    paused: the spool is full, or nobody takes what is shown; the sources are left alone, and their writers wait.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Intake:
     ) -> None:
         self.sources = dict(sources)
         self.paused = False
+        self.left_open = False
         self._recorder = recorder
         self._echo = echo
         self._epoll = epoll
@@ -116,7 +118,8 @@ class Intake:
     def finish(self, *, patient: bool) -> bool:
         """Takes what is there now and closes the sources, with no regard to bounds. False: try again later.
 
-        For a task that has ended. Not patient: what a full disk can't take becomes a gap, what nobody reads is not shown.
+        For a task that has ended. Not patient: what a full disk can't take becomes a gap, what nobody looks at is not
+        shown.
         """
         if self._recorder.stuck and not self._recorder.write(force=True):
             if patient:
@@ -143,6 +146,7 @@ class Intake:
                 break
             left -= 1
         if fd in self.sources:
+            self.left_open = True
             self._end(fd)
 
     def close(self) -> None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     class Mask(Protocol):
         """Replaces secret values; may hold back a tail that could be the start of one."""
 
-        def feed(self, stream: int, data: bytes) -> bytes: ...
+        def feed(self, stream: int, data: bytes) -> bytes:
+            """Masked bytes."""
 
-        def flush(self, stream: int) -> bytes: ...
+        def flush(self, stream: int) -> bytes:
+            """What was held back."""
 
 
 # The buffer of a quiet task; it grows when a read fills it.

@@ -30,10 +30,10 @@ class Signals:
         self.fd, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.caught: list[int] = []
         self._before: dict[int, Any] = {}
+        self._before_fd: int | None = None
         try:
             self._before_fd = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         except ValueError:
-            self._before_fd = None
             return
         for number in _WATCHED:
             before = signal.getsignal(number)

@@ -1,4 +1,4 @@
-"""Starts a task's process: pipes or a terminal, its own session, signals as they were before this process changed them."""
+"""Starts a task's process: pipes or a terminal, a session of its own, signals as if nobody stood in between."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from joblog.worker.capture.spec import NOT_FOUND_CODE, NOT_RUNNABLE_CODE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from joblog.worker.capture.spec import TaskSpec
 
@@ -28,7 +29,7 @@ _RESET = (
 )
 
 
-class CannotStart(Exception):
+class CannotStartError(Exception):
     """The command can't be run. exit_code: 127 when it was not found, 126 when it can't be executed, as in a shell."""
 
     def __init__(self, message: str, exit_code: int) -> None:
@@ -48,7 +49,7 @@ class Started:
 
 
 def start(spec: TaskSpec, caught: Sequence[int], *, group_only: bool = False) -> Started:
-    """Starts the task; raises CannotStart.
+    """Starts the task; raises CannotStartError.
 
     caught: signals that the supervisor handles, reset for the task. group_only: a process group of its own in this
     session, for a task that is to use this terminal; else a session of its own.
@@ -56,7 +57,7 @@ def start(spec: TaskSpec, caught: Sequence[int], *, group_only: bool = False) ->
     if spec.pty:
         return _start_on_terminal(spec, caught)
     ends = [_pipe(spec.pipe_bytes), _pipe(min(spec.pipe_bytes, 256 << 10))]
-    actions: list[tuple[int, ...] | tuple[object, ...]] = [
+    actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_DUP2, ends[0][1], 1),
         (os.POSIX_SPAWN_DUP2, ends[1][1], 2),
     ]
@@ -78,7 +79,7 @@ def _start_on_terminal(spec: TaskSpec, caught: Sequence[int]) -> Started:
     master, slave = os.openpty()
     os.set_blocking(master, False)
     # Opened by a session's leader that has no terminal, it becomes that session's terminal.
-    actions = [
+    actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
         (os.POSIX_SPAWN_DUP2, 0, 1),
         (os.POSIX_SPAWN_DUP2, 0, 2),
@@ -105,7 +106,7 @@ def _pipe(size_bytes: int) -> tuple[int, int]:
     return reading, writing
 
 
-def _spawn(spec: TaskSpec, caught: Sequence[int], actions: list[object], *, group_only: bool) -> int:  # type: ignore[type-arg]
+def _spawn(spec: TaskSpec, caught: Sequence[int], actions: Sequence[tuple[Any, ...]], *, group_only: bool) -> int:
     environment = os.environ if spec.environment is None else spec.environment
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if spec.cwd else -1
     try:
@@ -126,7 +127,7 @@ def _exec(
     command: Sequence[str],
     environment: Mapping[str, str],
     caught: Sequence[int],
-    actions: list[object],
+    actions: Sequence[tuple[Any, ...]],
     *,
     group_only: bool,
 ) -> int:
@@ -135,7 +136,7 @@ def _exec(
 
     def run(program: str, arguments: Sequence[str]) -> int:
         return os.posix_spawn(
-            program, arguments, environment, file_actions=actions, setsigdef=reset, setsigmask=(), **place
+            program, list(arguments), dict(environment), file_actions=actions, setsigdef=reset, setsigmask=(), **place
         )
 
     try:
@@ -146,11 +147,11 @@ def _exec(
         return run(_SHELL, (_SHELL, path, *command[1:]))  # a script that does not name its interpreter
 
 
-def _cannot_start(spec: TaskSpec, error: OSError) -> CannotStart:
+def _cannot_start(spec: TaskSpec, error: OSError) -> CannotStartError:
     where = f" in {spec.cwd!r}" if spec.cwd else ""
     code = NOT_FOUND_CODE if error.errno == errno.ENOENT else NOT_RUNNABLE_CODE
     reason = "not found" if error.errno == errno.ENOENT else error.strerror
-    return CannotStart(f"{spec.command[0]!r:.200} can't be run{where}: {reason}", code)
+    return CannotStartError(f"{spec.command[0]!r:.200} can't be run{where}: {reason}", code)
 
 
 def find_program(name: str, environment: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from joblog.worker.capture.intake import STUCK_SECONDS, Intake
 from joblog.worker.capture.oom import OomWatch
 from joblog.worker.capture.recorder import Recorder
 from joblog.worker.capture.signals import ENDING, PASSED_ON, Signals
-from joblog.worker.capture.spawn import CannotStart, Started, start
+from joblog.worker.capture.spawn import CannotStartError, Started, start
 from joblog.worker.capture.spec import EXITED, NOT_STARTED, SIGNALED, TIMED_OUT, Outcome
 
 TYPE_CHECKING = False
@@ -66,6 +66,14 @@ def _open_standard_descriptors() -> None:
         os.set_inheritable(fd, True)
 
 
+def _has_terminal() -> bool:
+    if not os.isatty(0):
+        return False
+    from joblog.worker.capture.terminal import is_ours
+
+    return is_ours()
+
+
 class _Supervision:
     """One task's life. Times that begin with _at are on the monotonic clock; infinity stands for never."""
 
@@ -88,6 +96,7 @@ class _Supervision:
         self._kill_at = _NEVER
         self._timed_out = False
         self._told_to_end = False
+        self._give_up = False
         self._task: Started
         self._intake: Intake
 
@@ -96,7 +105,7 @@ class _Supervision:
         self._started_ns = time.time_ns()
         try:
             self._start()
-        except CannotStart as error:
+        except CannotStartError as error:
             outcome = Outcome(NOT_STARTED, exit_code=error.exit_code, message=str(error))
             outcome.started_ns = outcome.ended_ns = self._started_ns
             self._epoll.close()
@@ -109,21 +118,23 @@ class _Supervision:
         finally:
             self._let_go()
         outcome = self._reap()
+        if self._told_to_end:
+            self._clear_group()
+        if self._intake.left_open:
+            self._say_left_open()
         self._end(outcome)
         return outcome
 
     def _start(self) -> None:
         spec = self._spec
-        lend = False
-        if spec.stdin and not spec.pty and os.isatty(0):
-            from joblog.worker.capture import terminal
-
-            lend = terminal.is_ours()
+        lend = spec.stdin and not spec.pty and _has_terminal()
         self._task = start(spec, self._signals.caught, group_only=lend)
         pid = self._task.pid
         self._spool.note_processes(task=pid)
         if lend:
-            self._loan = terminal.Loan(pid)
+            from joblog.worker.capture.terminal import Loan
+
+            self._loan = Loan(pid)
         if spec.timeout_seconds:
             self._timeout_at = time.monotonic() + spec.timeout_seconds
         self._intake = Intake(self._task.sources, self._recorder, self._echo, self._epoll)
@@ -158,9 +169,10 @@ class _Supervision:
         if self._intake.always_ready or (self._terminal is not None and self._terminal.always_ready):
             return 0
         wake_at = min(self._timeout_at, self._kill_at)
-        if self._ended_ns:
+        now = time.monotonic()
+        if self._ended_ns and now < self._ended_at + self._spec.exit_wait_seconds:
             wake_at = min(wake_at, self._ended_at + self._spec.exit_wait_seconds)
-        seconds = wake_at - time.monotonic()
+        seconds = wake_at - now
         if self._intake.stuck:
             seconds = min(seconds, STUCK_SECONDS)
         if self._pidfd < 0 and not self._ended_ns:
@@ -179,6 +191,7 @@ class _Supervision:
         elif number in PASSED_ON:
             self._to_group(number)
             if number in ENDING:
+                self._give_up |= self._ended_ns != 0
                 self._begin_grace()
 
     def _look_for_stop(self) -> None:
@@ -219,6 +232,7 @@ class _Supervision:
             self._begin_grace()
         if now >= self._kill_at:
             self._kill_at = _NEVER
+            self._give_up |= self._ended_ns != 0
             self._to_group(signal.SIGKILL)
 
     def _is_over(self) -> bool:
@@ -227,24 +241,12 @@ class _Supervision:
             return False
         if self._intake.done:
             return True
-        now = time.monotonic()
-        if now < self._ended_at + self._spec.exit_wait_seconds and not (self._intake.stuck or self._intake.paused):
+        waited = time.monotonic() >= self._ended_at + self._spec.exit_wait_seconds
+        if self._intake.sources and not waited and not self._give_up:
             return False
-        if now >= self._ended_at + self._spec.exit_wait_seconds and self._intake.sources:
-            seconds = self._spec.exit_wait_seconds
-            self._say_left_behind(seconds)
-        return self._intake.finish(patient=not self._told_to_end)
-
-    def _say_left_behind(self, seconds: float) -> None:
-        self._spool.append_event(
-            "output_left",
-            f"processes that the task left behind still held its output {seconds:g} s after its end; "
-            "what they write from now on is not collected",
-        )
+        return self._intake.finish(patient=not self._give_up)
 
     def _let_go(self) -> None:
-        if self._told_to_end and self._ended_ns:
-            self._to_group(signal.SIGKILL)
         if self._terminal is not None:
             self._terminal.close()
         if self._loan is not None:
@@ -253,6 +255,18 @@ class _Supervision:
         if self._pidfd >= 0:
             os.close(self._pidfd)
         self._epoll.close()
+
+    def _clear_group(self) -> None:
+        """After the task was told to end: what is left of its process group has the rest of the grace."""
+        kill_at = self._kill_at if self._kill_at != _NEVER else 0.0
+        while True:
+            try:
+                os.killpg(self._task.pid, signal.SIGKILL if time.monotonic() >= kill_at else 0)
+            except (ProcessLookupError, PermissionError):
+                return
+            if time.monotonic() >= kill_at:
+                return
+            time.sleep(STUCK_SECONDS)
 
     def _reap(self) -> Outcome:
         _, status, usage = os.wait4(self._task.pid, 0)
@@ -276,6 +290,13 @@ class _Supervision:
             outcome.kind = TIMED_OUT
             outcome.message = f"ended at its time limit of {self._spec.timeout_seconds:g} s"
         return outcome
+
+    def _say_left_open(self) -> None:
+        self._spool.append_event(
+            "output_left",
+            "processes that the task left behind still held its output "
+            f"{self._spec.exit_wait_seconds:g} s after its end; what they write from now on is not collected",
+        )
 
     def _end(self, outcome: Outcome) -> None:
         """Ends the spool; on a full disk, as soon as that has a few bytes."""
