@@ -98,10 +98,12 @@ class Source(Protocol):
 class Cursor:
     """A position among the keys of one column family. Raises Corrupt where the disk gave back damaged bytes."""
 
-    __slots__ = ("_iterator", "_reading")
+    __slots__ = ("_iterator", "_options", "_reading")
 
-    def __init__(self, iterator: RdictIter, reading: Doing) -> None:
+    def __init__(self, iterator: RdictIter, options: ReadOptions, reading: Doing) -> None:
         self._iterator = iterator
+        # RocksDB's iterator points to the bound inside it.
+        self._options = options
         self._reading = reading
 
     def seek(self, key: bytes) -> bytes | None:
@@ -174,7 +176,8 @@ class Snapshots:
         """As Source.cursor()."""
         if family not in self._families:
             raise Unavailable(f"store {self._path}: this view is closed")
-        return Cursor(self._families[family][1].iter(_read_options(before)), self._reading)
+        options = _read_options(before)
+        return Cursor(self._families[family][1].iter(options), options, self._reading)
 
     def release(self) -> None:
         """Lets RocksDB drop what only this moment still needed."""
@@ -281,9 +284,10 @@ class Engine:
 
     def cursor(self, family: str, before: bytes | None = None) -> Cursor:
         """A cursor over a family's keys, those less than `before`."""
+        options = _read_options(before)
         with self._reading:
-            iterator = self._family(family).iter(_read_options(before))
-        return Cursor(iterator, self._reading)
+            iterator = self._family(family).iter(options)
+        return Cursor(iterator, options, self._reading)
 
     def snapshots(self, families: tuple[str, ...]) -> Snapshots:
         """One moment of all of `families`."""
