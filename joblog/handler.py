@@ -35,7 +35,7 @@ class LogHandler(logging.Handler):
         labels: Mapping[str, str] | None = None,
         level: int = logging.NOTSET,
     ) -> None:
-        self._name = LogName(namespace, run, task, attempt)
+        self._log_name = LogName(namespace, run, task, attempt)
         self._data_dir = data_dir
         self._labels = labels
         self._writer = self._open()
@@ -44,13 +44,13 @@ class LogHandler(logging.Handler):
 
     def _open(self) -> LogWriter:
         self._pid = os.getpid()
-        return LogWriter(self._name, data_dir=self._data_dir, labels=self._labels)
+        return LogWriter(self._log_name, data_dir=self._data_dir, labels=self._labels)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record; what goes wrong is reported as logging does it, and never to the program."""
         try:
             if self._pid != os.getpid():
-                self._name = self._name._replace(attempt=0)
+                self._log_name = self._log_name._replace(attempt=0)
                 self._writer = self._open()
             self._writer.write(self.format(record).encode(errors="backslashreplace") + b"\n")
         except Exception:  # noqa: BLE001 - the contract of logging's handlers
