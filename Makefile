@@ -48,7 +48,7 @@ imports: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## all benchmarks; a single one: make bench BENCH=bench/tail.py
-	@set -e; for file in $(or $(BENCH),$(sort $(wildcard bench/*.py))); do \
+	@set -e; for file in $(or $(BENCH),$(sort $(wildcard bench/[a-z]*.py))); do \
 		grep -q '__main__' "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file"; done
 
 proto: $(INSTALLED) ## generate the stubs in joblog/v1 from proto/

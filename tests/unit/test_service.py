@@ -199,10 +199,13 @@ def test_signals(number: signal.Signals, mode: str, exit_code: int) -> None:
     command = [sys.executable, "-c", DAEMON, mode]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "running\n"
-        os.kill(process.pid, number)
-        assert process.stdout.readline() == "draining\n"
-        if mode == "hang":
+        try:
+            assert process.stdout.readline() == "running\n"
             os.kill(process.pid, number)
-        assert process.stdout.read() == "stopped\n"
-        assert process.wait(20) == exit_code
+            assert process.stdout.readline() == "draining\n"
+            if mode == "hang":
+                os.kill(process.pid, number)
+            assert process.stdout.read() == "stopped\n"
+            assert process.wait(20) == exit_code
+        finally:
+            process.kill()
