@@ -46,7 +46,7 @@ def _start(offset: int | None, line: int | None, tail: int | None, tail_bytes: i
     return given[0] if given else FROM_THE_BEGINNING
 
 
-def _chunk(page: Page) -> models.Chunk:
+def _chunk(page: Page, events_seen: str) -> models.Chunk:
     data = page.data()
     return models.Chunk(
         offset=page.offset,
@@ -56,6 +56,7 @@ def _chunk(page: Page) -> models.Chunk:
         state=models.state_word(page.state),  # type: ignore[arg-type]
         gaps=[models.Gap.of(gap) for gap in page.gaps],
         events=[models.Event.of(event) for event in page.events],
+        events_seen=events_seen,
         data_base64=base64.b64encode(data).decode(),
         text=_text(data),
     )
@@ -68,7 +69,7 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _octets(page: Page) -> Response:
+def _octets(page: Page, events_seen: str) -> Response:
     headers = {
         "Joblog-Offset": str(page.offset),
         "Joblog-Next-Offset": str(page.next_offset),
@@ -76,6 +77,7 @@ def _octets(page: Page) -> Response:
         "Joblog-Line": str(page.line),
         "Joblog-State": models.state_word(page.state),
         "Joblog-Tier": "buffer",
+        "Joblog-Events-Seen": events_seen,
         **gap_headers([models.Gap.of(gap) for gap in page.gaps]),
     }
     return Response(page.data(), media_type="application/octet-stream", headers=headers)
@@ -104,14 +106,25 @@ async def get_bytes(
         float, Query(ge=0, le=MAX_WAIT_SECONDS, description="When nothing is there yet, wait for so many seconds")
     ] = 0,
     stream: Annotated[models.StreamName | None, Query(description="Only what this stream wrote")] = None,
+    events_seen: Annotated[
+        str, Query(pattern=r"^\d{0,19}$", description="events_seen of the page before: tells each event once")
+    ] = "",
     format: Annotated[Literal["octets", "json"], Query(description="Bytes with headers, or JSON")] = "octets",  # noqa: A002
 ) -> Response | models.Chunk:
     """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
     spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None)
-    page = await await_page(context.reader, number, spec, wait, context.closing)
-    return _chunk(page) if format == "json" else _octets(page)
+    page = await await_page(
+        context.reader,
+        number,
+        spec,
+        wait_seconds=wait,
+        closing=context.closing,
+        events_seen=int(events_seen) if events_seen else None,
+    )
+    seen = str(max([int(events_seen or 0), *(event.time_ns for event in page.events)]))
+    return _chunk(page, seen) if format == "json" else _octets(page, seen)
 
 
 @router.get(LOG_PATH + "/lines", tags=["bytes"])

@@ -266,6 +266,7 @@ class Chunk(BaseModel):
     tier: Literal["buffer", "archive", "unspecified"] = "buffer"
     gaps: list[Gap] = Field(description="Gaps between the offset asked for and the data")
     events: list[Event] = Field(description="Events tied to offsets up to next_offset")
+    events_seen: str = Field(description="Give it with the next request, so that each event is told once")
     data_base64: str
     text: str | None = Field(description="The data, when it is valid UTF-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 
 from joblog.leader.api.waiting import until
@@ -27,11 +27,6 @@ class Page:
     parts: list[bytes] = field(default_factory=list)
     gaps: list[types_pb2.Gap] = field(default_factory=list)
     events: list[types_pb2.Event] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        """Whether it tells nothing new."""
-        return not (self.parts or self.gaps or self.events)
 
     def data(self) -> bytes:
         """The bytes."""
@@ -75,26 +70,58 @@ async def read_page(reader: LogReader, number: int, spec: ReadSpec) -> Page:
     return page
 
 
+class _News:
+    """Tells what a reader who waits has not heard yet.
+
+    events_seen: time of the newest event that the reader knows; None: it does not keep track, and only events that
+    come while it waits are news to it.
+    """
+
+    def __init__(self, page: Page, events_seen: int | None) -> None:
+        self._seen = events_seen or 0
+        self._state = page.state
+        self._known = [] if events_seen is not None else [event.time_ns for event in page.events]
+
+    def events(self, events: Sequence[types_pb2.Event]) -> list[types_pb2.Event]:
+        return [event for event in events if event.time_ns > self._seen]
+
+    def is_in(self, page: Page) -> bool:
+        fresh = any(event.time_ns not in self._known for event in self.events(page.events))
+        return bool(page.parts or page.gaps or fresh or page.state != self._state)
+
+
 async def await_page(
-    reader: LogReader, number: int, spec: ReadSpec, wait_seconds: float, closing: asyncio.Event
+    reader: LogReader,
+    number: int,
+    spec: ReadSpec,
+    *,
+    wait_seconds: float,
+    closing: asyncio.Event,
+    events_seen: int | None = None,
 ) -> Page:
     """As read_page(); when there is nothing yet, waits for bytes, a gap, an event or another state.
 
-    An empty page comes when the time is up, the log is completed, or the server stops.
+    A page without bytes comes when the time is up, the log is completed, or the server stops. events_seen: see _News;
+    events up to it are left out.
     """
     page = await read_page(reader, number, spec)
-    if not page.empty or wait_seconds <= 0 or page.state == types_pb2.LOG_STATE_COMPLETED:
-        return page
-    following = replace(spec, start=Start(StartKind.OFFSET, page.next_offset), follow=True)
-    with contextlib.suppress(TimeoutError):
-        async with (
-            asyncio.timeout(wait_seconds),
-            contextlib.aclosing(until(closing, reader.read(number, following), quietly=True)) as pieces,
-        ):
-            async for piece in pieces:
-                if piece.data or piece.gap is not None or piece.events or piece.state != page.state:
-                    return _page_of(piece)
+    news = _News(page, events_seen)
+    if not news.is_in(page) and wait_seconds > 0 and page.state != types_pb2.LOG_STATE_COMPLETED:
+        following = replace(spec, start=Start(StartKind.OFFSET, page.next_offset), follow=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                page = await _first_news(until(closing, reader.read(number, following), quietly=True), news) or page
+    page.events = news.events(page.events)
     return page
+
+
+async def _first_news(pieces: AsyncGenerator[Piece, None], news: _News) -> Page | None:
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            page = _page_of(piece)
+            if news.is_in(page):
+                return page
+    return None
 
 
 @dataclass(slots=True)
@@ -180,7 +207,6 @@ async def read_lines(reader: LogReader, number: int, first_line: int, count: int
     """At most `count` lines from `first_line` on; fewer when they are long or the log has no more."""
     cutter = _LineCutter(count)
     spec = ReadSpec(Start(StartKind.LINE, first_line), limit_bytes=MAX_LINES_BYTES)
-    pieces: AsyncIterator[Piece]
     async with contextlib.aclosing(reader.read(number, spec)) as pieces:
         async for piece in pieces:
             cutter.add(piece)

@@ -78,7 +78,7 @@ async function followLog() {
       for (const event of chunk.events) append(pre, element("span", `\n[${event.kind}: ${event.message}]\n`, "note"));
       byId("status").textContent = chunk.state;
       byId("status").className = chunk.state;
-      from = `offset=${chunk.next_offset}`;
+      from = `offset=${chunk.next_offset}&events_seen=${chunk.events_seen}`;
       byId("message").textContent = "";
       failures = 0;
       if (chunk.state === "completed" && !bytes.length && !chunk.gaps.length) return;
