@@ -73,7 +73,9 @@ def unpack_frames(packed: bytes, raw_length: int) -> Frames:
     if packed[0] == _COLUMNS_ZSTD:
         columns = inflate(columns, count * _FRAME_BYTES, "frames")
     if len(columns) != count * _FRAME_BYTES:
-        raise InvalidInput(f"frames: {len(columns)} bytes of columns for {count} frames, must be {count * _FRAME_BYTES}")
+        raise InvalidInput(
+            f"frames: {len(columns)} bytes of columns for {count} frames, must be {count * _FRAME_BYTES}"
+        )
     steps, lengths = array("Q"), array("I")
     steps.frombytes(columns[count : 9 * count])
     lengths.frombytes(columns[9 * count :])
@@ -84,7 +86,9 @@ def unpack_frames(packed: bytes, raw_length: int) -> Frames:
     if streams.strip(b"\x01\x02"):
         raise InvalidInput("frames: a stream is neither 1 (stdout) nor 2 (stderr)")
     if min(lengths) == 0 or sum(lengths) != raw_length:
-        raise InvalidInput(f"frames: lengths add up to {sum(lengths)} with a shortest of {min(lengths)}, not to {raw_length}")
+        raise InvalidInput(
+            f"frames: lengths add up to {sum(lengths)} with a shortest of {min(lengths)}, not to {raw_length}"
+        )
     if sum(steps) >= 2**63 // 1000:
         raise InvalidInput("frames: times lie too far apart")
     return Frames(streams, list(accumulate(steps)), lengths)

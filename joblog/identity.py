@@ -71,7 +71,10 @@ def check_log_name(name: LogName, *, open_attempt: bool = False) -> LogName:
 
 
 def check_labels(labels: dict[str, str]) -> dict[str, str]:
-    """Returns `labels` when there are at most 64, keys are names and values short, printable text; raises InvalidInput."""
+    """Returns `labels` when there are at most 64, keys are names, and values short printable texts.
+
+    Raises InvalidInput.
+    """
     if len(labels) > MAX_LABELS:
         raise InvalidInput(f"{len(labels)} labels given: at most {MAX_LABELS} are allowed")
     for key, value in labels.items():
@@ -99,7 +102,7 @@ def parse_log_path(path: str, namespace: str = DEFAULT_NAMESPACE) -> LogName:
 
 
 def new_run_id(now_ns: int | None = None) -> str:
-    """A run id that sorts by the time it was made: 10 characters of milliseconds, 10 random ones (Crockford base 32)."""
+    """A run id that sorts by when it was made: 10 characters of milliseconds, 10 random ones (Crockford base 32)."""
     value = ((now_ns or time.time_ns()) // 1_000_000) << 50 | int.from_bytes(os.urandom(7), "big") >> 6
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(95, -1, -5))
 
