@@ -1,15 +1,16 @@
-"""RocksDB as the store uses it: reads, one atomic write, sync, snapshots, and its errors as joblog's.
+"""RocksDB as the store uses it: reads, one atomic write, sync, moments, and its errors as joblog's.
 
 rocksdict holds the interpreter lock in write(), get() and while an iterator moves, also through an fsync or a write
 stall, which would stop the whole process; flush_wal(), flush() and compact_range() let go of it (seen with a second
 thread: 416 ms standstill in a synced write of 60 MB, under 1 ms in flush_wal). Therefore: writes never sync; flush_wal
 does, and it covers WAL files that a memtable flush closed in between; and writes are told not to wait in a stall
-(no_slowdown): this module waits instead, asleep. ReadOptions.set_iterate_lower_bound sets the upper bound in rocksdict
-0.3.29, so lower bounds are checked here.
+(no_slowdown): this module waits instead, asleep. Known to be wrong in rocksdict 0.3.29, and avoided here:
+set_iterate_lower_bound sets the upper bound, a bound's bytes are not kept alive, Snapshot.iter() forgets its snapshot.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -26,7 +27,6 @@ from rocksdict import (
     Rdict,
     RdictIter,
     ReadOptions,
-    Snapshot,
     WriteBatch,
     WriteOptions,
 )
@@ -84,7 +84,7 @@ class Operations(NamedTuple):
 
 
 class Source(Protocol):
-    """One state of the store to read from: the present one, or a snapshot's."""
+    """One state of the store to read from: the present one, or that of a moment."""
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """The value under `key`."""
@@ -95,48 +95,75 @@ class Source(Protocol):
         ...
 
 
+class _Place:
+    """An iterator, and the token of the cursor that moved it last: not the cursor, as a cycle would live on."""
+
+    __slots__ = ("iterator", "owner")
+
+    def __init__(self, iterator: RdictIter) -> None:
+        self.iterator = iterator
+        self.owner: object = None
+
+
 class Cursor:
-    """A position among the keys of one column family. Raises Corrupt where the disk gave back damaged bytes."""
+    """A position among the keys of one column family. Raises Corrupt where the disk gave back damaged bytes.
 
-    __slots__ = ("_iterator", "_options", "_reading")
+    Cursors of one moment share its iterator; each goes back to its own key when another one has moved it.
+    """
 
-    def __init__(self, iterator: RdictIter, options: ReadOptions, reading: Doing) -> None:
-        self._iterator = iterator
-        # RocksDB's iterator points to the bound inside it.
-        self._options = options
+    __slots__ = ("_before", "_key", "_place", "_reading", "_token")
+
+    def __init__(self, place: _Place, before: bytes | None, reading: Doing) -> None:
+        self._place = place
+        # RocksDB reads the bound where it lies, inside these bytes; rocksdict does not keep them.
+        self._before = before
+        self._key: bytes | None = None
         self._reading = reading
+        self._token = object()
 
     def seek(self, key: bytes) -> bytes | None:
         """Moves to the first key >= `key` and returns it."""
-        return self._move(self._iterator.seek, key)
+        self._place.owner = self._token
+        return self._move(self._place.iterator.seek, key)
 
     def seek_back(self, key: bytes) -> bytes | None:
-        """Moves to the last key <= `key` and returns it."""
-        return self._move(self._iterator.seek_for_prev, key)
+        """Moves to the last key <= `key` that is less than the cursor's bound, and returns it."""
+        self._place.owner = self._token
+        found = self._move(self._place.iterator.seek_for_prev, key)
+        return self.previous() if found is None and self._before is not None and self._key is not None else found
 
     def next(self) -> bytes | None:
         """Moves to the following key and returns it."""
-        return self._move(self._iterator.next)
+        self._return()
+        return self._move(self._place.iterator.next)
 
     def previous(self) -> bytes | None:
         """Moves to the key before and returns it."""
-        return self._move(self._iterator.prev)
+        self._return()
+        return self._move(self._place.iterator.prev)
 
     def value(self) -> bytes:
         """The value at the position, which must be at a key."""
-        value: bytes = self._iterator.value()
+        self._return()
+        value: bytes = self._place.iterator.value()
         return value
 
-    def _move(self, step: Callable[..., None], *key: bytes) -> bytes | None:
-        iterator = self._iterator
+    def _return(self) -> None:
+        if self._place.owner is not self._token and self._key is not None:
+            self.seek(self._key)
+
+    def _move(self, step: Callable[..., None], *target: bytes) -> bytes | None:
+        iterator = self._place.iterator
         with self._reading:
-            step(*key)
-            if iterator.valid():
-                found: bytes = iterator.key()
-                return found
-            # Invalid is the end of the keys, or damage, which must not pass for the end.
-            iterator.status()
-        return None
+            step(*target)
+            if not iterator.valid():
+                # The end of the keys, or damage, which must not pass for the end.
+                iterator.status()
+                self._key = None
+                return None
+            key: bytes = iterator.key()
+            self._key = key
+        return None if self._before is not None and key >= self._before else key
 
 
 def scan(source: Source, family: str, begin: bytes, before: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -157,13 +184,17 @@ def scan_back(source: Source, family: str, begin: bytes, before: bytes) -> Itera
         key = cursor.previous()
 
 
-class Snapshots:
-    """The store as it was at one moment, in some of its column families."""
+class Moment:
+    """The store as it was when this was made, in some of its column families. One thread at a time.
 
-    __slots__ = ("_families", "_path", "_reading")
+    It holds an iterator per family, each of which sees one state for as long as it lives: rocksdict's Snapshot.iter()
+    forgets its snapshot (0.3.29). Like any iterator it keeps memtables and files of its time alive: let go of it soon.
+    """
 
-    def __init__(self, families: dict[str, tuple[Rdict, Snapshot]], path: Path) -> None:
-        self._families = families
+    __slots__ = ("__weakref__", "_path", "_places", "_reading")
+
+    def __init__(self, places: dict[str, _Place], path: Path) -> None:
+        self._places = places
         self._path = path
         self._reading = Doing(path, "read")
 
@@ -174,14 +205,16 @@ class Snapshots:
 
     def cursor(self, family: str, before: bytes | None = None) -> Cursor:
         """As Source.cursor()."""
-        if family not in self._families:
+        place = self._places.get(family)
+        if place is None:
             raise Unavailable(f"store {self._path}: this view is closed")
-        options = _read_options(before)
-        return Cursor(self._families[family][1].iter(options), options, self._reading)
+        return Cursor(place, before, self._reading)
 
     def release(self) -> None:
         """Lets RocksDB drop what only this moment still needed."""
-        self._families = {}
+        places, self._places = self._places, {}
+        for place in places.values():
+            del place.iterator
 
 
 def _read_options(before: bytes | None) -> ReadOptions:
@@ -205,8 +238,8 @@ class Engine:
         self._options = options
         self._write_options = WriteOptions()
         self._write_options.no_slowdown = True
-        # Held while a batch enters the memtables and while a snapshot of several families is taken, which RocksDB has
-        # no single call for: no batch can lie half before and half after a view's moment.
+        # Held while a batch enters the memtables and while the iterators of a moment are made: no batch can lie half
+        # before and half after it.
         self._moment = threading.Lock()
         self._mark_lock = threading.Lock()
         self._reached = 0
@@ -247,8 +280,8 @@ class Engine:
         mark = int.from_bytes(os.pread(self._mark, 8, 0), "big")
         if found < mark:
             raise Corrupt(
-                f"store {self.path}: its write-ahead log is damaged: writes up to {mark} had been synced, only those up "
-                f"to {found} can be read. Restore a backup, or remove {_SYNC_MARK} to go on with what is left"
+                f"store {self.path}: its write-ahead log is damaged: writes up to {mark} had been synced, only those "
+                f"up to {found} can be read. Restore a backup, or remove {_SYNC_MARK} to go on with what is left"
             )
 
     def close(self) -> None:
@@ -256,10 +289,11 @@ class Engine:
         with self._moment:
             families, self._families, self._handles = self._families, {}, {}
             database, self._database = self._database, None
-        for family in families.values():
-            family.close()
-        if database is not None:
-            database.close()
+        for opened in (*families.values(), database):
+            # What can't be flushed now, on a full disk, is in the WAL and comes back from there.
+            with contextlib.suppress(Exception):
+                if opened is not None:
+                    opened.close()
         with self._mark_lock:
             if self._mark >= 0:
                 os.close(self._mark)
@@ -284,16 +318,15 @@ class Engine:
 
     def cursor(self, family: str, before: bytes | None = None) -> Cursor:
         """A cursor over a family's keys, those less than `before`."""
-        options = _read_options(before)
         with self._reading:
-            iterator = self._family(family).iter(options)
-        return Cursor(iterator, options, self._reading)
+            iterator = self._family(family).iter(_read_options(before))
+        return Cursor(_Place(iterator), before, self._reading)
 
-    def snapshots(self, families: tuple[str, ...]) -> Snapshots:
+    def moment(self, families: tuple[str, ...]) -> Moment:
         """One moment of all of `families`."""
-        with self._moment:
-            handles = [(name, self._family(name)) for name in families]
-            return Snapshots({name: (family, family.snapshot()) for name, family in handles}, self.path)
+        with self._moment, self._reading:
+            places = {name: _Place(self._family(name).iter(_read_options(None))) for name in families}
+        return Moment(places, self.path)
 
     def write(
         self,

@@ -47,7 +47,7 @@ class StoreStats(NamedTuple):
 
 
 def _lock(path: Path) -> int:
-    """Makes the folder and takes its lock, which the kernel lets go of with the process. Raises Conflict, OutOfSpace."""
+    """Makes the folder and takes its lock, which goes with the process. Raises Conflict, OutOfSpace."""
     file = path / _LOCK_FILE
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -258,7 +258,7 @@ class Store:
         self, namespace: str, where: RunFilter = EVERY_RUN, page_token: str = "", limit: int = 100
     ) -> tuple[list[RunRecord], str]:
         """(runs newest first, token of the next page or ""). Raises InvalidInput for a bad limit, state or token."""
-        source = self._engine.snapshots((keys.RUNS, keys.INDEX))
+        source = self._engine.moment((keys.RUNS, keys.INDEX))
         return catalog.list_runs(source, namespace, where, page_token, catalog.check_limit(limit))
 
     def get_run(self, namespace: str, run: str) -> RunRecord | None:
@@ -289,7 +289,7 @@ class Store:
 
     def view(self) -> View:
         """One moment of the store, to read from."""
-        view = View(self._engine.snapshots(VIEW_FAMILIES))
+        view = View(self._engine.moment(VIEW_FAMILIES))
         self._views.add(view)
         return view
 
@@ -308,7 +308,8 @@ class Store:
         Reads and writes go on meanwhile. What an open view still sees stays.
         """
         before = self._disk_bytes()
-        for family in (keys.CHUNKS, keys.LOGS, keys.INDEX, keys.RUNS, keys.KEYS):
+        # All of them, as a WAL file stays for the last family that has something in it.
+        for family in keys.COLUMN_FAMILIES:
             self._engine.compact(family)
         return max(0, before - self._disk_bytes())
 

@@ -8,7 +8,7 @@ from typing import Self
 from joblog.errors import Corrupt, InvalidInput
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.chunk import ChunkHeader, unpack_chunk, unpack_header
-from joblog.leader.buffer.engine import Snapshots, Source, scan
+from joblog.leader.buffer.engine import Moment, Source, scan
 from joblog.leader.buffer.ledger import read_log
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import Event, Gap, LogRecord
@@ -65,10 +65,10 @@ def complete_record(source: Source, record: LogRecord, last: tuple[int, ChunkHea
 
 
 class View:
-    """One moment of the store (a RocksDB snapshot). Close it soon: until then nothing it sees leaves the disk."""
+    """One moment of the store. Close it soon: what it sees stays on disk and in memory. One thread at a time."""
 
-    def __init__(self, snapshots: Snapshots) -> None:
-        self._source = snapshots
+    def __init__(self, moment: Moment) -> None:
+        self._source = moment
 
     def get_log(self, number: int) -> LogRecord | None:
         """As Store.get_log(), at the view's moment."""

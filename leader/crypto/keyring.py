@@ -112,8 +112,8 @@ class Keyring:
             name, kms_key_id, wrapped = _unpack_record(record)
             if (name, kms_key_id) != (self._kms.name, self._kms.key_id):
                 raise Denied(
-                    f"the store's key was wrapped by KMS {name!r} with key {kms_key_id!r}, but KMS {self._kms.name!r} "
-                    f"with key {self._kms.key_id!r} is set: give the key file or passphrase that the store was made with"
+                    f"the store's key was wrapped by KMS {name!r}, key {kms_key_id!r}; set is {self._kms.name!r}, "
+                    f"key {self._kms.key_id!r}: give the key file or passphrase that the store was made with"
                 )
             plain = self._kms.unwrap(wrapped, _context(self._store_id, key_id))
             key = self._store_keys[key_id] = AESGCM(plain)
