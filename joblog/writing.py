@@ -18,6 +18,7 @@ from joblog.errors import Conflict, JoblogError
 from joblog.identity import LogName, check_labels, check_log_name, new_run_id
 
 DEFAULT_SPOOL_BYTES = 64 << 20
+DEFAULT_DRAIN_SECONDS = 10.0
 _STREAM_STDOUT = 1
 _OUTCOME_EXITED = 1
 _DAEMON_TIMEOUT_SECONDS = 2.0
@@ -30,8 +31,9 @@ class LogWriter:
 
     name: its attempt may be 0, for the next free one. kind: "runlog" for a run's own log, else "stdin". The spool never
     makes the program wait: when max_spool_bytes are reached, head and tail are kept, and what lies between becomes a
-    gap. What is written is delivered by the worker daemon of the data folder, now or when it starts. Raises
-    InvalidInput for a name that is not allowed, OutOfSpace where the disk has no room.
+    gap. What is written is delivered by the worker daemon of the data folder; where none runs and a leader is known, by
+    a process of its own, which close() waits drain_seconds for; else by the daemon when it starts. Raises InvalidInput
+    for a name that is not allowed, OutOfSpace where the disk has no room.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LogWriter:
         kind: str = "stdin",
         command: Sequence[str] = (),
         max_spool_bytes: int = DEFAULT_SPOOL_BYTES,
+        drain_seconds: float = DEFAULT_DRAIN_SECONDS,
     ) -> None:
         check_log_name(name, open_attempt=True)
         folder = paths.DataFolder(paths.data_dir(data_dir, os.environ))
@@ -53,7 +56,9 @@ class LogWriter:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._started_ns = time.time_ns()
+        self._drain_seconds = drain_seconds
         self._writer: Any = None
+        self._shipper: Any = None
         task = {
             "writer_id": os.urandom(16),
             "namespace": name.namespace,
@@ -83,7 +88,7 @@ class LogWriter:
         try:
             ControlClient(str(folder.worker_socket), _DAEMON_TIMEOUT_SECONDS).adopt(spool_id)
         except JoblogError:
-            return  # no daemon runs here now: the next one looks through the folder itself
+            self._shipper = _start_shipper(folder, spool_id)
 
     @property
     def closed(self) -> bool:
@@ -127,6 +132,8 @@ class LogWriter:
                     writer.close()
                     return
                 time.sleep(_END_PAUSE_SECONDS)
+        if self._shipper is not None:
+            self._shipper.finish(self._drain_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +143,18 @@ class LogWriter:
             self.close()
         else:
             self.close(1, f"{type(error).__name__}: {error}")
+
+
+def _start_shipper(folder: paths.DataFolder, spool_id: str) -> Any:
+    """A process that ships one spool; None where no leader is known, so that there is nothing to wait for."""
+    from joblog.address import LEADER_VARIABLE, find_leader
+    from joblog.worker.delivery import Shipper
+
+    try:
+        leader = os.environ.get(LEADER_VARIABLE) or find_leader(data_dir=folder.root)
+    except JoblogError:
+        return None
+    return Shipper(str(folder.root), leader, [str(folder.spools / spool_id)])
 
 
 def _folder() -> str:

@@ -9,7 +9,6 @@ import signal
 import sys
 
 from joblog.worker.isolated import isolated_command
-from joblog.worker.order import Place
 from joblog.worker.spool import format as layout
 
 TYPE_CHECKING = False
@@ -38,9 +37,9 @@ def tell_daemon(daemon: int, spool_ids: Sequence[str]) -> None:
 class Shipper:
     """A child process that ships some spools while the task runs and a while after."""
 
-    def __init__(self, place: Place, folders: Sequence[str]) -> None:
+    def __init__(self, data_dir: str, leader: str, folders: Sequence[str]) -> None:
         spools = [argument for folder in folders for argument in ("--spool", folder)]
-        command = isolated_command(SHIPPER, *spools, "--data-dir", place.data_dir, "--leader", place.leader)
+        command = isolated_command(SHIPPER, *spools, "--data-dir", data_dir, "--leader", leader)
         log = f"{folders[0]}/{SHIPPER_LOG}"
         self.pid = os.posix_spawn(
             sys.executable,

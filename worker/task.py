@@ -129,7 +129,7 @@ class Job:
             tell_daemon(daemon, [os.path.basename(folder) for folder in self.folders])
             self._daemon = True
         elif self.place.leader:
-            self._shipper = Shipper(self.place, self.folders)
+            self._shipper = Shipper(self.place.data_dir, self.place.leader, self.folders)
 
     def carry_out(self) -> int:
         """Runs the task to its end, waits a while for the delivery where nobody else does; the exit code."""

@@ -55,7 +55,7 @@ def up(
     with Signals() as signals, Children(signals, stop_seconds) as children:
         children.start("leader", folder.root, flags)
         leader = children.wait_until("leader", lambda: _ready_leader(folder.root), ready_seconds)
-        children.start("worker", folder.root, [])
+        children.start("worker", folder.root, ["--leader", leader.grpc_address])
         children.wait_until("worker", lambda: _ready_worker(folder), ready_seconds)
         _print_where(folder.root, leader)
         children.wait_for_end()
