@@ -36,7 +36,7 @@ def _input_descriptor() -> int:
     return fd
 
 
-def collect_stdin(spool: SpoolWriter, *, echo: bool, mask: Mask | None = None, grace_seconds: float = 10.0) -> Outcome:
+def record_stdin(spool: SpoolWriter, *, echo: bool, mask: Mask | None = None, grace_seconds: float = 10.0) -> Outcome:
     """Takes standard input to its end into the spool and ends that with the outcome, which it returns.
 
     echo: passes it through to standard output, masked as in the spool. SIGINT, which the writer at the other end gets
