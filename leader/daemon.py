@@ -12,15 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from joblog import __version__
-from joblog.errors import InvalidInput, JoblogError
+from joblog.errors import JoblogError
+from joblog.leader.api.grpc_admin import AdminService
+from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
+from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.status import LeaderStatus
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.kms import Kms
 from joblog.leader.crypto.passphrase_kms import PassphraseKms
+from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
@@ -29,8 +34,28 @@ from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
+from joblog.v1 import ingest_pb2_grpc
 
 log = logging.getLogger(__name__)
+
+STORE_SIZE_SECONDS = 5.0
+
+
+class StoreSize(Service):
+    """Keeps the metric of the buffer's size up to date."""
+
+    name = "store size"
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Looks now and then."""
+        while True:
+            stats = await asyncio.to_thread(self._store.stats)
+            self._metrics.buffer_bytes.set(stats.disk_bytes)
+            await asyncio.sleep(STORE_SIZE_SECONDS)
 
 
 class AddressFile(Service):
@@ -43,15 +68,17 @@ class AddressFile(Service):
         self._addresses = addresses
 
     async def start(self) -> None:
+        """Writes the file."""
         said = {"pid": os.getpid(), **self._addresses()}
         fresh = self._path.with_suffix(".tmp")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
             json.dump(said, file)
-        os.replace(fresh, self._path)
-        log.info("leader %s: gRPC on %s, HTTP on %s", __version__, said["grpc_address"], said["http_url"] or "nothing")
+        fresh.replace(self._path)
+        log.info("leader %s is ready", __version__)
 
     async def stop(self) -> None:
+        """Removes the file."""
         self._path.unlink(missing_ok=True)
 
 
@@ -87,7 +114,7 @@ def run_loop(work: Callable[[], Awaitable[int]]) -> int:
 
 def _open_kms(settings: LeaderSettings, folder: DataFolder) -> Kms:
     if settings.keys.kind == "passphrase":
-        return PassphraseKms(settings.keys.passphrase, folder.leader / "kek.scrypt")
+        return PassphraseKms(settings.keys.passphrase)
     path = settings.keys.file or folder.kek_file
     is_new = not path.exists()
     kms = FileKms(path)
@@ -125,4 +152,32 @@ def _services(
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
     ingest = Ingest(store, keyring, metrics, limits)
     reader = LogReader(store, keyring, ingest.live, readers, metrics)
-    raise InvalidInput(f"{reader} {time} {GrpcServer} {HttpServer}")
+    deleter = Deleter(store, ingest, reader.forget, readers)
+    http: list[HttpServer] = []
+    status = LeaderStatus(
+        leader_id=store.store_id,
+        version=__version__,
+        started_ns=time.time_ns(),
+        store=store,
+        http_url=lambda: http[0].url if http else "",
+        workers=ingest.workers,
+        logs_live=lambda: len(ingest.registry.all()),
+        not_ready=ingest.not_ready,
+    )
+    if settings.http.listen:
+        host, _, port = settings.http.listen.rpartition(":")
+        context = ApiContext(store, reader, deleter, status, metrics)
+        http.append(HttpServer(context, host=host.strip("[]"), port=int(port)))
+    grpc_host, _, grpc_port = settings.grpc.listen.rpartition(":")
+    grpc = GrpcServer(
+        LogsService(store, reader),
+        AdminService(reader, deleter, status),
+        host=grpc_host.strip("[]"),
+        port=int(grpc_port),
+        max_message_bytes=settings.ingest.max_message_bytes,
+        more=[lambda server: ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)],
+    )
+    address = AddressFile(
+        folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
+    )
+    return [ingest, grpc, *http, StoreSize(store, metrics), address]

@@ -279,6 +279,13 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         """What is known of every worker that was heard of in this life of the leader."""
         return list(self._seen.values())
 
+    def not_ready(self) -> str | None:
+        """Why nothing can be taken now; None when it can."""
+        if self._draining:
+            return "the leader is stopping"
+        failure = self.committer.failure
+        return None if failure is None else str(failure)
+
     async def _watch_workers(self) -> None:
         lost_after = self.limits.lost_after_seconds
         while True:
