@@ -147,15 +147,8 @@ class BufferSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReadingSettings:
-    """What readers may ask for."""
+    """How logs are read."""
 
-    max_reply_bytes: int = setting(
-        MIB, "Log bytes in one HTTP reply or gRPC message at most.", unit="bytes", low=64 * KIB, high=16 * MIB
-    )
-    max_wait_seconds: float = setting(
-        60.0, "How long a reader may wait for bytes in one request (long poll).", unit="seconds", low=0, high=600
-    )
-    max_page_size: int = setting(1000, "Entries on one page of a list at most.", low=1, high=10_000)
     threads: int = setting(4, "Threads that read from the store and open chunks.", low=1, high=64)
 
 
@@ -178,7 +171,7 @@ class LeaderSettings(Settings):
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
-    reading: ReadingSettings = section(ReadingSettings, "What readers may ask for.")
+    reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
