@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from joblog.batch import CODEC_ZSTD, MAX_FRAMES
-from joblog.errors import JoblogError
 from joblog.v1 import ingest_pb2, types_pb2
 from joblog.worker.spool.format import DATA, EVENT, GAP, SPOOL_FULL
 from joblog.worker.spool.merge import merge
@@ -51,6 +50,8 @@ def claim(folder: Path) -> int | None:
     """Takes a spool for this process: the lock's file descriptor, or None when another one ships it."""
     try:
         fd = os.open(folder / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         log.warning("%s: can't be claimed yet: %s", folder, error.strerror)
         return None
@@ -291,16 +292,17 @@ class Feed:
         self._forget_inflight()
         try:
             self.reader.remove()
-        except (OSError, JoblogError) as error:
+        except OSError as error:
             log.warning("%s: its spool could not be removed: %s", self.name, error)
-        self.release()
+        self._unclaim()
 
     def release(self) -> None:
         """Lets go of the spool, which stays."""
         self.reader.close()
-        if self._claim_fd >= 0:
-            os.close(self._claim_fd)
-            self._claim_fd = -1
+        self._unclaim()
+
+    def _unclaim(self) -> None:
+        os.close(self._claim_fd)
 
 
 def _event(record: Record) -> types_pb2.Event:
