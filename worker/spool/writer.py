@@ -34,7 +34,6 @@ from joblog.worker.spool.segments import Segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping, Sequence
 
     from joblog.worker.spool.bound import SpoolBounds
@@ -73,7 +72,6 @@ class SpoolWriter:
         self._hash = RunningHash()
         self._gap_from: tuple[int, int] | None = None
         self._compressor: object = None
-        self._notify: socket.socket | None = None
         self._notify_path = f"{os.path.dirname(os.path.dirname(self.folder))}/{NOTIFY_SOCKET}"
         try:
             self._create(bounds)
@@ -247,21 +245,15 @@ class SpoolWriter:
             self._send_wake()
 
     def _send_wake(self) -> None:
-        if self._notify is None:
-            import _socket
+        # Loaded with the first notification: a spool that nobody ships needs no sockets.
+        from joblog.worker.spool.notification import send_datagram
 
-            self._notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)  # type: ignore[assignment]
-        try:
-            self._notify.sendto(self.spool_id.encode(), self._notify_path)  # type: ignore[union-attr]
-        except OSError:
-            return  # no shipper listens, or it has enough to read: it looks at the spools itself then
+        send_datagram(self._notify_path, self.spool_id.encode())
 
     def close(self) -> None:
         """Lets go of files and lock. Without `end` before it, the log counts as one whose supervisor died."""
         self._segments.close()
         self._control.close()
-        if self._notify is not None:
-            self._notify.close()
         os.close(self._lock)
 
 
