@@ -57,6 +57,8 @@ def _main() -> int:
 
 
 def _detached() -> int:
+    # What an event loop leaks into its children would keep the daemon waiting for this one's end.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     order, place, _ = unpack(sys.stdin.buffer.read())
     if os.fork():
         # Without a parent that waits for it, the other process is not the daemon's child.
