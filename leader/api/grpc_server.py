@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-import grpc
 import grpc.aio
 
+from joblog.channel import server_options
 from joblog.errors import Conflict
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_logs import LogsService
@@ -16,7 +16,6 @@ from joblog.v1 import admin_pb2_grpc, logs_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-_KEEPALIVE_MS = 20_000
 _GRACE_SHARE = 0.8
 
 
@@ -36,14 +35,12 @@ class GrpcServer(Service):
         *,
         host: str,
         port: int,
-        max_message_bytes: int,
         more: Sequence[Callable[[grpc.aio.Server], None]] = (),
     ) -> None:
         self._logs = logs
         self._admin = admin
         self._host = f"[{host}]" if ":" in host else host
         self._port = port
-        self._max_message_bytes = max_message_bytes
         self._more = more
         self._server: grpc.aio.Server | None = None
 
@@ -60,19 +57,9 @@ class GrpcServer(Service):
 
     async def start(self) -> None:
         """Listens and serves. Raises Conflict when the address is in use."""
-        server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", self._max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-                ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS),
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-                ("grpc.keepalive_permit_without_calls", 1),
-            ]
-        )
-        logs_pb2_grpc.add_LogsServicer_to_server(self._logs, server)
-        admin_pb2_grpc.add_AdminServicer_to_server(self._admin, server)
+        server = grpc.aio.server(options=server_options())
+        logs_pb2_grpc.add_LogsServicer_to_server(self._logs, server)  # type: ignore[no-untyped-call]
+        admin_pb2_grpc.add_AdminServicer_to_server(self._admin, server)  # type: ignore[no-untyped-call]
         for add in self._more:
             add(server)
         where = f"{self._host}:{self._port}"
