@@ -1,0 +1,100 @@
+"""`joblog up` and `joblog status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machine import Machine, has_ended, is_alive, kill, until
+
+
+@pytest.fixture
+def machine(data_dir: Path) -> Iterator[Machine]:
+    made = Machine(data_dir)
+    yield made
+    made.stop_up()
+    made.messages.unlink(missing_ok=True)
+
+
+def test_up_runs_both_says_where_and_stops_both(machine: Machine) -> None:
+    up = machine.start_up()
+    status = machine.status()
+    pids = [status["leader"]["pid"], status["worker"]["pid"]]
+    assert status["leader"]["running"] and status["worker"]["running"]
+    assert len({up.pid, *pids}) == 3
+    host, _, port = status["grpc_address"].rpartition(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    with urllib.request.urlopen(f"{status['http_url'].rstrip('/')}/healthz", timeout=5) as reply:
+        assert reply.status == 200
+    until(lambda: machine.status()["leader"]["workers"], "the leader knows the worker")
+
+    assert machine.stop_up() == 0
+    assert not any(map(is_alive, pids))
+    after = machine.call("status", "--json", check=False)
+    assert after.returncode == 3
+    assert json.loads(after.stdout)["grpc_address"] is None
+
+
+def test_a_second_up_on_the_folder_is_refused(machine: Machine) -> None:
+    machine.start_up()
+    second = machine.call("up", "--grpc-listen", "127.0.0.1:0", check=False)
+    assert second.returncode == 4
+    assert b"already" in second.stderr
+    assert machine.status()["leader"]["running"]
+
+
+@pytest.mark.parametrize("name", ["leader", "worker"])
+def test_when_one_dies_it_says_so_and_stops_the_other(machine: Machine, name: str) -> None:
+    up = machine.start_up()
+    status = machine.status()
+    kill(status[name]["pid"])
+    assert up.wait(40) == 1
+    other = status["worker" if name == "leader" else "leader"]["pid"]
+    assert not is_alive(other)
+    said = machine.messages.read_text()
+    assert f"the {name} (process {status[name]['pid']}) ended by signal 9" in said
+
+
+def test_when_up_is_killed_both_end(machine: Machine) -> None:
+    up = machine.start_up()
+    status = machine.status()
+    kill(up.pid)
+    for name in ("leader", "worker"):
+        until(partial(has_ended, status[name]["pid"]), f"the {name} has ended")
+    machine.start_up()
+    assert machine.status()["leader"]["running"]
+
+
+def test_ctrl_c_reaches_up_alone(machine: Machine) -> None:
+    up = machine.start_up()
+    status = machine.status()
+    assert os.getpgid(status["leader"]["pid"]) != os.getpgid(up.pid)
+    up.send_signal(signal.SIGINT)
+    assert up.wait(40) == 0
+    assert not is_alive(status["leader"]["pid"]) and not is_alive(status["worker"]["pid"])
+
+
+def test_a_port_in_use_ends_it_with_the_reason(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = machine.call("up", "--grpc-listen", address, "--http-listen", "127.0.0.1:0", check=False)
+    assert done.returncode == 1
+    assert address.encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_worker_alone_takes_the_leader_that_is_given(machine: Machine, tmp_path: Path) -> None:
+    machine.start_up()
+    other = Machine(tmp_path / "o")
+    other.environment["JOBLOG_LEADER"] = machine.status()["grpc_address"]
+    other.call("run", "--quiet", "--run", "far", "--task", "t", "--", "echo", "hello")
+    until(lambda: machine.record("far/t")["state"] == "completed", "the log is completed")
+    assert other.call("logs", "far/t").stdout == b"hello\n"
