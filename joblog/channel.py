@@ -33,10 +33,10 @@ def client_options(address: str) -> Options:
     ]
 
 
-def server_options() -> Options:
-    """What a leader's gRPC server is set to: the same limits, and patience with the pings of its clients."""
+def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> Options:
+    """What a leader's gRPC server is set to: how much it takes at once, and patience with the pings of its clients."""
     return [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 1000 // 2),
         ("grpc.http2.max_ping_strikes", 0),

@@ -22,6 +22,7 @@ _GRACE_SHARE = 0.8
 class GrpcServer(Service):
     """Serves gRPC on host:port (0: a free one; `address` says which, once started).
 
+    max_message_bytes: of a message from a client; a larger one is refused with RESOURCE_EXHAUSTED.
     more: each adds a further service, such as ingest, to the server. Streams of those must be ended by their own
     service, drained before this one, or they are cut when the time is up.
     """
@@ -35,12 +36,14 @@ class GrpcServer(Service):
         *,
         host: str,
         port: int,
+        max_message_bytes: int,
         more: Sequence[Callable[[grpc.aio.Server], None]] = (),
     ) -> None:
         self._logs = logs
         self._admin = admin
         self._host = f"[{host}]" if ":" in host else host
         self._port = port
+        self._max_message_bytes = max_message_bytes
         self._more = more
         self._server: grpc.aio.Server | None = None
 
@@ -57,7 +60,7 @@ class GrpcServer(Service):
 
     async def start(self) -> None:
         """Listens and serves. Raises Conflict when the address is in use."""
-        server = grpc.aio.server(options=server_options())
+        server = grpc.aio.server(options=server_options(self._max_message_bytes))
         logs_pb2_grpc.add_LogsServicer_to_server(self._logs, server)  # type: ignore[no-untyped-call]
         admin_pb2_grpc.add_AdminServicer_to_server(self._admin, server)  # type: ignore[no-untyped-call]
         for add in self._more:
