@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import joblog
-from joblog.cli import configuring, daemons, deleting, diagnosing, listing, reading, status, verifying
+from joblog.cli import configuring, daemons, deleting, diagnosing, listing, reading, status, tasks, verifying
 from joblog.cli import up as upping
 
 _EPILOG = (
@@ -69,6 +69,7 @@ def pipe_task(context: typer.Context) -> None:
     raise typer.Exit(main(context.args))
 
 
+app.add_typer(tasks.app, name="tasks", rich_help_panel=_TASKS)
 app.command(name="logs", rich_help_panel=_LOGS)(reading.logs)
 app.command(name="ls", rich_help_panel=_LOGS)(listing.ls)
 app.command(name="stat", rich_help_panel=_LOGS)(listing.stat)

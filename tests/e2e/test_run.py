@@ -260,6 +260,24 @@ def test_a_detached_task_can_be_signalled_and_watched(data_dir: Path) -> None:
         assert rest[-1]["end"]["outcome"]["exit_code"] == 9
 
 
+def test_tasks_are_listed_signalled_and_attached_to_from_the_command_line(data_dir: Path) -> None:
+    script = "trap 'echo caught; exit 11' USR1; echo up; echo err >&2; while :; do sleep 0.1; done"
+    with worker(data_dir):
+        joblog(data_dir, *NAMED, "--detach", "--", "sh", "-c", script)
+        until(lambda: spools(data_dir)[0].by_stream == {1: b"up\n", 2: b"err\n"}, "the task is up")
+        listed = joblog(data_dir, "tasks", "list").stdout.decode()
+        assert re.search(r"r1/t1 +live ", listed)
+        (task,) = (each for each in json.loads(joblog(data_dir, "tasks", "list", "--json").stdout) if each["command"])
+        assert joblog(data_dir, "tasks", "signal", "r1/t1", "FOO").returncode == 2
+        assert joblog(data_dir, "tasks", "signal", "r1/t2", "USR1").returncode == 3
+        assert joblog(data_dir, "tasks", "signal", "r1/t1", "USR1").returncode == 0
+        done = joblog(data_dir, "tasks", "attach", task["spool_id"])
+        assert (done.returncode, done.stdout) == (11, b"up\ncaught\n")
+        assert done.stderr.startswith(b"err\n")
+        assert joblog(data_dir, "tasks", "attach", "r1/t1", "--from", "1").stdout == b"p\ncaught\n"
+        assert joblog(data_dir, "tasks", "signal", "r1/t1").returncode == 4
+
+
 def test_with_a_daemon_nothing_is_said_about_delivery(data_dir: Path) -> None:
     with worker(data_dir):
         done = joblog(data_dir, *NAMED, "--", "echo", "hello")
