@@ -11,6 +11,7 @@ set_iterate_lower_bound sets the upper bound, a bound's bytes are not kept alive
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -31,7 +32,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from joblog.errors import Corrupt, JoblogError, OutOfSpace, Unavailable, WrongVersion
+from joblog.errors import Corrupt, Denied, JoblogError, OutOfSpace, Unavailable, WrongVersion
 from joblog.leader.buffer.keys import CHUNKS, chunk_key
 from joblog.leader.buffer.options import ALL_FAMILIES, StoreOptions, database_options, family_options
 
@@ -56,6 +57,12 @@ def failure(error: Exception, path: Path, doing: str) -> JoblogError:
     if text.startswith("Corruption"):
         return Corrupt(f"store {path}: can't {doing}, its files are damaged; restore a backup: {text}")
     return Unavailable(f"store {path}: can't {doing}: {text}")
+
+
+def disk_failure(error: OSError, path: Path) -> JoblogError:
+    """What the kernel refused while a store was opened, as joblog's error."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (OutOfSpace if full else Denied)(f"store {path}: can't be made or opened: {error}")
 
 
 class Doing:
@@ -243,7 +250,10 @@ class Engine:
         self._moment = threading.Lock()
         self._mark_lock = threading.Lock()
         self._reached = 0
-        self._mark = os.open(path / _SYNC_MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._mark = os.open(path / _SYNC_MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise disk_failure(error, path) from error
         self._cache = Cache(options.cache_bytes)
         self._database: Rdict | None = None
         self._families: dict[str, Rdict] = {}

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
 
-from joblog.errors import Conflict, Corrupt, OutOfSpace, WrongVersion
+from joblog.errors import Conflict, Corrupt, WrongVersion
 from joblog.identity import LogName
 from joblog.leader.buffer import catalog, keys
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
-from joblog.leader.buffer.engine import Engine, Operations, scan
+from joblog.leader.buffer.engine import Engine, Operations, disk_failure, scan
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
 from joblog.leader.buffer.view import VIEW_FAMILIES, View, complete_record, read_events, read_gaps, read_last_chunk
@@ -47,7 +47,7 @@ class StoreStats(NamedTuple):
 
 
 def _lock(path: Path) -> int:
-    """Makes the folder and takes its lock, which goes with the process. Raises Conflict, OutOfSpace."""
+    """Makes the folder and takes its lock, which goes with the process. Raises Conflict, Denied, OutOfSpace."""
     file = path / _LOCK_FILE
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def _lock(path: Path) -> int:
             raise Corrupt(f"store {path}: the folder holds other files; give an empty one, or restore a backup")
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise OutOfSpace(f"store {path}: can't be made or opened: {error}") from error
+        raise disk_failure(error, path) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -101,7 +101,7 @@ class Store:
     def open(cls, path: Path, *, options: StoreOptions = DEFAULT_OPTIONS) -> Store:
         """Opens the store in folder `path`, making it (0700) when there is none. store_id: 32 hex characters, its own.
 
-        Raises Conflict when another process has it, WrongVersion, Corrupt, OutOfSpace.
+        Raises Conflict when another process has it, WrongVersion, Corrupt, Denied, OutOfSpace.
         """
         return cls(path, options)
 

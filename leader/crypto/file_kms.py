@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -72,7 +73,8 @@ class FileKms:
 def _make(path: Path) -> bool:
     """Makes the key file, whole or not at all and on the disk when it returns; False when another was faster."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{urandom(8).hex()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -83,7 +85,10 @@ def _make(path: Path) -> bool:
             finally:
                 os.close(descriptor)
             # A link, unlike a rename, never takes the place of a key that is there.
-            os.link(draft, path)
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                return False
         finally:
             with contextlib.suppress(FileNotFoundError):
                 draft.unlink()
@@ -92,10 +97,9 @@ def _make(path: Path) -> bool:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except FileExistsError:
-        return False
     except OSError as error:
-        raise OutOfSpace(f"key file {path}: can't be made: {error}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (OutOfSpace if full else Denied)(f"key file {path}: can't be made: {error}") from error
     return True
 
 

@@ -1,0 +1,93 @@
+"""What every KMS promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from joblog.errors import Corrupt, Denied, InvalidSettings, JoblogError, WrongVersion
+from joblog.leader.crypto.file_kms import FileKms
+from joblog.leader.crypto.kms import Kms, context_bytes
+from joblog.leader.crypto.passphrase_kms import PassphraseKms, ScryptParams
+
+# make(place, name): the KMS of that name at that place; asked twice, the same keys.
+Make = Callable[[Path, str], Kms]
+CONTEXT = {"store": "s", "key": "k"}
+
+
+def file_kms(place: Path, name: str) -> Kms:
+    return FileKms(place / f"{name}.key")
+
+
+def passphrase_kms(place: Path, name: str) -> Kms:
+    return PassphraseKms(f"{name} at {place}", ScryptParams(log_n=6))
+
+
+@pytest.fixture(params=[file_kms, passphrase_kms])
+def make(request: pytest.FixtureRequest) -> Make:
+    made: Make = request.param
+    return made
+
+
+def test_what_was_wrapped_unwraps_also_later(make: Make, tmp_path: Path) -> None:
+    kms = make(tmp_path, "first")
+    for plain in (b"k" * 32, b"", b"x" * 1000):
+        wrapped = kms.wrap(plain, CONTEXT)
+        assert plain == b"" or plain not in wrapped
+        assert kms.unwrap(wrapped, CONTEXT) == plain
+        again = make(tmp_path, "first")
+        assert (again.name, again.key_id) == (kms.name, kms.key_id)
+        assert again.unwrap(wrapped, dict(reversed(CONTEXT.items()))) == plain
+
+
+def test_the_same_secret_wrapped_twice_differs(make: Make, tmp_path: Path) -> None:
+    kms = make(tmp_path, "first")
+    assert kms.wrap(b"k", CONTEXT) != kms.wrap(b"k", CONTEXT)
+
+
+def test_another_key_is_denied(make: Make, tmp_path: Path) -> None:
+    wrapped = make(tmp_path, "first").wrap(b"k" * 32, CONTEXT)
+    with pytest.raises(Denied):
+        make(tmp_path, "second").unwrap(wrapped, CONTEXT)
+
+
+@pytest.mark.parametrize("context", [{}, {"store": "t", "key": "k"}, {"store": "s"}, {"storek": "s", "ey": "k"}])
+def test_another_context_is_refused(make: Make, tmp_path: Path, context: dict[str, str]) -> None:
+    kms = make(tmp_path, "first")
+    with pytest.raises((Corrupt, Denied)):
+        kms.unwrap(kms.wrap(b"k" * 32, CONTEXT), context)
+
+
+def test_every_flipped_bit_and_every_cut_is_refused(make: Make, tmp_path: Path) -> None:
+    kms = make(tmp_path, "first")
+    wrapped = kms.wrap(b"secret", CONTEXT)
+    for place in range(len(wrapped)):
+        for mask in (1, 128):
+            damaged = bytearray(wrapped)
+            damaged[place] ^= mask
+            with pytest.raises((Corrupt, Denied, WrongVersion)):
+                kms.unwrap(bytes(damaged), CONTEXT)
+        with pytest.raises(JoblogError):
+            kms.unwrap(wrapped[:place], CONTEXT)
+
+
+def test_names_fit_their_record(make: Make, tmp_path: Path) -> None:
+    kms = make(tmp_path, "first")
+    assert 0 < len(kms.name) < 256
+    assert 0 < len(kms.key_id) < 256
+
+
+def test_contexts_that_differ_have_different_bytes() -> None:
+    contexts = [{}, {"a": ""}, {"": "a"}, {"a": "b"}, {"ab": ""}, {"a": "b", "c": "d"}, {"a": "bc", "": "d"}]
+    assert len({context_bytes(context) for context in contexts}) == len(contexts)
+
+
+def test_a_short_passphrase_and_costs_of_a_bomb_are_refused() -> None:
+    with pytest.raises(InvalidSettings, match="at least 12"):
+        PassphraseKms("short")
+    kms = PassphraseKms("a long passphrase", ScryptParams(log_n=6))
+    wrapped = kms.wrap(b"k", CONTEXT)
+    with pytest.raises(Corrupt, match="asks for scrypt"):
+        kms.unwrap(wrapped[:1] + b"\x18" + wrapped[2:], CONTEXT)
