@@ -29,6 +29,8 @@ from joblog.v1 import admin_pb2, ingest_pb2, ingest_pb2_grpc, types_pb2
 
 log = logging.getLogger(__name__)
 
+CLOSE_POLL_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class IngestLimits:
@@ -122,8 +124,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         """The gRPC method; see ingest.proto."""
         if self._draining:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the leader is stopping: try again when it is back")
-        first: object = await context.read()
-        if not isinstance(first, ingest_pb2.PushRequest):
+        first = await self._first_message(context)
+        if first is None:
             return
         try:
             session = Session(self, Session.check_hello(first))
@@ -209,27 +211,30 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
                 live.next_offset,
                 retry=close.length > live.next_offset,
             )
-        while live.durable_offset < close.length and not session.failed.done():
-            await self.live.wait(live.number, live.durable_offset, 1.0)
+        while live.durable_offset < close.length:
+            if session.failed.done() or live.gone:
+                raise Unavailable(f"{live.record.id.task}: not all of its bytes could be stored; close it again")
+            await self.live.wait(live.number, live.durable_offset, CLOSE_POLL_SECONDS)
         loop = asyncio.get_running_loop()
         seal = await loop.run_in_executor(self.pool, make_seal, self._store, live, close)
-        with live.lock:
-            live.record.state = types_pb2.LOG_STATE_COMPLETED
-            live.record.completed_ns = time.time_ns()
-            live.record.outcome.CopyFrom(close.outcome)
-            live.record.seal.CopyFrom(seal)
-            live.record.next_offset = seal.length
-            live.record.newlines = seal.newlines
-        await self._commit_record(live)
+        record = types_pb2.LogRecord()
+        record.CopyFrom(live.record)
+        record.state = types_pb2.LOG_STATE_COMPLETED
+        record.completed_ns = time.time_ns()
+        record.outcome.CopyFrom(close.outcome)
+        record.seal.CopyFrom(seal)
+        record.next_offset = seal.length
+        record.newlines = seal.newlines
+        await self._commit_record(live, record)
         self.registry.remove(live.number)
         self.live.changed(live.number, open_for_writing=False)
         self.metrics.logs_completed.inc()
         return seal
 
-    async def _commit_record(self, live: LiveLog, event: types_pb2.Event | None = None) -> None:
-        record = types_pb2.LogRecord()
-        with live.lock:
-            record.CopyFrom(live.record)
+    async def _commit_record(
+        self, live: LiveLog, record: types_pb2.LogRecord, event: types_pb2.Event | None = None
+    ) -> None:
+        """Writes a log's new record, which is also that of `live` once it is on disk."""
 
         def apply(changes: Changes) -> None:
             if not live.gone:
@@ -248,6 +253,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             await committed
         finally:
             self._leader.broken = False
+        live.record = record
 
     def forget(self, number: int) -> None:
         """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
@@ -292,7 +298,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             await asyncio.sleep(min(1.0, lost_after / 4))
             now = time.monotonic()
             for session, stream in list(self._sessions.items()):
-                if now - session.last_heard > lost_after:
+                if not session.taking and now - session.last_heard > lost_after:
                     log.warning("worker %s: no sign of life for %.1f s", session.worker_id, now - session.last_heard)
                     stream.cancel()
             live_count = lost_count = 0
@@ -301,17 +307,20 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
                     lost_count += 1
                     continue
                 live_count += 1
-                if live.session is None and now - live.last_heard > lost_after:
+                if (
+                    live.session is None
+                    and live.record.state == types_pb2.LOG_STATE_LIVE
+                    and now - live.last_heard > lost_after
+                ):
                     await self._lose(live)
             self.metrics.logs_live.set(live_count)
             self.metrics.logs_interrupted.set(lost_count)
 
     async def _lose(self, live: LiveLog) -> None:
-        with live.lock:
-            if live.session is not None or live.record.state != types_pb2.LOG_STATE_LIVE:
-                return
-            live.record.state = types_pb2.LOG_STATE_INTERRUPTED
-            worker = live.record.start.worker_id
+        record = types_pb2.LogRecord()
+        record.CopyFrom(live.record)
+        record.state = types_pb2.LOG_STATE_INTERRUPTED
+        worker = record.start.worker_id
         event = types_pb2.Event(
             offset=live.durable_offset,
             time_ns=time.time_ns(),
@@ -319,10 +328,9 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             message=f"worker {worker} has not been heard of for {self.limits.lost_after_seconds:g} s",
         )
         try:
-            await self._commit_record(live, event)
+            await self._commit_record(live, record, event)
         except JoblogError as error:
             log.error("log %d: its interruption could not be noted: %s", live.number, error)
-            live.record.state = types_pb2.LOG_STATE_LIVE
             return
         self.live.changed(live.number, open_for_writing=True)
 

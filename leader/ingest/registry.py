@@ -30,7 +30,7 @@ MAX_START_BYTES = 256 << 10
 
 
 class Registry:
-    """Owns the LiveLogs. Thread-safe; methods read and write the store, so call them outside the event loop."""
+    """Owns the LiveLogs. Thread-safe; load, reload and open use the store, so call them outside the event loop."""
 
     def __init__(self, store: Store, keyring: Keyring, *, max_log_bytes: int) -> None:
         self.store = store
@@ -51,8 +51,7 @@ class Registry:
 
     def all(self) -> list[LiveLog]:
         """Every log that is open for writing."""
-        with self._lock:
-            return list(self.logs.values())
+        return list(self.logs.values())
 
     def get(self, number: int) -> LiveLog | None:
         """The log, when it is open for writing."""
@@ -60,8 +59,7 @@ class Registry:
 
     def remove(self, number: int) -> LiveLog | None:
         """Takes a completed or deleted log out: nothing is accepted or committed for it any more."""
-        with self._lock:
-            live = self.logs.pop(number, None)
+        live = self.logs.pop(number, None)
         if live is not None:
             with live.lock:
                 live.gone = True

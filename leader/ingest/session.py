@@ -26,6 +26,7 @@ PushContext = grpc.aio.ServicerContext[ingest_pb2.PushRequest, ingest_pb2.PushRe
 
 MAX_LOGS = 200_000
 MAX_EVENT_BYTES = 4096
+MAX_UNSENT_REFUSALS = 1000
 MAX_WORKER_ID_LENGTH = 250
 PROTOCOL = 1
 
@@ -52,12 +53,14 @@ class Session:
         self.version: str = hello.version
         self.stats = ingest_pb2.WorkerStats()
         self.last_heard = time.monotonic()
+        self.taking = False
         self.broken = False
         self.failed: asyncio.Future[JoblogError] = asyncio.get_running_loop().create_future()
         self.logs: dict[int, LiveLog] = {}
         self._outbox = ingest_pb2.PushResponse()
         self._acks: dict[int, int] = {}
         self._outgoing = asyncio.Event()
+        self._flushed = asyncio.Event()
         self._pending = 0
         self._idle = asyncio.Event()
         self._closings: set[asyncio.Task[None]] = set()
@@ -79,6 +82,17 @@ class Session:
     async def take(self, request: ingest_pb2.PushRequest) -> None:
         """Works through one message; returns when the next one may be read."""
         self.last_heard = time.monotonic()
+        self.taking = True
+        try:
+            await self._take(request)
+        finally:
+            self.taking = False
+            self.last_heard = time.monotonic()
+
+    async def _take(self, request: ingest_pb2.PushRequest) -> None:
+        while len(self._outbox.refusals) > MAX_UNSENT_REFUSALS:
+            # It sends what must be refused and does not read why.
+            await self._flushed.wait()
         if request.HasField("stats"):
             self.stats = request.stats
             self.ingest.note_stats(self)
@@ -117,7 +131,7 @@ class Session:
             try:
                 live = self._log(append.handle)
                 with live.lock:
-                    if live.session is not self:
+                    if live.session is not self or live.gone:
                         raise self._fenced(live)
                     accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
                     if accepted is not None:
@@ -294,6 +308,7 @@ class Session:
     async def flush(self, context: PushContext) -> None:
         """Sends what there is to say now."""
         self._outgoing.clear()
+        self._flushed.clear()
         message, self._outbox = self._outbox, ingest_pb2.PushResponse()
         acks, self._acks = self._acks, {}
         for handle, offset in acks.items():
@@ -301,6 +316,7 @@ class Session:
         if message.ByteSize():
             self.ingest.metrics.ingest.acks.inc(len(acks))
             await context.write(message)
+        self._flushed.set()
 
     async def finish(self) -> None:
         """Waits until everything that was taken is committed and answered."""
