@@ -136,6 +136,15 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.grpc_status], str(failure))
 
+    async def _first_message(self, context: PushContext) -> ingest_pb2.PushRequest | None:
+        """None when the stream ended without one."""
+        try:
+            async with asyncio.timeout(self.limits.lost_after_seconds):
+                first: object = await context.read()
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no hello came: say who you are first")
+        return first if isinstance(first, ingest_pb2.PushRequest) else None
+
     async def _serve(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> JoblogError | None:
         """Works for one stream until it ends; what ended it, if it was not the worker."""
         reading = asyncio.create_task(self._read(session, first, context))
