@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import sys
+import time
 
 from joblog.worker.isolated import isolated_command
 from joblog.worker.spool import format as layout
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
 
 SHIPPER = "joblog.worker.shipper.standalone"
 SHIPPER_LOG = "shipper.log"
+# Held by the process that ships a spool.
+CLAIM_FILE = "ship.lock"
+# How long the shipper may go on with what it took along, before it is stopped for good.
 _STOP_SECONDS = 1.0
+_LOOK_SECONDS = 0.01
+_MAX_LEFT_BEHIND = 64
 
 
 def tell_daemon(daemon: int, spool_ids: Sequence[str]) -> None:
@@ -35,10 +42,14 @@ def tell_daemon(daemon: int, spool_ids: Sequence[str]) -> None:
 
 
 class Shipper:
-    """A child process that ships some spools while the task runs and a while after."""
+    """A child process that ships some spools while they are written and a while after.
 
-    def __init__(self, data_dir: str, leader: str, folders: Sequence[str]) -> None:
-        spools = [argument for folder in folders for argument in ("--spool", folder)]
+    also: spools that it takes along, and that nobody waits for.
+    """
+
+    def __init__(self, data_dir: str, leader: str, folders: Sequence[str], also: Sequence[str] = ()) -> None:
+        self._folders = folders
+        spools = [argument for folder in (*folders, *also) for argument in ("--spool", folder)]
         command = isolated_command(SHIPPER, *spools, "--data-dir", data_dir, "--leader", leader)
         log = f"{folders[0]}/{SHIPPER_LOG}"
         self.pid = os.posix_spawn(
@@ -58,8 +69,8 @@ class Shipper:
         self._process = os.pidfd_open(self.pid)
 
     def finish(self, seconds: float) -> None:
-        """Waits until all is delivered, at most so long, and then ends it."""
-        if not self._wait(seconds):
+        """Waits until `folders` are delivered, at most so long, and then ends it. Can be repeated when interrupted."""
+        if not self._wait_delivered(seconds):
             # The second one ends the shipper's own wait.
             for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
                 self._send(number)
@@ -67,6 +78,14 @@ class Shipper:
                     break
         os.waitpid(self.pid, 0)
         os.close(self._process)
+
+    def _wait_delivered(self, seconds: float) -> bool:
+        """Waits for the shipper's end, or for that of what it is here for; True when it has ended."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and undelivered(self._folders):
+            if self._wait(min(left, _LOOK_SECONDS)):
+                return True
+        return self._wait(0)
 
     def _send(self, number: int) -> None:
         try:
@@ -78,6 +97,34 @@ class Shipper:
         poll = select.poll()
         poll.register(self._process, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
+
+
+def left_behind(spool_root: str) -> list[str]:
+    """Spools, the oldest first, whose tasks have ended, and that nobody ships now."""
+    left: list[str] = []
+    for name in sorted(os.listdir(spool_root)):
+        folder = f"{spool_root}/{name}"
+        if len(left) == _MAX_LEFT_BEHIND:
+            break
+        if os.path.exists(f"{folder}/{layout.TASK_FILE}") and not (
+            _is_locked(f"{folder}/{layout.LOCK_FILE}") or _is_locked(f"{folder}/{CLAIM_FILE}")
+        ):
+            left.append(folder)
+    return left
+
+
+def _is_locked(path: str) -> bool:
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def undelivered(folders: Sequence[str]) -> str:

@@ -6,12 +6,13 @@ It loads as little as it can, since there is one of it per running task.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
 from joblog.errors import JoblogError
 from joblog.identity import new_run_id
-from joblog.worker.delivery import Shipper, say, tell_daemon, undelivered
+from joblog.worker.delivery import Shipper, left_behind, say, tell_daemon, undelivered
 from joblog.worker.order import STDIN, Order, Place, unpack
 from joblog.worker.runlines import RunLines
 from joblog.worker.spool.bound import SpoolBounds
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DETACHED = "--detached"
 INTERRUPTED_EXIT_CODE = 130
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> NoReturn:
@@ -131,14 +133,15 @@ class Job:
             tell_daemon(daemon, [os.path.basename(folder) for folder in self.folders])
             self._daemon = True
         elif self.place.leader:
-            self._shipper = Shipper(self.place.data_dir, self.place.leader, self.folders)
+            also = left_behind(self.place.spool_root)
+            self._shipper = Shipper(self.place.data_dir, self.place.leader, self.folders, also)
 
     def carry_out(self) -> int:
         """Runs the task to its end, waits a while for the delivery where nobody else does; the exit code."""
         outcome = self._supervise()
-        self.lines.finish(outcome.exit_code, outcome.signal or None, outcome.message)
+        self.lines.finish(outcome.exit_code, outcome.signal or None, _shown(outcome.message, self.mask))
         if self._shipper is not None:
-            self._shipper.finish(self.place.drain_seconds)
+            _finish(self._shipper, self.place.drain_seconds)
         if not self._daemon and self._is_foreground():
             self._report()
         return outcome.exit_code
@@ -174,7 +177,19 @@ class Job:
         if not left:
             return
         why = "the leader has not taken all yet" if self.place.leader else "no leader is known here (--leader)"
-        say(f"{why}: {left} in {self.folders[0]}; the next `joblog worker` on this machine delivers it")
+        say(f"{why}: {left} in {self.folders[0]}; the next `joblog worker` or `joblog run` here delivers it")
+
+
+def _finish(shipper: Shipper, seconds: float) -> None:
+    """Waits for the delivery; a signal ends the wait, and the task's exit code stays what it is."""
+    for number in _ENDING:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        shipper.finish(seconds)
+    except KeyboardInterrupt:
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        shipper.finish(0)
 
 
 def _masker(order: Order) -> Masker | None:
