@@ -54,6 +54,8 @@ def failure(error: Exception, path: Path, doing: str) -> JoblogError:
         return OutOfSpace(
             f"store {path}: can't {doing}, its disk is full; free space, and it goes on by itself: {text}"
         )
+    if text.startswith(_STALL):
+        return Unavailable(f"store {path}: can't {doing}, its disk is too slow for what is written; try again later")
     if text.startswith("Corruption"):
         return Corrupt(f"store {path}: can't {doing}, its files are damaged; restore a backup: {text}")
     return Unavailable(f"store {path}: can't {doing}: {text}")
@@ -250,6 +252,8 @@ class Engine:
         self._moment = threading.Lock()
         self._mark_lock = threading.Lock()
         self._reached = 0
+        # Refused tries to write while flushes or compactions were behind.
+        self.stalls = 0
         try:
             self._mark = os.open(path / _SYNC_MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -350,9 +354,10 @@ class Engine:
         check, done: called right before and after, with all other writes held up; what check raises stops the write.
         Raises OutOfSpace, or Unavailable when flushes do not catch up within StoreOptions.stall_seconds.
         """
-        batch = self._batch(operations, chunks)
         deadline = time.monotonic() + self._options.stall_seconds
         while True:
+            # Made anew for each try: rocksdict uses a batch up, also when the write is refused.
+            batch = self._batch(operations, chunks)
             with self._moment:
                 database = self._open_database()
                 check()
@@ -361,6 +366,7 @@ class Engine:
                 except Exception as error:
                     if not str(error).startswith(_STALL) or time.monotonic() > deadline:
                         raise failure(error, self.path, "write") from error
+                    self.stalls += 1
                 else:
                     done()
                     return

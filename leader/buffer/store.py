@@ -39,11 +39,15 @@ class WriterEntry(NamedTuple):
 
 
 class StoreStats(NamedTuple):
-    """disk_bytes: all files of the store, the WAL among them. memtable_bytes, cache_bytes: of memory."""
+    """disk_bytes: all files of the store, the WAL among them. memtable_bytes, cache_bytes: of memory.
+
+    stalls: since it was opened, tries to write that had to wait as the disk was behind.
+    """
 
     disk_bytes: int
     memtable_bytes: int
     cache_bytes: int
+    stalls: int
 
 
 def _lock(path: Path) -> int:
@@ -315,7 +319,7 @@ class Store:
 
     def stats(self) -> StoreStats:
         """What the store takes of disk and memory."""
-        return StoreStats(self._disk_bytes(), *self._engine.memory())
+        return StoreStats(self._disk_bytes(), *self._engine.memory(), self._engine.stalls)
 
     def _disk_bytes(self) -> int:
         total = 0

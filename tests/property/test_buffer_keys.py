@@ -74,7 +74,7 @@ def test_writer_values(number: int, deleted: bool) -> None:
 
 
 U32 = st.integers(0, 2**32 - 1)
-HEADERS = st.builds(ChunkHeader, st.just(1), st.integers(0, 2**16 - 1), U32, U64, U64, U64, U32, U32)
+HEADERS = st.builds(ChunkHeader, st.just(1), st.integers(0, 2**16 - 1), U32, U64, U64, U64, U32, U32, st.just(0))
 
 
 @given(HEADERS, st.binary(max_size=50))

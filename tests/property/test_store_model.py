@@ -192,13 +192,13 @@ class StoreMachine(RuleBasedStateMachine):
         found, token = self.store.list_runs("n")
         assert token == ""
         assert [run.run for run in found] == sorted(expected, key=lambda run: -self.created[run])
-        for run in found:
-            counters = (run.logs_live, run.logs_completed, run.logs_interrupted, run.tasks_failed)
-            assert counters == expected[run.run]
-            assert dict(run.labels) == self.labels[run.run]
-            label = (("label", run.labels["label"]),)
-            assert run in self.store.list_runs("n", RunFilter(frozenset({run.state}), label))[0]
-            assert run in self.store.list_runs("n", RunFilter(frozenset({run.state})))[0]
+        for entry in found:
+            counters = (entry.logs_live, entry.logs_completed, entry.logs_interrupted, entry.tasks_failed)
+            assert counters == expected[entry.run]
+            assert dict(entry.labels) == self.labels[entry.run]
+            label = (("label", entry.labels["label"]),)
+            assert entry in self.store.list_runs("n", RunFilter(frozenset({entry.state}), label))[0]
+            assert entry in self.store.list_runs("n", RunFilter(frozenset({entry.state})))[0]
         for state in types_pb2.RunState.values()[1:]:
             listed = [run.run for run in self.store.list_runs("n", RunFilter(frozenset({state})))[0]]
             assert listed == [run.run for run in found if run.state == state]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from joblog.errors import Conflict, Corrupt, OutOfSpace, WrongVersion
+from joblog.errors import Conflict, Corrupt, OutOfSpace, Unavailable, WrongVersion
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.engine import Operations
@@ -181,6 +181,57 @@ def test_a_synced_write_lost_from_the_wal_is_noticed(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_write_waits_out_a_stall_without_holding_up_others(store: Store, opener: Opener, chunk: Chunk) -> None:
+    record = opener(store)
+    chunks = store._engine._families[keys.CHUNKS]
+    changes = Changes()
+    changes.put_chunk(record.number, 0, chunk())
+    store.write(changes)
+    stop = {
+        "level0_slowdown_writes_trigger": "1",
+        "level0_stop_writes_trigger": "1",
+        "disable_auto_compactions": "true",
+    }
+    chunks.set_options(stop)
+    chunks.flush()
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            later = Changes()
+            later.put_chunk(record.number, 10, chunk())
+            store.write(later)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while store.stats().stalls < 3 and thread.is_alive():
+        assert time.monotonic() < deadline
+    assert thread.is_alive()
+    last = store.last_chunk(record.number)
+    assert last is not None
+    assert last[0] == 0
+    chunks.set_options({"level0_slowdown_writes_trigger": "40", "level0_stop_writes_trigger": "60"})
+    thread.join(20)
+    assert not errors
+    last = store.last_chunk(record.number)
+    assert last is not None
+    assert last[0] == 10
+
+
+def test_a_stall_that_lasts_is_refused(tmp_path: Path, opener: Opener) -> None:
+    store = Store.open(tmp_path / "store", options=StoreOptions(stall_seconds=0.05))
+    opener(store)
+    runs = store._engine._families[keys.RUNS]
+    runs.set_options({"level0_slowdown_writes_trigger": "1", "level0_stop_writes_trigger": "1"})
+    runs.flush()
+    with pytest.raises(Unavailable, match="too slow"):
+        opener(store, run="other")
+    store.close()
+
+
 def test_a_synced_write_lets_other_threads_run(store: Store, opener: Opener) -> None:
     """An fsync with the interpreter lock held would stop every connection: seen as a gap in a second thread's steps."""
     record = opener(store)
@@ -239,7 +290,8 @@ def test_a_full_disk_is_out_of_space_and_then_goes_on(tmp_path: Path, opener: Op
         store = Store.open(disk / "store", options=StoreOptions(write_buffers_bytes=8 * MIB))
         record = opener(store)
         (disk / "ballast").write_bytes(bytes(16 * MIB))
-        offset = size = 0
+        offset = 0
+        changes = Changes()
         payload = b"\1\1\0\1" + bytes(4) + (100_000).to_bytes(8, "big") + bytes(24)
         size = 100_000
         with pytest.raises(OutOfSpace, match="free space"):
