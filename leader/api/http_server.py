@@ -110,6 +110,7 @@ class HttpServer(Service):
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             h11_max_incomplete_event_size=64 << 10,
         )

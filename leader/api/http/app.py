@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from joblog import __version__
 from joblog.errors import JoblogError
-from joblog.leader.api.errors import message_of
+from joblog.leader.api.errors import INTERNAL_MESSAGE, message_of
 from joblog.leader.api.http import catalog, data, models, raw
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.guard import Guard
@@ -36,6 +36,7 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         responses=_ERRORS,
     )
     app.state.context = context
@@ -46,6 +47,7 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
     app.add_exception_handler(JoblogError, _joblog_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
     return Guard(app, hosts=hosts, metrics=context.metrics.api)
 
 
@@ -103,3 +105,7 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    return _error(500, "INTERNAL", INTERNAL_MESSAGE)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from joblog.leader.api.errors import INTERNAL_MESSAGE
+from joblog.errors import JoblogError
 from joblog.leader.metrics import ApiMetrics
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,9 @@ class Guard:
             return
         began = time.monotonic()
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        begun = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -81,12 +78,13 @@ class Guard:
             return
         try:
             await self._app(scope, receive, send_guarded)
-        except Exception:
-            if begun:
-                # The server closes the connection, so that the client sees that the body is not whole.
+        except Exception as error:
+            # Starlette wraps what is raised once the body has begun.
+            cause = error if isinstance(error, JoblogError) else error.__cause__
+            if not isinstance(cause, JoblogError):
                 raise
-            log.exception("an HTTP request failed")
-            await _reply(send_guarded, 500, "INTERNAL", INTERNAL_MESSAGE)
+            # A body left unfinished makes the server close the connection: the client sees that it is not whole.
+            log.warning("%s: broken off: %s", scope["path"], cause)
 
     def _refuse(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "")

@@ -75,9 +75,9 @@ def _lists(header: str, etag: str) -> bool:
     return header.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in header.split(","))
 
 
-@router.api_route(
+@router.head(LOG_PATH + "/raw", include_in_schema=False)
+@router.get(
     LOG_PATH + "/raw",
-    methods=["GET", "HEAD"],
     tags=["bytes"],
     response_class=StreamingResponse,
     responses={

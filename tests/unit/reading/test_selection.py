@@ -15,7 +15,9 @@ from joblog.leader.reading.selection import (
     stream_ranges,
 )
 
-FRAMES = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(min_size=1, max_size=5)), min_size=1, max_size=20)
+FRAMES = st.lists(
+    st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(min_size=1, max_size=5)), min_size=1, max_size=20
+)
 
 
 def columns(frames: list[tuple[int, bytes]]) -> Frames:
@@ -42,7 +44,9 @@ def test_cuts_are_what_a_byte_by_byte_filter_gives(
         assert cut.end > chosen[-1]
         assert not any(stream is None or of[place] == stream for place in range(chosen[-1] + 1, cut.end))
     cells = cut_frames(found, 1000, 0, start=start, end=cut.end, stream=stream)
-    covered = [place for low, size in zip(cells.offsets, cells.lengths, strict=True) for place in range(low, low + size)]
+    covered = [
+        place for low, size in zip(cells.offsets, cells.lengths, strict=True) for place in range(low, low + size)
+    ]
     assert covered == [1000 + place for place in chosen]
     assert all(of[low - 1000] == shown for low, shown in zip(cells.offsets, cells.streams, strict=True))
     assert all(size > 0 for size in cells.lengths)

@@ -1,0 +1,98 @@
+"""A leader's gRPC and HTTP servers over a real store, for tests of what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc.aio
+import httpx
+
+from joblog.channel import MAX_MESSAGE_BYTES, open_async_channel
+from joblog.leader.api.grpc_admin import AdminService
+from joblog.leader.api.grpc_logs import LogsService
+from joblog.leader.api.grpc_server import GrpcServer
+from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.status import LeaderStatus
+from joblog.leader.deletion import Deleter
+from joblog.v1 import admin_pb2, admin_pb2_grpc, logs_pb2_grpc
+from tests.stored_log import StoredLeader, stored_leader
+
+
+@dataclass
+class Fence:
+    """Stands where ingest does, and notes what it is told."""
+
+    leader: StoredLeader
+    told: list[int] = field(default_factory=list)
+
+    def forget(self, number: int) -> None:
+        self.told.append(number)
+
+    def forgotten(self, number: int) -> None:
+        self.leader.live.changed(number, open_for_writing=False)
+
+
+@dataclass
+class Api:
+    """Running servers and clients to them. not_ready: set it to make the leader say so."""
+
+    stored: StoredLeader
+    http_server: HttpServer
+    grpc_server: GrpcServer
+    http: httpx.AsyncClient
+    channel: grpc.aio.Channel
+    fence: Fence
+    not_ready: list[str] = field(default_factory=list)
+
+    @property
+    def logs(self) -> logs_pb2_grpc.LogsStub:
+        return logs_pb2_grpc.LogsStub(self.channel)  # type: ignore[no-untyped-call]
+
+    @property
+    def admin(self) -> admin_pb2_grpc.AdminStub:
+        return admin_pb2_grpc.AdminStub(self.channel)  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def api_in(folder: Path) -> AsyncIterator[Api]:
+    with stored_leader(folder) as stored:
+        fence = Fence(stored)
+        not_ready: list[str] = []
+        deleter = Deleter(stored.store, fence, stored.reader.forget, stored.pool)
+        status = LeaderStatus(
+            leader_id="leader-1",
+            version="1.2.3",
+            started_ns=1,
+            store=stored.store,
+            http_url=lambda: http_server.url,
+            workers=lambda: [admin_pb2.WorkerStatus(worker_id="w1", connected=True, spool_bytes=5)],
+            logs_live=lambda: 7,
+            not_ready=lambda: not_ready[0] if not_ready else None,
+        )
+        context = ApiContext(stored.store, stored.reader, deleter, status, stored.metrics)
+        http_server = HttpServer(context, host="127.0.0.1", port=0)
+        grpc_server = GrpcServer(
+            LogsService(stored.store, stored.reader),
+            AdminService(stored.reader, deleter, status),
+            host="127.0.0.1",
+            port=0,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+        )
+        await http_server.start()
+        await grpc_server.start()
+        running = asyncio.create_task(http_server.run())
+        async with (
+            httpx.AsyncClient(base_url=http_server.url, timeout=30) as client,
+            open_async_channel(grpc_server.address) as channel,
+        ):
+            yield Api(stored, http_server, grpc_server, client, channel, fence, not_ready)
+        await http_server.drain(5)
+        await grpc_server.drain(1)
+        await asyncio.wait_for(running, 5)
+        await http_server.stop()
+        await grpc_server.stop()
