@@ -137,14 +137,31 @@ class Job:
             self._shipper = Shipper(self.place.data_dir, self.place.leader, self.folders, also)
 
     def carry_out(self) -> int:
-        """Runs the task to its end, waits a while for the delivery where nobody else does; the exit code."""
-        outcome = self._supervise()
-        self.lines.finish(outcome.exit_code, outcome.signal or None, _shown(outcome.message, self.mask))
-        if self._shipper is not None:
-            _finish(self._shipper, self.place.drain_seconds)
+        """Runs the task to its end, waits a while for the delivery where nobody else does; the exit code.
+
+        A signal that comes when the task is over ends that wait, and the exit code stays the task's.
+        """
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        outcome: Outcome | None = None
+        try:
+            outcome = self._supervise()
+            self.lines.finish(outcome.exit_code, outcome.signal or None, _shown(outcome.message, self.mask))
+            self._finish_delivery(self.place.drain_seconds)
+        except KeyboardInterrupt:
+            if outcome is None:
+                raise
+            for number in _ENDING:
+                signal.signal(number, signal.SIG_IGN)
+            self._finish_delivery(0)
         if not self._daemon and self._is_foreground():
             self._report()
         return outcome.exit_code
+
+    def _finish_delivery(self, seconds: float) -> None:
+        if self._shipper is not None:
+            self._shipper.finish(seconds)
 
     def _is_foreground(self) -> bool:
         return sys.argv[1] != DETACHED
@@ -178,18 +195,6 @@ class Job:
             return
         why = "the leader has not taken all yet" if self.place.leader else "no leader is known here (--leader)"
         say(f"{why}: {left} in {self.folders[0]}; the next `joblog worker` or `joblog run` here delivers it")
-
-
-def _finish(shipper: Shipper, seconds: float) -> None:
-    """Waits for the delivery; a signal ends the wait, and the task's exit code stays what it is."""
-    for number in _ENDING:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        shipper.finish(seconds)
-    except KeyboardInterrupt:
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        shipper.finish(0)
 
 
 def _masker(order: Order) -> Masker | None:
