@@ -43,7 +43,6 @@ def supervise(
     the task's pid once it runs. A command that can't be run is an outcome too (NOT_STARTED, 126 or 127). For the main
     thread: signals are handled while it runs.
     """
-    _open_standard_descriptors()
     signals = Signals()
     shown = Echo({1: 1, 2: 2}) if echo else None
     try:
@@ -54,16 +53,6 @@ def supervise(
         if shown is not None:
             shown.close()
     return outcome
-
-
-def _open_standard_descriptors() -> None:
-    """Where 0, 1 or 2 is closed, opens it on /dev/null: a pipe must not get that number."""
-    while True:
-        fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        if fd > 2:
-            os.close(fd)
-            return
-        os.set_inheritable(fd, True)
 
 
 def _has_terminal() -> bool:
