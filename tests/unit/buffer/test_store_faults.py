@@ -181,51 +181,34 @@ def test_a_synced_write_lost_from_the_wal_is_noticed(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_write_waits_out_a_stall_without_holding_up_others(store: Store, opener: Opener, chunk: Chunk) -> None:
+STALLED = {"level0_slowdown_writes_trigger": "1", "level0_stop_writes_trigger": "1"}
+FLOWING = {"level0_slowdown_writes_trigger": "40", "level0_stop_writes_trigger": "60"}
+
+
+def test_a_write_waits_out_a_stall_without_holding_up_others(store: Store, opener: Opener) -> None:
     record = opener(store)
-    chunks = store._engine._families[keys.CHUNKS]
-    changes = Changes()
-    changes.put_chunk(record.number, 0, chunk())
-    store.write(changes)
-    stop = {
-        "level0_slowdown_writes_trigger": "1",
-        "level0_stop_writes_trigger": "1",
-        "disable_auto_compactions": "true",
-    }
-    chunks.set_options(stop)
-    chunks.flush()
-    errors: list[BaseException] = []
-
-    def write() -> None:
-        try:
-            later = Changes()
-            later.put_chunk(record.number, 10, chunk())
-            store.write(later)
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=write)
+    runs = store._engine._families[keys.RUNS]
+    runs.set_options(STALLED)
+    runs.flush()
+    written: list[LogRecord] = []
+    thread = threading.Thread(target=lambda: written.append(opener(store, run="other")))
     thread.start()
     deadline = time.monotonic() + 20
-    while store.stats().stalls < 3 and thread.is_alive():
+    while store.stats().stalls < 3:
         assert time.monotonic() < deadline
-    assert thread.is_alive()
-    last = store.last_chunk(record.number)
-    assert last is not None
-    assert last[0] == 0
-    chunks.set_options({"level0_slowdown_writes_trigger": "40", "level0_stop_writes_trigger": "60"})
+        assert thread.is_alive()
+    assert store.get_log(record.number) == record
+    assert store.get_run("default", "other") is None
+    runs.set_options(FLOWING)
     thread.join(20)
-    assert not errors
-    last = store.last_chunk(record.number)
-    assert last is not None
-    assert last[0] == 10
+    assert store.get_log(written[0].number) == written[0]
 
 
 def test_a_stall_that_lasts_is_refused(tmp_path: Path, opener: Opener) -> None:
     store = Store.open(tmp_path / "store", options=StoreOptions(stall_seconds=0.05))
     opener(store)
     runs = store._engine._families[keys.RUNS]
-    runs.set_options({"level0_slowdown_writes_trigger": "1", "level0_stop_writes_trigger": "1"})
+    runs.set_options(STALLED)
     runs.flush()
     with pytest.raises(Unavailable, match="too slow"):
         opener(store, run="other")
