@@ -191,7 +191,10 @@ class Segments:
         """Makes the newest segment and the folder's entries durable."""
         if self._fd >= 0:
             os.fsync(self._fd)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # the shipper saw the end, and the leader has all of it already
         try:
             os.fsync(folder)
         finally:
