@@ -176,6 +176,7 @@ def _services(
         port=int(grpc_port),
         max_message_bytes=settings.ingest.max_message_bytes,
         more=[lambda server: ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)],
+        ends=[ingest.drain],
     )
     address = AddressFile(
         folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc.aio
 
@@ -23,8 +24,8 @@ class GrpcServer(Service):
     """Serves gRPC on host:port (0: a free one; `address` says which, once started).
 
     max_message_bytes: of a message from a client; a larger one is refused with RESOURCE_EXHAUSTED.
-    more: each adds a further service, such as ingest, to the server. Streams of those must be ended by their own
-    service, drained before this one, or they are cut when the time is up.
+    more: each adds a further service, such as ingest, to the server. ends: each, given the seconds it may take, ends
+    streams of those that would not end by themselves; called once no new ones are taken.
     """
 
     name = "grpc"
@@ -38,6 +39,7 @@ class GrpcServer(Service):
         port: int,
         max_message_bytes: int,
         more: Sequence[Callable[[grpc.aio.Server], None]] = (),
+        ends: Sequence[Callable[[float], Awaitable[None]]] = (),
     ) -> None:
         self._logs = logs
         self._admin = admin
@@ -45,6 +47,7 @@ class GrpcServer(Service):
         self._port = port
         self._max_message_bytes = max_message_bytes
         self._more = more
+        self._ends = ends
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -79,10 +82,12 @@ class GrpcServer(Service):
         log.info("gRPC at %s", self.address)
 
     async def drain(self, deadline_seconds: float) -> None:
-        """Takes no new calls, ends tails, and lets the others finish."""
+        """Takes no new calls, ends tails and workers' streams, and lets the others finish."""
         self._logs.drain()
         if self._server is not None:
-            await self._server.stop(deadline_seconds * _GRACE_SHARE)
+            grace = deadline_seconds * _GRACE_SHARE
+            stopping = asyncio.ensure_future(self._server.stop(grace))
+            await asyncio.gather(stopping, *(end(grace) for end in self._ends))
 
     async def stop(self) -> None:
         """Ends what is still open."""
