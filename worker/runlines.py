@@ -67,8 +67,12 @@ class RunLines:
         )
         self._write("finished", pairs)
         outcome = {"kind": _EXITED, "exit_code": 0, "started_ns": self._started_ns, "ended_ns": now_ns}
-        if not self._writer.end(outcome):
-            self._writer.close()
+        try:
+            if self._writer.end(outcome):
+                return
+        except OSError:
+            pass  # the task's own result counts, whatever became of the line about it
+        self._writer.close()
 
     def _write(self, word: str, pairs: Mapping[str, object]) -> None:
         assert self._writer is not None
