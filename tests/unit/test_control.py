@@ -253,7 +253,7 @@ class Watcher(threading.Thread):
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads
+        while not condition():
             await asyncio.sleep(0.005)
 
 
