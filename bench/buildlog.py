@@ -51,6 +51,19 @@ def text_file(size_bytes: int, folder: Path | None = None) -> Path:
     return path
 
 
+def slice_files(text: Path, count: int) -> list[Path]:
+    """The text in `count` files of equal size, beside it; made once and kept."""
+    size = text.stat().st_size
+    paths = [text.with_name(f"{text.stem}.{number + 1}-of-{count}.txt") for number in range(count)]
+    if not all(path.exists() for path in paths):
+        with text.open("rb") as file:
+            for number, path in enumerate(paths):
+                temporary = path.with_suffix(".new")
+                temporary.write_bytes(file.read(size * (number + 1) // count - size * number // count))
+                temporary.rename(path)
+    return paths
+
+
 class _Builds:
     """What some builds that run side by side say, made from a number."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
@@ -80,4 +81,4 @@ def disk_bytes(folder: Path) -> int:
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest of the values that `percent` of them do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
