@@ -9,15 +9,26 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from joblog.errors import Unavailable
 from joblog.worker.control.client import ControlClient, socket_path
+from joblog.worker.tasks import list_tasks
 from tests.e2e.worker_side import COMMAND, environment, joblog, spools, until, worker
 
 NAMED = ("run", "--run", "r1", "--task", "t1")
+
+
+@pytest.fixture(autouse=True)
+def no_task_is_left(data_dir: Path) -> Iterator[None]:
+    """Ends detached tasks of a test that failed before their end."""
+    yield
+    for state in list_tasks(str(data_dir / "worker" / "spool")):
+        if state.running and state.task_pid:
+            os.killpg(state.task_pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
