@@ -76,8 +76,11 @@ def start(spec: TaskSpec, caught: Sequence[int], *, group_only: bool = False) ->
 
 
 def _start_on_terminal(spec: TaskSpec, caught: Sequence[int]) -> Started:
+    from joblog.worker.capture.terminal import copy_window_size
+
     master, slave = os.openpty()
     os.set_blocking(master, False)
+    copy_window_size(master)
     # Opened by a session's leader that has no terminal, it becomes that session's terminal.
     actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),

@@ -141,7 +141,8 @@ class _Supervision:
     def _loop(self) -> None:
         while not self._is_over():
             ready = [fd for fd, _ in self._epoll.poll(self._wait_seconds())]
-            if self._signals.fd in ready:
+            # A terminal's new size comes before what was typed after it, also when both have come together.
+            if self._terminal is not None or self._signals.fd in ready:
                 for number in self._signals.read():
                     self._on_signal(number)
             if self._terminal is not None and (

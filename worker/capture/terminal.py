@@ -25,6 +25,16 @@ def is_ours() -> bool:
         return False
 
 
+def copy_window_size(master: int) -> None:
+    """Gives a task's terminal the size of the user's, where there is one."""
+    for fd in (0, 1, 2):
+        try:
+            fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8))
+            return
+        except OSError:
+            continue
+
+
 class Loan:
     """The terminal in the hands of a task's process group, as a shell does it: its keys go to the task, Ctrl-Z too."""
 
@@ -77,7 +87,6 @@ class OwnTerminal:
         self._pollable = False
         if use_stdin:
             self._start_input()
-        self.resize()
 
     def _start_input(self) -> None:
         if os.isatty(_STDIN):
@@ -101,13 +110,7 @@ class OwnTerminal:
 
     def resize(self) -> None:
         """Gives the task's terminal the size of the user's."""
-        for fd in (0, 1, 2):
-            try:
-                size = fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)
-                fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
-                return
-            except OSError:
-                continue
+        copy_window_size(self._master)
 
     def move(self) -> None:
         """Moves what was typed to the task; at its end, the end-of-file character."""

@@ -87,26 +87,37 @@ def test_typing_resizing_and_a_terminal_as_it_was_afterwards(tmp_path: Path, use
     task.process.send_signal(signal.SIGWINCH)
     user.type(b"\r")
     user.sees(b"44 99")
-    assert task.finish()[0] == 0
+    assert task.finish()[0] == 0, user.seen
     assert termios.tcgetattr(user.slave) == before
 
 
 def test_ctrl_c_reaches_the_task_in_its_own_terminal(tmp_path: Path, user: User) -> None:
-    program = "import time\nprint('ready', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('caught')"
+    program = """
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("caught")
+"""
     task = Supervised(tmp_path, python(program), popen=user.popen(), pty=True)
     user.sees(b"ready")
     user.type(b"\x03")
-    assert task.finish()[0] == 0
+    assert task.finish()[0] == 0, user.seen
     assert b"caught" in task.captured().data
 
 
 def test_the_users_terminal_is_lent(tmp_path: Path, user: User) -> None:
     """Ctrl-C and Ctrl-Z act on the task as under a shell; its output goes through pipes."""
-    program = (
-        "import os, time\nprint('ready', os.isatty(0), os.isatty(1), flush=True)\n"
-        "print('typed', open('/dev/tty').readline(), flush=True)\n"
-        "try: time.sleep(60)\nexcept KeyboardInterrupt: print('caught')"
-    )
+    program = """
+import os, time
+try:
+    print("ready", os.isatty(0), os.isatty(1), flush=True)
+    print("typed", open("/dev/tty").readline(), flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("caught")
+"""
     task = Supervised(tmp_path, python(program), popen=user.popen())
     user.sees(b"ready True False")
     user.type(b"words\n")
@@ -122,5 +133,5 @@ def test_the_users_terminal_is_lent(tmp_path: Path, user: User) -> None:
     eventually(lambda: state() != "T", "it goes on")
     eventually(lambda: os.tcgetpgrp(user.master) == task.task_pid(), "the task has the terminal again")
     user.type(b"\x03")
-    assert task.finish()[0] == 0
+    assert task.finish()[0] == 0, user.seen
     assert b"caught" in task.captured().data
