@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ def no_task_is_left(data_dir: Path) -> Iterator[None]:
     yield
     for state in list_tasks(str(data_dir / "worker" / "spool")):
         if state.running and state.task_pid:
-            os.killpg(state.task_pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(state.task_pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
