@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from joblog import __version__
@@ -175,7 +176,7 @@ def _services(
         host=grpc_host.strip("[]"),
         port=int(grpc_port),
         max_message_bytes=settings.ingest.max_message_bytes,
-        more=[lambda server: ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)],
+        more=[partial(ingest_pb2_grpc.add_IngestServicer_to_server, ingest)],
         ends=[ingest.drain],
     )
     address = AddressFile(

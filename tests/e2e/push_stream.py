@@ -89,7 +89,7 @@ class Push:
     async def receive(self) -> bool:
         """Takes one message in; False at the stream's end."""
         response = await self.call.read()
-        if response is grpc.aio.EOF:
+        if not isinstance(response, ingest_pb2.PushResponse):
             return False
         if response.HasField("welcome"):
             self.welcome = response.welcome

@@ -101,6 +101,13 @@ class Recorder:
         if len(fits) < len(data):
             self._late.append((stream, data[len(fits) :]))
 
+    def masked(self, text: str) -> str:
+        """A text of joblog's own that may quote the task, without secret values. Not while a stream is read."""
+        if self._mask is None:
+            return text
+        data = self._mask.feed(0, os.fsencode(text)) + self._mask.flush(0)
+        return os.fsdecode(data)
+
     def end_stream(self, stream: int) -> None:
         """Lets go of what the mask held back of a stream that has ended."""
         if self._mask is not None:

@@ -95,7 +95,7 @@ class _Supervision:
         try:
             self._start()
         except CannotStartError as error:
-            outcome = Outcome(NOT_STARTED, exit_code=error.exit_code, message=str(error))
+            outcome = Outcome(NOT_STARTED, exit_code=error.exit_code, message=self._recorder.masked(str(error)))
             outcome.started_ns = outcome.ended_ns = self._started_ns
             self._epoll.close()
             self._end(outcome)
