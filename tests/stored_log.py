@@ -42,7 +42,9 @@ class Model:
     def present(self, start: int, end: int, stream: int | None) -> bytes:
         """The bytes of [start, end) that are there, of one stream or both."""
         chosen = {stream} if stream else {STDOUT, STDERR}
-        return bytes(byte for byte, of in zip(self.data[start:end], self.streams[start:end], strict=True) if of in chosen)
+        return bytes(
+            byte for byte, of in zip(self.data[start:end], self.streams[start:end], strict=True) if of in chosen
+        )
 
 
 class StoredLog:

@@ -20,7 +20,7 @@ from joblog.identity import LogName
 from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
 from tests.stored_log import Model, StoredLeader, StoredLog, stored_leader
 
-BYTES = st.binary(min_size=1, max_size=12).map(lambda raw: raw.replace(b"a", b"\n").replace(b"\0", b"\n"))
+BYTES = st.lists(st.sampled_from(b"\n\nab\r\xff"), min_size=1, max_size=12).map(bytes)
 FRAMES = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), BYTES), min_size=1, max_size=6)
 GAPS = st.tuples(st.integers(1, 20), st.integers(0, 3))
 PARTS = st.lists(FRAMES | GAPS, max_size=8)
@@ -78,14 +78,6 @@ def build(leader: StoredLeader, parts: list[object]) -> StoredLog:
 def chosen_places(model: Model, stream: int | None) -> list[int]:
     wanted = {stream} if stream else {STDOUT, STDERR}
     return [place for place, of in enumerate(model.streams) if of in wanted]
-
-
-def last_lines_place(model: Model, stream: int | None, count: int) -> int:
-    """Where the last lines of a log without gaps begin."""
-    places = chosen_places(model, stream)
-    data = bytes(model.data[place] for place in places)
-    lines = data.splitlines(keepends=True) if b"\r" not in data else data.replace(b"\r", b"x").splitlines(keepends=True)
-    return len(places) - sum(map(len, lines[-count:]))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
