@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
+from joblog.worker.capture.standard import open_standard_descriptors
 from joblog.worker.control.client import socket_path
 from joblog.worker.control.protocol import connect
 from joblog.worker.isolated import isolated_command
@@ -19,6 +20,7 @@ NO_DAEMON = -1
 
 def become_supervisor(order: Order, place: Place) -> NoReturn:
     """Replaces this process by the task's supervisor."""
+    open_standard_descriptors()
     daemon = _reach_daemon(place)
     source = os.memfd_create("joblog-order", 0)
     with os.fdopen(source, "wb", closefd=False) as file:
