@@ -146,6 +146,8 @@ class Client:
             request.task = check_name("task", task, reserved=True)
         while True:
             page: logs_pb2.ListLogsResponse = self._call(self._logs.ListLogs, request)
+            if not (page.logs or request.page_token):
+                self.run(run, namespace)
             yield from page.logs
             request.page_token = page.next_page_token
             if not page.next_page_token:

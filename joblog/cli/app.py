@@ -13,7 +13,7 @@ from joblog.cli import up as upping
 _EPILOG = (
     "Exit codes: 0 done, 1 failed or not complete, 2 bad input, 3 not found, 4 the state does not allow it, 5 denied, "
     "6 corrupt, 7 unknown version, 8 out of space, 9 unreachable, 10 stopped before the end, 130 Ctrl-C, 141 nobody "
-    "reads the output. `joblog run` ends with the exit code of its command, 128+n for signal n."
+    "reads the log. `joblog run` ends with the exit code of its command, 128+n for signal n."
 )
 
 app = typer.Typer(

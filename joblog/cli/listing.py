@@ -24,7 +24,7 @@ from joblog.cli.words import (
     time_text,
 )
 from joblog.client import Client
-from joblog.errors import InvalidInput
+from joblog.errors import InvalidInput, NotFound
 from joblog.formats import gap_reason, rfc3339_nano
 from joblog.identity import check_name, parse_log_path
 from joblog.v1 import logs_pb2, types_pb2
@@ -75,7 +75,10 @@ def ls(
             _print_namespaces(client, as_json)
         elif run is not None:
             name, _, task = run.partition("/")
-            _print_logs(list(client.logs(name, namespace, task=task)), as_json)
+            logs = list(client.logs(name, namespace, task=task))
+            if task and not logs:
+                raise NotFound(f"run {name} has no task {task}: `joblog ls {name}` lists what it has")
+            _print_logs(logs, as_json)
         else:
             states = [_STATES[one] for one in state or []]
             labels = parse_labels(label or [])

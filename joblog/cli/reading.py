@@ -82,12 +82,15 @@ def logs(
             follow=follow,
             on_retry=notices.retry,
         )
-        if renderer is not None:
-            _write_rendered(parts, renderer, notices)
-        elif split:
-            _write_split(parts, notices)
-        else:
-            _write_raw(parts, notices)
+        try:
+            if renderer is not None:
+                _write_rendered(parts, renderer, notices)
+            elif split:
+                _write_split(parts, notices)
+            else:
+                _write_raw(parts, notices)
+        except BrokenPipeError:
+            raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
 
 
 def _renderer(output_format: Format, timestamps: bool, split: bool, *, filtered: bool) -> Renderer | None:

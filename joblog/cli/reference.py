@@ -34,7 +34,7 @@ _EXIT_CODES = {
     "0": "done; for `verify`: complete",
     "1": "failed; for `verify`: not complete; for `doctor`: a problem; for `up`: leader or worker ended by itself",
     "130": "ended by Ctrl-C",
-    "141": "nobody reads the output any more",
+    "141": "`logs`: nobody reads the output any more",
 }
 _VALUE_TWICE = re.compile(r"(--[\w-]+) (\S+), (-\w) \2")
 _EXIT_TAIL = """\

@@ -49,9 +49,11 @@ class Machine:
         self.environment = {**os.environ, "JOBLOG_DATA_DIR": str(data_dir)}
         self.messages = data_dir.parent / f"{data_dir.name}.messages"
         self._up: subprocess.Popen[bytes] | None = None
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def start_up(self, *flags: str) -> subprocess.Popen[bytes]:
         """Starts `joblog up` on free ports, and waits until it says that both are ready."""
+        self.stop_up()
         command = [*JOBLOG, "up", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", *flags]
         with self.messages.open("ab") as messages:
             up = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=messages)
@@ -80,7 +82,24 @@ class Machine:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a command, with both streams to read."""
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([*JOBLOG, *arguments], env=self.environment, **streams)
+        process = subprocess.Popen([*JOBLOG, *arguments], env=self.environment, **streams)
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """Ends all that still runs."""
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self._started:
+            try:
+                process.communicate(timeout=DEADLINE_SECONDS)
+            except (subprocess.TimeoutExpired, ValueError):
+                process.kill()
+                process.wait()
+        self.stop_up()
+        self.messages.unlink(missing_ok=True)
 
     def call(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Runs a command to its end."""

@@ -38,24 +38,16 @@ class Daemons:
         kill(self.processes[name].pid)
         self.processes.pop(name).wait()
 
-    def stop(self) -> None:
-        """Stops both."""
-        for name in ("worker", "leader"):
-            if name in self.processes:
-                process = self.processes.pop(name)
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-                process.wait(DEADLINE_SECONDS)
-
 
 @pytest.fixture
 def daemons(data_dir: Path) -> Iterator[Daemons]:
     made = Daemons(data_dir)
-    made.start("leader")
-    made.start("worker")
-    yield made
-    made.stop()
-    made.machine.messages.unlink(missing_ok=True)
+    try:
+        made.start("leader")
+        made.start("worker")
+        yield made
+    finally:
+        made.machine.close()
 
 
 class Stepped:

@@ -34,7 +34,7 @@ def machine() -> Iterator[Machine]:
         made.start_up()
         made.run("demo/mixed", SCRIPT, "--label", "team=a")
         yield made
-        made.stop_up()
+        made.close()
 
 
 def read(process: subprocess.Popen[bytes], count: int) -> bytes:
@@ -209,11 +209,14 @@ def test_ls_and_stat(machine: Machine) -> None:
     assert found["log"]["outcome"]["exit_code"] == 0
     assert found["log"]["seal"]["length"] == len(WHOLE)
     assert machine.call("ls", "nothing", check=False).returncode == 3
+    assert machine.call("ls", "demo/nothing", check=False).returncode == 3
 
 
 def test_a_failed_task(machine: Machine) -> None:
     machine.run("bad/t", "echo no >&2; exit 3")
-    assert [run["run"] for run in machine.json("ls", "--state", "failed")] == ["bad"]
+    failed = [run["run"] for run in machine.json("ls", "--state", "failed")]
+    assert failed[0] == "bad"
+    assert "demo" not in failed
     assert b"exit 3" in machine.call("ls", "bad").stdout
 
 

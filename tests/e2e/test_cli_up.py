@@ -20,8 +20,7 @@ from tests.e2e.machine import Machine, has_ended, is_alive, kill, until
 def machine(data_dir: Path) -> Iterator[Machine]:
     made = Machine(data_dir)
     yield made
-    made.stop_up()
-    made.messages.unlink(missing_ok=True)
+    made.close()
 
 
 def test_up_runs_both_says_where_and_stops_both(machine: Machine) -> None:
