@@ -9,6 +9,7 @@ import stat
 import time
 
 from joblog.worker.capture.echo import Echo
+from joblog.worker.capture.ending import end_spool
 from joblog.worker.capture.intake import STUCK_SECONDS, Intake
 from joblog.worker.capture.recorder import Recorder
 from joblog.worker.capture.signals import ENDING, Signals
@@ -51,15 +52,14 @@ def record_stdin(spool: SpoolWriter, *, echo: bool, mask: Mask | None = None, gr
             intake = Intake([(_input_descriptor(), _STDOUT)], Recorder(spool, shown, mask), shown, epoll)
             epoll.register(signals.fd, select.EPOLLIN)
             ended_by = _collect(intake, epoll, signals, grace_seconds)
+        outcome = Outcome(EXITED, started_ns=started_ns, ended_ns=max(time.time_ns(), started_ns))
+        if ended_by:
+            outcome.kind, outcome.signal, outcome.exit_code = SIGNALED, ended_by, 128 + ended_by
+        end_spool(spool, outcome, signals)
     finally:
         signals.stop()
         if shown is not None:
             shown.close()
-    outcome = Outcome(EXITED, started_ns=started_ns, ended_ns=max(time.time_ns(), started_ns))
-    if ended_by:
-        outcome.kind, outcome.signal, outcome.exit_code = SIGNALED, ended_by, 128 + ended_by
-    while not spool.end(outcome.fields()):
-        time.sleep(STUCK_SECONDS)
     return outcome
 
 

@@ -8,6 +8,7 @@ import signal
 import time
 
 from joblog.worker.capture.echo import Echo
+from joblog.worker.capture.ending import end_spool
 from joblog.worker.capture.intake import STUCK_SECONDS, Intake
 from joblog.worker.capture.oom import OomWatch
 from joblog.worker.capture.recorder import Recorder
@@ -98,7 +99,7 @@ class _Supervision:
             outcome = Outcome(NOT_STARTED, exit_code=error.exit_code, message=self._recorder.masked(str(error)))
             outcome.started_ns = outcome.ended_ns = self._started_ns
             self._epoll.close()
-            self._end(outcome)
+            end_spool(self._spool, outcome, self._signals)
             return outcome
         try:
             if started is not None:
@@ -111,7 +112,7 @@ class _Supervision:
             self._clear_group()
         if self._intake.left_open:
             self._say_left_open()
-        self._end(outcome)
+        end_spool(self._spool, outcome, self._signals)
         return outcome
 
     def _start(self) -> None:
@@ -287,8 +288,3 @@ class _Supervision:
             "processes that the task left behind still held its output "
             f"{self._spec.exit_wait_seconds:g} s after its end; what they write from now on is not collected",
         )
-
-    def _end(self, outcome: Outcome) -> None:
-        """Ends the spool; on a full disk, as soon as that has a few bytes."""
-        while not self._spool.end(outcome.fields()):
-            time.sleep(STUCK_SECONDS)
