@@ -56,7 +56,10 @@ class Stepped:
     def __init__(self, machine: Machine, folder: Path) -> None:
         self._go = folder / "go"
         os.mkfifo(self._go)
-        script = f'n=0; while read x <{self._go}; do [ "$x" = end ] && exit; n=$((n+1)); echo "line $n"; done'
+        # The pipe stays open in the task, so that no step is lost between two reads.
+        script = (
+            f'n=0; exec 3<>{self._go}; while read x <&3; do [ "$x" = end ] && exit; n=$((n+1)); echo "line $n"; done'
+        )
         self._task = machine.start("run", "--quiet", "--run", "r", "--task", "t", "--", "sh", "-c", script)
         until(lambda: machine.record("r/t")["state"] == "live", "the log is live")
         self._printed = folder / "printed"
