@@ -11,7 +11,6 @@ set_iterate_lower_bound sets the upper bound, a bound's bytes are not kept alive
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -24,7 +23,6 @@ from rocksdict import (
     Cache,
     ColumnFamily,
     CompactOptions,
-    DbClosedError,
     Rdict,
     RdictIter,
     ReadOptions,
@@ -32,56 +30,14 @@ from rocksdict import (
     WriteOptions,
 )
 
-from joblog.errors import Corrupt, Denied, JoblogError, OutOfSpace, Unavailable, WrongVersion
+from joblog.errors import Corrupt, JoblogError, Unavailable, WrongVersion
+from joblog.leader.buffer.failures import STALL, Doing, disk_failure, failure
 from joblog.leader.buffer.keys import CHUNKS, chunk_key
 from joblog.leader.buffer.options import ALL_FAMILIES, StoreOptions, database_options, family_options
 
 _SYNC_MARK = "synced.joblog"
-_STALL = "Result incomplete: Write stall"
 _STALL_PAUSE_SECONDS = 0.003
 _READAHEAD_BYTES = 1 << 20
-
-
-def failure(error: Exception, path: Path, doing: str) -> JoblogError:
-    """What rocksdict raised, as the error of joblog that it means.
-
-    rocksdict has one exception for everything: RocksDB's status name, which its message begins with, is all there is.
-    """
-    text = str(error)
-    if isinstance(error, DbClosedError):
-        return Unavailable(f"store {path}: can't {doing}, it is closed")
-    if "No space left on device" in text or "Disk quota exceeded" in text:
-        return OutOfSpace(
-            f"store {path}: can't {doing}, its disk is full; free space, and it goes on by itself: {text}"
-        )
-    if text.startswith(_STALL):
-        return Unavailable(f"store {path}: can't {doing}, its disk is too slow for what is written; try again later")
-    if text.startswith("Corruption"):
-        return Corrupt(f"store {path}: can't {doing}, its files are damaged; restore a backup: {text}")
-    return Unavailable(f"store {path}: can't {doing}: {text}")
-
-
-def disk_failure(error: OSError, path: Path) -> JoblogError:
-    """What the kernel refused while a store was opened, as joblog's error."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return (OutOfSpace if full else Denied)(f"store {path}: can't be made or opened: {error}")
-
-
-class Doing:
-    """A block in which what rocksdict raises becomes the error of joblog that it means; others pass through."""
-
-    __slots__ = ("_doing", "_path")
-
-    def __init__(self, path: Path, doing: str) -> None:
-        self._path = path
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, JoblogError):
-            raise failure(error, self._path, self._doing) from error
 
 
 class Operations(NamedTuple):
@@ -364,7 +320,7 @@ class Engine:
                 try:
                     database.write(batch, self._write_options)
                 except Exception as error:
-                    if not str(error).startswith(_STALL) or time.monotonic() > deadline:
+                    if not str(error).startswith(STALL) or time.monotonic() > deadline:
                         raise failure(error, self.path, "write") from error
                     self.stalls += 1
                 else:

@@ -17,7 +17,8 @@ from joblog.leader.buffer import catalog, keys
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
-from joblog.leader.buffer.engine import Engine, Operations, disk_failure, scan
+from joblog.leader.buffer.engine import Engine, Operations, scan
+from joblog.leader.buffer.failures import disk_failure
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
 from joblog.leader.buffer.view import VIEW_FAMILIES, View, complete_record, read_events, read_gaps, read_last_chunk
