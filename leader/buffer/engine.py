@@ -33,11 +33,18 @@ from rocksdict import (
 from joblog.errors import Corrupt, JoblogError, Unavailable, WrongVersion
 from joblog.leader.buffer.failures import STALL, Doing, disk_failure, failure
 from joblog.leader.buffer.keys import CHUNKS, chunk_key
-from joblog.leader.buffer.options import ALL_FAMILIES, StoreOptions, database_options, family_options
+from joblog.leader.buffer.options import (
+    ALL_FAMILIES,
+    BLOB_GC_AGE_CUTOFF,
+    StoreOptions,
+    database_options,
+    family_options,
+)
 
 _SYNC_MARK = "synced.joblog"
 _STALL_PAUSE_SECONDS = 0.003
 _READAHEAD_BYTES = 1 << 20
+_GC_CUTOFF = "blob_garbage_collection_age_cutoff"
 
 
 class Operations(NamedTuple):
@@ -364,7 +371,11 @@ class Engine:
         with Doing(self.path, "compact"):
             rdict = self._family(family)
             rdict.flush()
-            rdict.compact_range(None, None, options)
+            rdict.set_options({_GC_CUTOFF: "1.0"})
+            try:
+                rdict.compact_range(None, None, options)
+            finally:
+                rdict.set_options({_GC_CUTOFF: str(BLOB_GC_AGE_CUTOFF)})
 
     def memory(self) -> tuple[int, int]:
         """(bytes of all memtables, bytes of the block cache)."""
