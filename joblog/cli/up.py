@@ -178,6 +178,8 @@ class Children:
 
     def __exit__(self, *exc: object) -> None:
         signals_before = self._signals.count
+        if signals_before:
+            typer.echo("joblog: stopping; another signal kills both", err=True)
         for child in reversed(self._children):
             self._stop(child, signals_before)
         for child in self._children:

@@ -81,6 +81,27 @@ def test_ctrl_c_reaches_up_alone(machine: Machine) -> None:
     assert not is_alive(status["leader"]["pid"]) and not is_alive(status["worker"]["pid"])
 
 
+def test_one_that_does_not_stop_is_killed(machine: Machine) -> None:
+    up = machine.start_up("--stop-timeout", "1")
+    status = machine.status()
+    os.kill(status["worker"]["pid"], signal.SIGSTOP)
+    up.terminate()
+    assert up.wait(40) == 0
+    assert has_ended(status["worker"]["pid"]) and has_ended(status["leader"]["pid"])
+    assert f"killing the worker (process {status['worker']['pid']})" in machine.messages.read_text()
+
+
+def test_a_second_signal_kills_at_once(machine: Machine) -> None:
+    up = machine.start_up("--stop-timeout", "600")
+    status = machine.status()
+    os.kill(status["worker"]["pid"], signal.SIGSTOP)
+    up.terminate()
+    until(lambda: "stopping" in machine.messages.read_text(), "up is stopping")
+    up.terminate()
+    assert up.wait(40) == 0
+    assert has_ended(status["worker"]["pid"]) and has_ended(status["leader"]["pid"])
+
+
 def test_a_port_in_use_ends_it_with_the_reason(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -145,6 +145,28 @@ logging.warning("two")
     assert child.ended is not None
 
 
+def test_a_forked_process_can_not_write_the_log_of_its_parent(tmp_path: Path) -> None:
+    program = f"""
+import os, pathlib, joblog
+log = joblog.RunLog("r", data_dir=pathlib.Path({str(tmp_path)!r}))
+log.write("one")
+child = os.fork()
+if child == 0:
+    try:
+        log.write("of the child")
+    except joblog.errors.Conflict:
+        log.close()
+        os._exit(7)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+log.write("two")
+log.close()
+"""
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=60)
+    (reader,) = spools(tmp_path)
+    assert re.fullmatch(rb"\S+ one\n\S+ two\n", content(reader))
+
+
 def test_names_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         joblog.RunLog("a/b", data_dir=tmp_path)
