@@ -19,6 +19,7 @@ class Changes:
         "deleted_logs",
         "deleted_runs",
         "events",
+        "gap_drops",
         "gaps",
         "logs",
         "size_bytes",
@@ -28,6 +29,7 @@ class Changes:
         self.chunks: list[tuple[int, int, bytes]] = []
         self.chunk_drops: list[tuple[int, int, int]] = []
         self.gaps: list[tuple[int, Gap]] = []
+        self.gap_drops: list[tuple[int, int, int]] = []
         self.events: list[tuple[int, Event]] = []
         self.deks: list[tuple[int, bytes]] = []
         self.logs: dict[int, LogRecord] = {}
@@ -49,6 +51,15 @@ class Changes:
     def delete_chunks(self, number: int, from_offset: int, to_offset: int) -> None:
         """Drops the chunks of log `number` that start in [from_offset, to_offset)."""
         self.chunk_drops.append((number, from_offset, to_offset))
+
+    def replace_by_gap(self, number: int, gap: Gap, lines_before: int, declared_ns: int) -> None:
+        """Drops all that starts in the gap's range, gaps and what was put before into this object too, for the gap."""
+        before = gap.offset + gap.length
+        self.chunks = [chunk for chunk in self.chunks if chunk[0] != number or not gap.offset <= chunk[1] < before]
+        self.gaps = [one for one in self.gaps if one[0] != number or not gap.offset <= one[1].offset < before]
+        self.delete_chunks(number, gap.offset, before)
+        self.gap_drops.append((number, gap.offset, before))
+        self.put_gap(number, gap, lines_before, declared_ns)
 
     def put_log(self, record: LogRecord) -> None:
         """A new log, or a new state of one. Its run's counters, state and index follow in the same write.

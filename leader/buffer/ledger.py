@@ -55,6 +55,8 @@ def add_plain(changes: Changes, operations: Operations) -> Operations:
     ranges, _, puts = operations
     for number, begin, before in changes.chunk_drops:
         ranges.append((keys.CHUNKS, keys.chunk_key(number, begin), keys.chunk_key(number, before)))
+    for number, begin, before in changes.gap_drops:
+        ranges.append((keys.LOGS, keys.gap_key(number, begin), keys.gap_key(number, before)))
     for number, wrapped in changes.deks:
         puts.append((keys.KEYS, keys.dek_key(number), wrapped))
     for number, event in changes.events:

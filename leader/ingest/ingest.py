@@ -21,7 +21,7 @@ from joblog.leader.ingest.live import Live
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.leader.ingest.memory import MemoryGate
 from joblog.leader.ingest.registry import Registry
-from joblog.leader.ingest.seal import make_seal
+from joblog.leader.ingest.seal import make_seal, stored_bytes
 from joblog.leader.ingest.session import PushContext, Session
 from joblog.leader.metrics import Metrics
 from joblog.service import Service
@@ -234,6 +234,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         record.seal.CopyFrom(seal)
         record.next_offset = seal.length
         record.newlines = seal.newlines
+        record.stored_bytes = await loop.run_in_executor(self.pool, stored_bytes, self._store, live)
         await self._commit_record(live, record)
         self.registry.remove(live.number)
         self.live.changed(live.number, open_for_writing=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from joblog.batch import open_payload, unpack_frames
 from joblog.errors import InvalidInput
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import KIND_DATA, ChunkHeader
+from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, KIND_DATA, ChunkHeader
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.ingest.limit import Drop, LogLimit
 from joblog.v1 import ingest_pb2, types_pb2
@@ -54,8 +54,7 @@ class Accepted(NamedTuple):
         else:
             changes.put_chunk(number, self.offset, self.chunk)
         if self.drop is not None:
-            changes.delete_chunks(number, self.drop.gap.offset, self.drop.gap.offset + self.drop.gap.length)
-            changes.put_gap(number, self.drop.gap, self.drop.lines_before, time.time_ns())
+            changes.replace_by_gap(number, self.drop.gap, self.drop.lines_before, time.time_ns())
 
 
 class LiveLog:
@@ -74,6 +73,7 @@ class LiveLog:
         "number",
         "record",
         "session",
+        "stored_bytes",
         "sha256",
     )
 
@@ -89,6 +89,8 @@ class LiveLog:
         self.limit = limit
         # Not known once bytes were written by an earlier life of the leader: closing reads them again.
         self.sha256 = hashlib.sha256() if next_offset == 0 else None
+        # Not known either, nor once the log's limit has dropped chunks.
+        self.stored_bytes: int | None = 0 if next_offset == 0 else None
         self.session: Session | None = None
         self.handle = 0
         self.gone = False
@@ -171,6 +173,10 @@ class LiveLog:
         drop = None
         if self.limit is not None:
             drop = self.limit.add(offset, length, newlines, self.accepted_lines, data=gap is None)
+        if drop is not None:
+            self.stored_bytes = None
+        elif self.stored_bytes is not None:
+            self.stored_bytes += len(chunk) if gap is None else GAP_CHUNK_BYTES
         accepted = Accepted(self, offset, length, self.accepted_lines, chunk, gap, drop)
         self.next_offset = offset + length
         self.accepted_lines += newlines

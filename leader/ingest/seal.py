@@ -5,10 +5,18 @@ from __future__ import annotations
 import hashlib
 
 from joblog.batch import open_payload
-from joblog.leader.buffer.chunk import KIND_DATA
+from joblog.leader.buffer.chunk import HEADER_BYTES, KIND_DATA
 from joblog.leader.buffer.store import Store
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.v1 import ingest_pb2, types_pb2
+
+
+def stored_bytes(store: Store, live: LiveLog) -> int:
+    """Bytes that the chunks of `live`, all of which are durable, take in the store."""
+    if live.stored_bytes is not None:
+        return live.stored_bytes
+    with store.view() as view:
+        return sum(HEADER_BYTES + len(sealed) for _offset, _header, sealed in view.chunks(live.number, 0))
 
 
 def make_seal(store: Store, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:

@@ -44,6 +44,7 @@ async def test_bytes_arrive_once_in_order_and_are_sealed(tmp_path: Path) -> None
         record = leader.store.get_log(push.opened[1].number)
         assert record is not None
         assert record.state == types_pb2.LOG_STATE_COMPLETED
+        assert 0 < record.stored_bytes < 2 * len(data)
 
 
 async def test_an_open_attempt_gets_the_next_free_one_and_the_same_again(tmp_path: Path) -> None:
@@ -213,14 +214,21 @@ async def test_gaps_are_declared_and_never_shift_an_offset(tmp_path: Path) -> No
         assert leader.stored(push.opened[1].number) == b"head\ntail\n"
 
 
-async def test_a_log_limit_drops_from_the_middle_and_keeps_head_and_tail(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_log_limit_drops_from_the_middle_and_keeps_head_and_tail(tmp_path: Path, at_once: bool) -> None:
     pieces = [f"{number:04d}\n".encode() * 20 for number in range(100)]
     data = b"".join(pieces)
     async with leader_in(tmp_path, max_log_bytes=2000) as leader, leader.push() as push:
         await push.open(open_of(1))
-        for number, piece in enumerate(pieces):
-            await push.send(appends=[append_of(1, number * 100, piece)])
-        await push.send(closes=[close_of(1, data)])
+        appends = [append_of(1, number * 100, piece) for number, piece in enumerate(pieces)]
+        # Two gaps that the writer itself declares go with what lies around them.
+        for number in (30, 50):
+            gap = types_pb2.Gap(offset=number * 100, length=100, reason=types_pb2.GAP_REASON_LOST, newlines=20)
+            appends[number] = ingest_pb2.Append(handle=1, offset=number * 100, gap=gap)
+        for group in [appends] if at_once else [[append] for append in appends]:
+            await push.send(appends=group)
+        sent = b"".join(piece for number, piece in enumerate(pieces) if number not in (30, 50))
+        await push.send(closes=[close_of(1, sent, length=len(data), newlines=data.count(b"\n"))])
         await push.until(lambda: push.closed)
         seal = push.closed[1].seal
         kept = leader.stored(push.opened[1].number)
