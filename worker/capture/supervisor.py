@@ -188,7 +188,11 @@ class _Supervision:
     def _look_for_stop(self) -> None:
         if self._loan is None or self._ended_ns:
             return
-        if os.waitid(os.P_PID, self._task.pid, os.WSTOPPED | os.WNOHANG) is not None:
+        try:
+            stopped = os.waitid(os.P_PID, self._task.pid, os.WSTOPPED | os.WNOHANG) is not None
+        except ChildProcessError:  # it has ended, and can't stop any more
+            return
+        if stopped:
             self._loan.stop_too()
 
     def _look_for_end(self) -> None:
