@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import joblog
 from tests.e2e.machine import DEADLINE_SECONDS, Machine, kill, until
 
 
@@ -129,3 +130,15 @@ def test_a_worker_that_is_killed_and_comes_back(daemons: Daemons, tmp_path: Path
     until(lambda: task.printed() == b"line 1\nline 2\n", "the second line is there")
     task.finish()
     assert daemons.machine.call("verify", "r/t").returncode == 0
+
+
+def test_a_program_ships_its_own_log_where_no_worker_runs(data_dir: Path) -> None:
+    daemons = Daemons(data_dir)
+    try:
+        daemons.start("leader")
+        with joblog.RunLog("alone", data_dir=data_dir) as log:
+            log.write("nobody else is here")
+        assert daemons.machine.record("alone/@run")["state"] == "completed"
+        assert daemons.machine.call("logs", "alone/@run").stdout.endswith(b" nobody else is here\n")
+    finally:
+        daemons.machine.close()
