@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # From here on a record is compressed; shorter ones are left to the shipper, which joins them first.
 COMPRESS_BYTES = 64 << 10
 _ZSTD_LEVEL = 1
+_KEPT_MEMORY_BYTES = 2 << 20
 # Freed to write the end of a log where a full disk has no room for it.
 _RESERVE_BYTES = 8 << 10
 
@@ -176,6 +177,8 @@ class SpoolWriter:
 
         if self._compressor is None:
             self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+            # Having seen a block of this size go, glibc keeps as much of the memory that each record needs and lets go.
+            bytearray(_KEPT_MEMORY_BYTES)
         payload = self._compressor.compress(view)  # type: ignore[attr-defined]
         crc32c = google_crc32c.value(view.tobytes())
         return (CODEC_ZSTD, payload, crc32c) if len(payload) < len(view) else (CODEC_NONE, view, crc32c)
