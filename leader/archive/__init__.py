@@ -1,0 +1,1 @@
+"""The archive tier: object stores, the containers in them, and what moves logs there."""
