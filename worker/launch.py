@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
+import subprocess
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 from joblog.errors import Unavailable
@@ -33,24 +32,31 @@ async def launch(fields: Message, place: Place) -> Message:
     making its spool, Unavailable when the supervisor does not start.
     """
     order = order_from_fields(fields)
-    process = await asyncio.create_subprocess_exec(
-        *isolated_command(PROGRAM, "--detached"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        answer, complaint = await asyncio.wait_for(process.communicate(pack(order, place, daemon=-1)), START_SECONDS)
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
-        raise Unavailable(
-            f"the supervisor did not start within {START_SECONDS:g} s: is this machine overloaded?"
-        ) from None
+    answer, complaint = await asyncio.to_thread(_start, pack(order, place, daemon=-1))
     try:
         started: Message = protocol.check_reply(json.loads(answer))["ok"]
     except (ValueError, KeyError):
         said = complaint.decode(errors="replace").strip().splitlines()
         raise Unavailable(f"the supervisor ended at its start: {said[-1] if said else 'it did not say why'}") from None
     return started
+
+
+def _start(order: bytes) -> tuple[bytes, bytes]:
+    """What the supervisor answers, and what it complains of. Blocks, so that it can be started by vfork.
+
+    A fork of a process in which gRPC's threads run may not come to its exec.
+    """
+    with subprocess.Popen(
+        isolated_command(PROGRAM, "--detached"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.communicate(order, START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Unavailable(
+                f"the supervisor did not start within {START_SECONDS:g} s: is this machine overloaded?"
+            ) from None
