@@ -6,6 +6,7 @@ The layout of the columns is described in docs/format.md, "Frame columns". All w
 from __future__ import annotations
 
 import sys
+from _thread import _local
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
@@ -29,6 +30,27 @@ ZSTD_LEVEL = 1
 _COLUMNS_PLAIN = 0
 _COLUMNS_ZSTD = 1
 _FRAME_BYTES = 13
+
+
+class _Codecs(_local):
+    """zstd's working memory, one for each thread: making it takes longer than packing some short lines."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_codecs: _Codecs | None = None
+
+
+def _codecs_of_thread() -> _Codecs:
+    # Not made with the module: a supervisor that compresses nothing does not load the library.
+    global _codecs  # noqa: PLW0603
+    if _codecs is None:
+        _codecs = _Codecs()
+    return _codecs
 
 
 class Frames(NamedTuple):
@@ -56,9 +78,7 @@ def pack_frames(frames: Frames) -> bytes:
     columns = frames.streams + _little(steps) + _little(array("I", frames.lengths))
     head = len(frames.streams).to_bytes(4, "little")
     if len(columns) > MIN_COMPRESS_BYTES:
-        import zstandard
-
-        return bytes([_COLUMNS_ZSTD]) + head + zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(columns)
+        return bytes([_COLUMNS_ZSTD]) + head + _codecs_of_thread().compressor.compress(columns)
     return bytes([_COLUMNS_PLAIN]) + head + columns
 
 
@@ -104,7 +124,8 @@ def inflate(payload: bytes, raw_length: int, what: str = "payload") -> bytes:
     try:
         if zstandard.frame_content_size(payload) != raw_length:
             raise InvalidInput(f"{what}: does not inflate to {raw_length} bytes")
-        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=raw_length, allow_extra_data=False)
+        decompressor = _codecs_of_thread().decompressor
+        raw = decompressor.decompress(payload, max_output_size=raw_length, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise InvalidInput(f"{what}: does not inflate: {error}") from None
     if len(raw) != raw_length:
@@ -115,9 +136,7 @@ def inflate(payload: bytes, raw_length: int, what: str = "payload") -> bytes:
 def deflate(raw: bytes) -> tuple[int, bytes]:
     """(codec, payload) for raw: compressed where that pays."""
     if len(raw) >= MIN_COMPRESS_BYTES:
-        import zstandard
-
-        payload = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(raw)
+        payload = _codecs_of_thread().compressor.compress(raw)
         if len(payload) < len(raw):
             return CODEC_ZSTD, payload
     return CODEC_NONE, raw

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.settings import LeaderSettings
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
-from joblog.service import Service, serve
+from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.v1 import ingest_pb2_grpc
@@ -100,17 +100,6 @@ def main(flags: dict[str, str], config: Path | None) -> int:
     except JoblogError as error:
         log.critical("%s", error)
         return error.exit_code
-
-
-def run_loop(work: Callable[[], Awaitable[int]]) -> int:
-    """Runs `work` in an event loop of uvloop."""
-    import uvloop
-
-    async def _work() -> int:
-        return await work()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_work())
 
 
 def _open_kms(settings: LeaderSettings, folder: DataFolder) -> Kms:

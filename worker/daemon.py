@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from joblog.address import find_leader
 from joblog.errors import Conflict, JoblogError
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
-from joblog.service import serve
+from joblog.service import run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
@@ -48,14 +46,6 @@ def main(flags: dict[str, str], config: Path | None) -> int:
     except JoblogError as error:
         log.critical("%s", error)
         return error.exit_code
-
-
-def run_loop(work: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Runs `work` in an event loop of uvloop."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work())
 
 
 def _lock(path: Path) -> int:
