@@ -124,7 +124,7 @@ def test_a_log_that_is_not_there(machine: Machine) -> None:
 def test_follow_shows_output_as_it_comes_and_ends_with_the_log(machine: Machine, tmp_path: Path) -> None:
     go = tmp_path / "go"
     os.mkfifo(go)
-    script = f"for i in 1 2 3; do echo line $i; read x <{go}; done"
+    script = f"exec 3<>{go}; for i in 1 2 3; do echo line $i; read x <&3; done"
     task = machine.start("run", "--quiet", "--run", "live", "--task", "t", "--", "sh", "-c", script)
     until(lambda: machine.record("live/t")["state"] == "live", "the log is live")
     follower = machine.start("logs", "-f", "live/t")
