@@ -91,7 +91,8 @@ class Task:
         return sum(self.progress()[:2])
 
     def wait_begun(self) -> Self:
-        until(lambda: self.bytes_written, f"{self.log.task} has written something")
+        until(lambda: self.bytes_written or self.run.popen.poll() is not None, f"{self.log.task} has written something")
+        assert self.bytes_written, f"`joblog run` ended with {self.run.popen.returncode}"
         return self
 
     def finish(self) -> int:
@@ -152,10 +153,10 @@ class Cluster:
 
     # Processes
 
-    def start_leader(self, *flags: str) -> Process:
-        """Starts a leader on any free port; returns when it is ready."""
+    def start_leader(self, *flags: str, address: str = "127.0.0.1:0") -> Process:
+        """Starts a leader, on any free port unless told one; returns when it is ready."""
         command = [*JOBLOG, "leader", "--data-dir", str(self.leader_dir), *flags]
-        command += ["--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+        command += ["--grpc-listen", address, "--http-listen", "127.0.0.1:0"]
         leader = self.leader = Process(command, self.environment, self.messages("leader"))
         until(
             lambda: leader.popen.poll() is not None or self.leader_file().get("pid") == leader.pid, "the leader is up"
@@ -322,6 +323,10 @@ class Follower:
                 assert part.offset == len(self.data), (part.offset, len(self.data))
                 assert not part.HasField("gap")
                 self.data += part.data
+
+    def wait_begun(self) -> None:
+        """Waits for its first bytes: a reader who has got nothing yet is told when the leader is away."""
+        until(lambda: self.data or self._failure, "the follower has seen something")
 
     def _broke(self, _error: JoblogError) -> None:
         self.breaks += 1

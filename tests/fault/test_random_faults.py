@@ -14,8 +14,8 @@ from tests.fault.cluster import Cluster, Follower, HttpFollower, Process, Task, 
 from tests.fault.proxy import Proxy
 
 SHORT_ROUNDS = 8
-LONG_ROUNDS = 40
-LONG_RUNS = 5
+LONG_ROUNDS = 30
+LONG_RUNS = 4
 # A log's bytes are compared in memory: enough to fill windows and batches, no more.
 LONGEST_FAULT_SECONDS = 3.0
 
@@ -137,6 +137,8 @@ def storm(folder: Path, seed: int, rounds: int) -> None:
         steady = [cluster.task(f"steady{number}", rng.randrange(2**32)).wait_begun() for number in range(2)]
         seen_from_the_start(cluster, steady)
         followers = [(task, kind(cluster, task)) for task in steady for kind in (Follower, HttpFollower)]
+        for _task, follower in followers:
+            follower.wait_begun()
         for number in range(rounds):
             before = [task.bytes_written for task in steady]
             print(f"round {number}: {chaos.round()}", flush=True)

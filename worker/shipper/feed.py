@@ -127,6 +127,8 @@ class Feed:
         """The stream is gone: everything not acked has to be agreed on again."""
         if self.state is not FeedState.DONE:
             self.state = FeedState.UNOPENED
+        # The next stream counts anew: there the number may be that of another feed.
+        self.handle = 0
         self.watched = False
         self._forget_inflight()
 

@@ -54,6 +54,7 @@ class Schedule:
 
     def again(self, feed: Feed) -> None:
         """The feed has more than fitted: it goes on after the others."""
+        self.drop(feed)
         (self._urgent if feed.watched else self._due)[feed] = None
 
     def pop(self) -> Feed | None:

@@ -147,7 +147,7 @@ class Shipper(Service):
 
     async def stop(self) -> None:
         """Lets go of all spools, which stay."""
-        for feed in [*self._feeds.values(), *self._finishing]:
+        for feed in self._feeds.values():
             feed.release()
         self._feeds.clear()
 

@@ -109,6 +109,8 @@ class LeaderStream:
             feed = self.schedule.pop()
             if feed is None:
                 break
+            if feed.state is not FeedState.OPEN:
+                continue
             said = True
             before = feed.reader.offset
             if not self._take(feed, request):
@@ -183,7 +185,7 @@ class LeaderStream:
             if feed := self._feeds.get(refusal.handle):
                 self._refused(feed, refusal, over)
         for closed in response.closed:
-            if feed := self._feeds.get(closed.handle):
+            if (feed := self._feeds.get(closed.handle)) and feed.state is not FeedState.DONE:
                 feed.state = FeedState.DONE
                 over.append(feed)
         self.wake.set()

@@ -13,6 +13,7 @@ from joblog.worker.spool.format import (
     CONTROL_DROPPED,
     CONTROL_RELEASED,
     FILE_MODE,
+    RESERVE_FILE,
     SEGMENT_HEADER,
     encode_segment_header,
     segment_name,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 # The worker's spools are added up when a log has so many bytes, and then with each new segment.
 _FIRST_LOOK_BYTES = 1 << 20
+# Freed to write the end of a log, or to let go of a segment, where a full disk has no room for that.
+_RESERVE_BYTES = 8 << 10
 # While the worker's bound is reached, they are added up again no more often than this.
 _LOOK_SECONDS = 0.25
 
@@ -87,7 +90,7 @@ class Segments:
         if self._worker_full:
             self._look_at_worker()
         while self._may_drop and (disk_full or not self._within(need)):
-            if not self._drop_oldest():
+            if not self._drop_oldest(disk_full=disk_full):
                 break
             freed = True
             if self._worker_full:
@@ -110,19 +113,52 @@ class Segments:
         """Unlinks what the shipper has released. The newest segment is only released by a newer one: rolls for that."""
         released = self._control.get(CONTROL_RELEASED)
         if released >= offset and self._size > SEGMENT_HEADER.size and not self._roll(offset):
-            return False
+            self.free_reserve()
+            if not self._roll(offset):
+                return False
         numbers = sorted(self._first_offsets)
         freed = False
         for number, following in pairwise(numbers):
             if self._first_offsets[following] > released:
                 break
-            self._unlink(number)
+            # The shipper may have it open still, and would keep its space for as long as nothing new comes.
+            self._unlink(number, emptied=True)
             freed = True
+        if freed:
+            self.keep_reserve()
         return freed
 
-    def _drop_oldest(self) -> bool:
+    def keep_reserve(self) -> bool:
+        """Sets some of the disk aside, unless that is done already; False where there is no room."""
+        path = f"{self._folder}/{RESERVE_FILE}"
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        except FileExistsError:
+            return True
+        except OSError:
+            return False
+        try:
+            kept = os.write(fd, b"\0" * _RESERVE_BYTES) == _RESERVE_BYTES
+        except OSError:
+            kept = False
+        os.close(fd)
+        if not kept:
+            self.free_reserve()
+        return kept
+
+    def free_reserve(self) -> None:
+        """Gives the disk back what keep_reserve set aside."""
+        try:
+            os.unlink(f"{self._folder}/{RESERVE_FILE}")
+        except OSError:
+            return
+
+    def _drop_oldest(self, *, disk_full: bool) -> bool:
         """Drops the oldest segment that is neither in the log's head nor the newest; False when there is none."""
         numbers = sorted(self._first_offsets)
+        if disk_full and len(numbers) > 2 and numbers[-2] <= self._head_last:
+            # The disk has less room than the bound: the head has to be smaller too.
+            self._head_last = numbers[(len(numbers) - 3) // 2]
         for number, following in pairwise(numbers):
             if number > self._head_last:
                 end = self._first_offsets[following]
@@ -132,10 +168,13 @@ class Segments:
                 return True
         return False
 
-    def _unlink(self, number: int) -> None:
+    def _unlink(self, number: int, *, emptied: bool = False) -> None:
         self._forget(number)
+        path = f"{self._folder}/{segment_name(number)}"
         try:
-            os.unlink(f"{self._folder}/{segment_name(number)}")
+            if emptied:
+                os.truncate(path, 0)
+            os.unlink(path)
         except FileNotFoundError:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,6 @@ from joblog.worker.spool.format import (
     MAX_RAW_BYTES,
     NEVER,
     NOTIFY_SOCKET,
-    RESERVE_FILE,
     SPOOL_FULL,
     TASK_FILE,
     encode_header,
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 COMPRESS_BYTES = 64 << 10
 _ZSTD_LEVEL = 1
 _KEPT_MEMORY_BYTES = 2 << 20
-# Freed to write the end of a log where a full disk has no room for it.
-_RESERVE_BYTES = 8 << 10
 
 
 class SpoolWriter:
@@ -95,7 +93,8 @@ class SpoolWriter:
         create_control(self.folder)
         self._control = Control(self.folder)
         self._segments = Segments(self.folder, bounds, self._control, may_drop=self.task.policy != BLOCK)
-        self._write_file(RESERVE_FILE, b"\0" * _RESERVE_BYTES)
+        if not self._segments.keep_reserve():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._write_file(TASK_FILE + ".new", self.task.encode())
         os.rename(f"{self.folder}/{TASK_FILE}.new", f"{self.folder}/{TASK_FILE}")
 
@@ -225,20 +224,14 @@ class SpoolWriter:
         ).encode()
         header = encode_header(END, (body,), offset=self.length, lines_before=self.lines, first_time_ns=self._clock())
         if not self._append((header, body), force=True):
-            self._unlink_reserve()
+            self._segments.free_reserve()
             if not self._append((header, body), force=True):
                 return False
-        self._unlink_reserve()
+        self._segments.free_reserve()
         self._segments.sync()
         self._said(ended=True)
         self.close()
         return True
-
-    def _unlink_reserve(self) -> None:
-        try:
-            os.unlink(f"{self.folder}/{RESERVE_FILE}")
-        except OSError:
-            return
 
     def _said(self, *, ended: bool = False) -> None:
         """Tells the shipper how long the log is, and wakes it where it asked for that."""
