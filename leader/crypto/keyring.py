@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import urandom
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +21,7 @@ _DEK_HEAD_BYTES = 1 + STORE_KEY_ID_BYTES
 _WRAPPED_DEK_BYTES = _DEK_HEAD_BYTES + NONCE_BYTES + DEK_BYTES + TAG_BYTES
 _CURRENT = b"current"
 _STORE_KEY = b"store/"
+_STORE_OF = b"from/"
 
 
 class KeyRecords(Protocol):
@@ -33,6 +34,27 @@ class KeyRecords(Protocol):
     def put_key(self, name: bytes, value: bytes) -> None:
         """On disk and synced when it returns."""
         ...
+
+
+class WrappedDek(NamedTuple):
+    """A log's wrapped DEK with all that is needed to open it, the KMS aside.
+
+    store_id: the store for which the store key was made; the KMS binds the key to it. store_key: its record.
+    """
+
+    dek: bytes
+    store_id: str
+    store_key: bytes
+
+    @property
+    def store_key_id(self) -> bytes:
+        """Which store key wrapped the DEK. Raises Corrupt, WrongVersion."""
+        return _store_key_id(self.dek)
+
+    @property
+    def kms(self) -> tuple[str, str]:
+        """(name of the KMS, its key id) that wrapped the store key. Raises Corrupt, WrongVersion."""
+        return _unpack_record(self.store_key)[:2]
 
 
 def _pack_record(kms: Kms, wrapped: bytes) -> bytes:
@@ -92,32 +114,77 @@ class Keyring:
 
     def open_dek(self, uid: bytes, wrapped: bytes) -> bytes:
         """The DEK of the log `uid`. Raises Corrupt when it is damaged or another log's."""
-        if wrapped[:1] and wrapped[0] != _DEK_VERSION:
-            raise WrongVersion(f"a wrapped DEK has version {wrapped[0]}; this joblog knows version {_DEK_VERSION}")
-        if len(wrapped) != _WRAPPED_DEK_BYTES:
-            raise Corrupt(f"a wrapped DEK has {len(wrapped)} bytes, must be {_WRAPPED_DEK_BYTES}; restore a backup")
-        key = self._store_key(wrapped[1:_DEK_HEAD_BYTES])
-        nonce, sealed = wrapped[_DEK_HEAD_BYTES:][:NONCE_BYTES], wrapped[_DEK_HEAD_BYTES + NONCE_BYTES :]
-        try:
-            return key.decrypt(nonce, sealed, _DEK_DOMAIN + uid)
-        except InvalidTag:
-            raise Corrupt(f"the DEK of log {uid.hex()} does not open: it was changed, or is another log's") from None
+        return _open_dek(self._store_key(_store_key_id(wrapped)), uid, wrapped)
+
+    def describe(self, wrapped: bytes) -> WrappedDek:
+        """A DEK that this keyring can open, to be kept where the store is not. Raises Corrupt."""
+        key_id = _store_key_id(wrapped)
+        return WrappedDek(wrapped, self._origin(key_id), self._record(key_id))
+
+    def adopt(self, described: WrappedDek) -> None:
+        """Keeps the store key of another store, so that open_dek() opens what it wrapped. Again: nothing happens.
+
+        Raises Denied when the KMS's key is another one, Corrupt when the record is damaged, or is another one here.
+        """
+        key_id = described.store_key_id
+        known = self._records.get_key(_STORE_KEY + key_id)
+        if known is None:
+            key = _open_store_key(self._kms, described.store_id, key_id, described.store_key)
+            # First, so that a key without its origin is never there.
+            self._records.put_key(_STORE_OF + key_id, described.store_id.encode())
+            self._records.put_key(_STORE_KEY + key_id, described.store_key)
+            self._store_keys[key_id] = key
+        elif self._origin(key_id) != described.store_id:
+            raise Corrupt(f"store key {key_id.hex()} is said to be of store {described.store_id}: it is of another one")
+
+    def _record(self, key_id: bytes) -> bytes:
+        record = self._records.get_key(_STORE_KEY + key_id)
+        if record is None:
+            raise Corrupt(f"store key {key_id.hex()} is missing from the store; restore a backup")
+        return record
+
+    def _origin(self, key_id: bytes) -> str:
+        origin = self._records.get_key(_STORE_OF + key_id)
+        return self._store_id if origin is None else origin.decode()
 
     def _store_key(self, key_id: bytes) -> AESGCM:
         key = self._store_keys.get(key_id)
         if key is None:
-            record = self._records.get_key(_STORE_KEY + key_id)
-            if record is None:
-                raise Corrupt(f"store key {key_id.hex()} is missing from the store; restore a backup")
-            name, kms_key_id, wrapped = _unpack_record(record)
-            if (name, kms_key_id) != (self._kms.name, self._kms.key_id):
-                raise Denied(
-                    f"the store's key was wrapped by KMS {name!r}, key {kms_key_id!r}; set is {self._kms.name!r}, "
-                    f"key {self._kms.key_id!r}: give the key file or passphrase that the store was made with"
-                )
-            plain = self._kms.unwrap(wrapped, _context(self._store_id, key_id))
-            key = self._store_keys[key_id] = AESGCM(plain)
+            record = self._record(key_id)
+            key = self._store_keys[key_id] = _open_store_key(self._kms, self._origin(key_id), key_id, record)
         return key
+
+
+def open_described(kms: Kms, uid: bytes, described: WrappedDek) -> bytes:
+    """The DEK of the log `uid`, without its store. Raises Denied when the KMS's key is another one, Corrupt."""
+    key_id = described.store_key_id
+    return _open_dek(_open_store_key(kms, described.store_id, key_id, described.store_key), uid, described.dek)
+
+
+def _store_key_id(wrapped: bytes) -> bytes:
+    if wrapped[:1] and wrapped[0] != _DEK_VERSION:
+        raise WrongVersion(f"a wrapped DEK has version {wrapped[0]}; this joblog knows version {_DEK_VERSION}")
+    if len(wrapped) != _WRAPPED_DEK_BYTES:
+        raise Corrupt(f"a wrapped DEK has {len(wrapped)} bytes, must be {_WRAPPED_DEK_BYTES}; restore a backup")
+    return wrapped[1:_DEK_HEAD_BYTES]
+
+
+def _open_dek(store_key: AESGCM, uid: bytes, wrapped: bytes) -> bytes:
+    nonce, sealed = wrapped[_DEK_HEAD_BYTES:][:NONCE_BYTES], wrapped[_DEK_HEAD_BYTES + NONCE_BYTES :]
+    try:
+        return store_key.decrypt(nonce, sealed, _DEK_DOMAIN + uid)
+    except InvalidTag:
+        raise Corrupt(f"the DEK of log {uid.hex()} does not open: it was changed, or is another log's") from None
+
+
+def _open_store_key(kms: Kms, store_id: str, key_id: bytes, record: bytes) -> AESGCM:
+    name, kms_key_id, wrapped = _unpack_record(record)
+    if (name, kms_key_id) != (kms.name, kms.key_id):
+        raise Denied(
+            f"the store's key was wrapped by KMS {name!r}, key {kms_key_id!r}; set is {kms.name!r}, "
+            f"key {kms.key_id!r}: give the key file or passphrase that the store was made with"
+        )
+    return AESGCM(kms.unwrap(wrapped, _context(store_id, key_id)))
 
 
 def _context(store_id: str, key_id: bytes) -> dict[str, str]:
