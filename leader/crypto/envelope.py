@@ -20,6 +20,7 @@ DEK_BYTES = 32
 UID_BYTES = 16
 
 _DOMAIN = b"joblog chunk 1"
+_WRITER_DOMAIN = b"joblog writer 1"
 
 
 class LogCipher:
@@ -28,7 +29,7 @@ class LogCipher:
     dek: 32 bytes, this log's own key. uid: 16 bytes, the log's. Threads may share an instance.
     """
 
-    __slots__ = ("_decrypt", "_encrypt", "_prefix")
+    __slots__ = ("_decrypt", "_encrypt", "_prefix", "_writer_data")
 
     def __init__(self, dek: bytes, uid: bytes) -> None:
         if len(dek) != DEK_BYTES or len(uid) != UID_BYTES:
@@ -39,6 +40,7 @@ class LogCipher:
         self._encrypt = cipher.encrypt
         self._decrypt = cipher.decrypt
         self._prefix = _DOMAIN + uid
+        self._writer_data = _WRITER_DOMAIN + uid
 
     def seal(self, header: bytes, offset: int, plain: bytes) -> bytes:
         """nonce, ciphertext and tag of `plain`, the chunk at `offset` whose packed header is `header`."""
@@ -57,4 +59,18 @@ class LogCipher:
         except InvalidTag:
             raise Corrupt(
                 f"chunk at offset {offset} does not open with its log's key: it was changed, or belongs elsewhere"
+            ) from None
+
+    def seal_writer(self, writer_id: bytes) -> bytes:
+        """nonce, ciphertext and tag of the log's writer id, which lets its holder write."""
+        nonce = urandom(NONCE_BYTES)
+        return nonce + self._encrypt(nonce, writer_id, self._writer_data)
+
+    def open_writer(self, sealed: bytes) -> bytes:
+        """The writer id that seal_writer() was given. Raises Corrupt."""
+        try:
+            return self._decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._writer_data)
+        except (InvalidTag, ValueError):
+            raise Corrupt(
+                "the writer id does not open with its log's key: it was changed, or belongs elsewhere"
             ) from None
