@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from joblog.leader.buffer.chunk import gap_header, pack_gap
+from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Event, Gap, LogRecord
 
 
@@ -13,15 +16,22 @@ class Changes:
     """
 
     __slots__ = (
+        "announced",
         "chunk_drops",
         "chunks",
         "deks",
         "deleted_logs",
         "deleted_runs",
         "events",
+        "extent_drops",
+        "extents",
         "gap_drops",
         "gaps",
+        "gone",
+        "guards",
         "logs",
+        "rosters",
+        "single_drops",
         "size_bytes",
     )
 
@@ -29,7 +39,14 @@ class Changes:
         self.chunks: list[tuple[int, int, bytes]] = []
         self.chunk_drops: list[tuple[int, int, int]] = []
         self.gaps: list[tuple[int, Gap]] = []
-        self.gap_drops: list[tuple[int, int, int]] = []
+        self.single_drops: list[tuple[int, int]] = []
+        self.gap_drops: list[tuple[int, Gap, int]] = []
+        self.extents: list[tuple[int, Extent]] = []
+        self.extent_drops: list[tuple[int, int, int]] = []
+        self.guards: dict[int, int] = {}
+        self.rosters: list[tuple[int, str]] = []
+        self.announced: list[str] = []
+        self.gone: list[str] = []
         self.events: list[tuple[int, Event]] = []
         self.deks: list[tuple[int, bytes]] = []
         self.logs: dict[int, LogRecord] = {}
@@ -53,13 +70,44 @@ class Changes:
         self.chunk_drops.append((number, from_offset, to_offset))
 
     def replace_by_gap(self, number: int, gap: Gap, lines_before: int, declared_ns: int) -> None:
-        """Drops all that starts in the gap's range, gaps and what was put before into this object too, for the gap."""
+        """Drops all that starts in the gap's range, gaps and what was put before into this object too, for the gap.
+
+        What extents hold of the range is not theirs any more. The range begins and ends where chunks do.
+        """
         before = gap.offset + gap.length
         self.chunks = [chunk for chunk in self.chunks if chunk[0] != number or not gap.offset <= chunk[1] < before]
         self.gaps = [one for one in self.gaps if one[0] != number or not gap.offset <= one[1].offset < before]
         self.delete_chunks(number, gap.offset, before)
-        self.gap_drops.append((number, gap.offset, before))
+        self.gap_drops.append((number, gap, lines_before))
         self.put_gap(number, gap, lines_before, declared_ns)
+
+    def delete_chunk(self, number: int, offset: int) -> None:
+        """Drops the chunk of log `number` that starts at `offset`. For a few; a long row goes by delete_chunks()."""
+        self.single_drops.append((number, offset))
+
+    def put_extent(self, number: int, extent: Extent) -> None:
+        """Bytes of log `number` lie in the archive now; replaces an extent that starts at the same offset."""
+        self.extents.append((number, extent))
+
+    def delete_extents(self, number: int, from_offset: int, to_offset: int) -> None:
+        """Drops the extents of log `number` that start in [from_offset, to_offset), before any are put."""
+        self.extent_drops.append((number, from_offset, to_offset))
+
+    def guard(self, number: int, rewrites: int) -> None:
+        """Lets the write fail with Conflict unless Store.rewrites(number) is still that: the chunks are those read."""
+        self.guards[number] = rewrites
+
+    def put_roster(self, number: int, object_key: str) -> None:
+        """The identity and wrapped DEK of the live log `number` lie in this archive object, and in no other one."""
+        self.rosters.append((number, object_key))
+
+    def announce_objects(self, object_keys: Iterable[str]) -> None:
+        """These archive objects are about to be put: unless an extent or roster names them, they are unused."""
+        self.announced.extend(object_keys)
+
+    def forget_objects(self, object_keys: Iterable[str]) -> None:
+        """These archive objects, which nothing names, are not there any more."""
+        self.gone.extend(object_keys)
 
     def put_log(self, record: LogRecord) -> None:
         """A new log, or a new state of one. Its run's counters, state and index follow in the same write.
@@ -87,11 +135,22 @@ class Changes:
     def numbers(self) -> set[int]:
         """Logs that it adds to, apart from chunks."""
         items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps]
-        return {number for number, _ in items} | {number for number, _, _ in self.chunk_drops}
+        return {number for number, _ in items} | {number for number, _, _ in self.chunk_drops} | self.archived_numbers()
+
+    def archived_numbers(self) -> set[int]:
+        """Logs whose place in the archive changes."""
+        found = {number for number, _ in self.extents} | {number for number, _ in self.rosters}
+        return found | {number for number, _, _ in self.extent_drops}
+
+    def dropping(self) -> set[int]:
+        """Logs of which it drops chunks, apart from those it deletes."""
+        return {number for number, _, _ in self.chunk_drops} | {number for number, _ in self.single_drops}
 
     def has_records(self) -> bool:
-        """It changes records of logs, which those of runs and the indexes follow."""
-        return bool(self.logs or self.deleted_logs or self.deleted_runs)
+        """It changes what other entries follow: logs' records, extents, the objects in use."""
+        records = self.logs, self.deleted_logs, self.deleted_runs
+        return any((*records, self.extents, self.extent_drops, self.gap_drops, self.rosters))
 
     def __bool__(self) -> bool:
-        return self.has_records() or any((self.chunks, self.chunk_drops, self.gaps, self.events, self.deks))
+        plain = self.chunks, self.chunk_drops, self.single_drops, self.gaps, self.events, self.deks
+        return self.has_records() or any((*plain, self.announced, self.gone))

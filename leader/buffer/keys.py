@@ -28,11 +28,15 @@ _GAP = b"g"
 _DEK = b"d"
 _KEYRING = b"k"
 _ATTEMPT = b"a"
+_UNSEALED = b"c"
 _LABEL = b"l"
+_ROSTER = b"m"
 _OPEN = b"o"
 _STATE = b"s"
 _TIME = b"t"
 _WRITER = b"w"
+_USES = b"x"
+_UNUSED = b"y"
 _NUL = b"\0"
 _TWO_U64 = struct.Struct(">QQ")
 _WRITER_VALUE = struct.Struct(">QB")
@@ -109,6 +113,11 @@ def parse_chunk_key(key: bytes) -> tuple[int, int]:
     return number, offset
 
 
+def extent_key(number: int, offset: int) -> bytes:
+    """extents: the extent of log `number` that starts at `offset`."""
+    return _TWO_U64.pack(number, offset)
+
+
 def dek_key(number: int) -> bytes:
     """keys: the wrapped DEK of log `number`."""
     return _DEK + u64(number)
@@ -143,6 +152,41 @@ def open_prefix() -> bytes:
 def open_key(number: int) -> bytes:
     """index: there as long as the log is not completed."""
     return _OPEN + u64(number)
+
+
+def unsealed_prefix() -> bytes:
+    """index: what the keys of completed logs that are not in the archive as a whole start with."""
+    return _UNSEALED
+
+
+def unsealed_key(number: int) -> bytes:
+    """index: there from a log's completion until it is sealed in the archive."""
+    return _UNSEALED + u64(number)
+
+
+def roster_key(number: int) -> bytes:
+    """index: leads to the key of the archive object that holds a live log's identity and wrapped DEK."""
+    return _ROSTER + u64(number)
+
+
+def uses_key(object_key: str) -> bytes:
+    """index: how many extents and logs name an archive object."""
+    return _USES + object_key.encode()
+
+
+def unused_prefix() -> bytes:
+    """index: what the keys of archive objects that may be there and that nothing names start with."""
+    return _UNUSED
+
+
+def unused_key(object_key: str) -> bytes:
+    """index: since when nothing names an archive object that may be there; it is to be deleted."""
+    return _UNUSED + object_key.encode()
+
+
+def object_of(key: bytes) -> str:
+    """The archive object's key in one made by unused_key()."""
+    return key[1:].decode()
 
 
 def writer_key(namespace: str, run: str, task: str, writer_id: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from joblog.errors import Conflict
@@ -9,6 +10,7 @@ from joblog.identity import MAX_LABELS, RUN_LOG_TASK
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.engine import Operations, Source, scan, scan_back
+from joblog.leader.buffer.extents import Places
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import LogRecord, RunRecord
 
@@ -51,12 +53,17 @@ def state_of(run: RunRecord) -> types_pb2.RunState:
 
 
 def add_plain(changes: Changes, operations: Operations) -> Operations:
-    """Adds what `changes` does to chunk ranges, DEKs, events and gaps, from which nothing else follows."""
-    ranges, _, puts = operations
+    """Adds what `changes` does to chunks, DEKs, events, gaps and objects, from which nothing else follows."""
+    ranges, deletes, puts = operations
     for number, begin, before in changes.chunk_drops:
         ranges.append((keys.CHUNKS, keys.chunk_key(number, begin), keys.chunk_key(number, before)))
-    for number, begin, before in changes.gap_drops:
-        ranges.append((keys.LOGS, keys.gap_key(number, begin), keys.gap_key(number, before)))
+    for number, gap, _ in changes.gap_drops:
+        end = gap.offset + gap.length
+        ranges.append((keys.LOGS, keys.gap_key(number, gap.offset), keys.gap_key(number, end)))
+    deletes.extend((keys.CHUNKS, keys.chunk_key(number, offset)) for number, offset in changes.single_drops)
+    deletes.extend((keys.INDEX, keys.unused_key(object_key)) for object_key in changes.gone)
+    now = keys.u64(time.time_ns())
+    puts.extend((keys.INDEX, keys.unused_key(object_key), now) for object_key in changes.announced)
     for number, wrapped in changes.deks:
         puts.append((keys.KEYS, keys.dek_key(number), wrapped))
     for number, event in changes.events:
@@ -76,6 +83,7 @@ class Ledger:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.operations = Operations([], [], [])
+        self._places = Places(source, self.operations)
         self._before: dict[_Run, RunRecord | None] = {}
         self._runs: dict[_Run, RunRecord] = {}
         self._attempts: dict[_Task, dict[int, LogRecord | None]] = {}
@@ -88,6 +96,8 @@ class Ledger:
         for record in changes.logs.values():
             self._put_log(record)
         self._finish_runs()
+        self._places.take(changes)
+        self._places.finish()
         add_plain(changes, self.operations)
         return self.operations
 
@@ -153,6 +163,11 @@ class Ledger:
             )
         if record.state == types_pb2.LOG_STATE_COMPLETED:
             deletes.append((keys.INDEX, keys.open_key(number)))
+            if record.tier == types_pb2.TIER_ARCHIVE:
+                deletes.append((keys.INDEX, keys.unsealed_key(number)))
+                self._places.leave_roster(number)
+            else:
+                puts.append((keys.INDEX, keys.unsealed_key(number), b""))
         elif old is None or old.state == types_pb2.LOG_STATE_COMPLETED:
             puts.append((keys.INDEX, keys.open_key(number), b""))
         puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
@@ -165,12 +180,13 @@ class Ledger:
         name = old.id
         ranges, deletes, puts = self.operations
         ranges.append((keys.CHUNKS, keys.chunk_key(number, 0), keys.chunk_key(number + 1, 0)))
-        ranges.append((keys.EXTENTS, keys.u64(number), keys.u64(number + 1)))
+        self._places.delete_log(number)
         for prefix in (keys.event_prefix(number), keys.gap_prefix(number)):
             deletes.extend((keys.LOGS, key) for key, _ in scan(self._source, keys.LOGS, prefix, keys.after(prefix)))
         deletes.append((keys.LOGS, keys.record_key(number)))
         deletes.append((keys.KEYS, keys.dek_key(number)))
         deletes.append((keys.INDEX, keys.open_key(number)))
+        deletes.append((keys.INDEX, keys.unsealed_key(number)))
         deletes.append((keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, name.attempt)))
         key = keys.writer_key(name.namespace, name.run, name.task, old.writer_id)
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
@@ -18,17 +18,27 @@ from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
 from joblog.leader.buffer.engine import Engine, Operations, scan
-from joblog.leader.buffer.failures import disk_failure
+from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
+from joblog.leader.buffer.folder import lock_folder
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
-from joblog.leader.buffer.view import VIEW_FAMILIES, View, complete_record, read_events, read_gaps, read_last_chunk
+from joblog.leader.buffer.view import (
+    VIEW_FAMILIES,
+    LogEnd,
+    View,
+    complete_record,
+    end_of,
+    read_events,
+    read_gaps,
+    read_last_chunk,
+)
 from joblog.v1 import types_pb2
+from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord
 
 __all__ = ["Changes", "RunFilter", "Store", "StoreOptions", "StoreStats", "View", "WriterEntry"]
 
 FORMAT_VERSION = 1
-_LOCK_FILE = "LOCK.joblog"
 _NUMBERS_AT_ONCE = 64
 
 
@@ -51,26 +61,6 @@ class StoreStats(NamedTuple):
     stalls: int
 
 
-def _lock(path: Path) -> int:
-    """Makes the folder and takes its lock, which goes with the process. Raises Conflict, Denied, OutOfSpace."""
-    file = path / _LOCK_FILE
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.iterdir()) and not file.exists() and not (path / "CURRENT").exists():
-            raise Corrupt(f"store {path}: the folder holds other files; give an empty one, or restore a backup")
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise disk_failure(error, path) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Conflict(
-            f"store {path} is in use by another leader: stop that one, or give another data folder"
-        ) from None
-    return descriptor
-
-
 class Store:
     """All methods are synchronous and may be called from any thread; those that touch the disk belong in a pool.
 
@@ -89,8 +79,12 @@ class Store:
         self._open_logs: set[int] = set()
         # Last chunks of such logs: (offset, the value's first bytes).
         self._tails: dict[int, tuple[int, bytes]] = {}
+        # How often a range of a log's chunks was replaced by a gap, since the store was opened.
+        self._rewrites: dict[int, int] = {}
+        # Bytes of chunks that were put since the store was opened.
+        self.put_bytes = 0
         self._views: WeakSet[View] = WeakSet()
-        self._lock_descriptor = _lock(path)
+        self._lock_descriptor = lock_folder(path)
         try:
             self._engine = Engine(path, options)
         except BaseException:
@@ -173,18 +167,29 @@ class Store:
                     raise Conflict(f"log number {number} is not there: it was deleted, or its record was never written")
                 if record.state != types_pb2.LOG_STATE_COMPLETED:
                     self._open_logs.add(number)
+            self._check_guards(changes)
 
         def done() -> None:
             completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
             self._open_logs |= changes.logs.keys() - completed
             self._open_logs -= completed | deleted
-            for number in {dropped[0] for dropped in changes.chunk_drops} | completed | deleted:
+            for number in changes.dropping() | completed | deleted:
                 self._tails.pop(number, None)
+            for number, _, _ in changes.gap_drops:
+                self._rewrites[number] = self._rewrites.get(number, 0) + 1
+            for number in completed | deleted:
+                self._rewrites.pop(number, None)
+            self.put_bytes += changes.size_bytes
             for number in tails.keys() & self._open_logs:
                 if tails[number][0] >= self._tails.get(number, tails[number])[0]:
                     self._tails[number] = tails[number]
 
         self._engine.write(operations, changes.chunks, check, done)
+
+    def _check_guards(self, changes: Changes) -> None:
+        for number, rewrites in changes.guards.items():
+            if self._rewrites.get(number, 0) != rewrites:
+                raise Conflict(f"log number {number}: a range was replaced by a gap meanwhile; read it again")
 
     def next_number(self) -> int:
         """A log number that no log of this store ever had, from 1."""
@@ -206,13 +211,19 @@ class Store:
     def get_log(self, number: int) -> LogRecord | None:
         """The log's record; next_offset, newlines and gaps of one that is not completed are those of this moment."""
         record = read_log(self._engine, number)
-        return None if record is None else complete_record(self._engine, record, self._last_chunk_of(record))
+        return None if record is None else complete_record(self._engine, record, self._end_of(record))
 
-    def _last_chunk_of(self, record: LogRecord) -> tuple[int, ChunkHeader] | None:
-        return None if record.state == types_pb2.LOG_STATE_COMPLETED else self.last_chunk(record.number)
+    def _end_of(self, record: LogRecord) -> LogEnd | None:
+        return None if record.state == types_pb2.LOG_STATE_COMPLETED else self.log_end(record.number)
+
+    def log_end(self, number: int) -> LogEnd | None:
+        """Where the log ends, in the buffer or the archive; None when it holds nothing."""
+        # The chunk first: what a flush moves in between is then found twice rather than not at all.
+        chunk = self.last_chunk(number)
+        return end_of(chunk, read_last_extent(self._engine, number))
 
     def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the log's last chunk."""
+        """(offset, header) of the log's last chunk in the buffer."""
         tail = self._tails.get(number)
         if tail is not None:
             return tail[0], unpack_header(tail[1])
@@ -254,6 +265,34 @@ class Store:
             record = read_log(self._engine, number)
             if record is not None:
                 yield record
+
+    def unsealed_logs(self, limit: int) -> list[int]:
+        """Numbers of completed logs that are not sealed in the archive, the oldest first."""
+        prefix = keys.unsealed_prefix()
+        found = scan(self._engine, keys.INDEX, prefix, keys.after(prefix))
+        return [keys.number_of(key) for key, _ in islice(found, limit)]
+
+    def rewrites(self, number: int) -> int:
+        """How often a range of the log was replaced by a gap; for Changes.guard(), asked before its chunks are read."""
+        return self._rewrites.get(number, 0)
+
+    def roster_of(self, number: int) -> str | None:
+        """The archive object that holds the log's identity and wrapped DEK while it is live."""
+        value = self._engine.get(keys.INDEX, keys.roster_key(number))
+        return None if value is None else value.decode()
+
+    def object_uses(self, object_key: str) -> int:
+        """How many extents and logs name an archive object; it may go when there are none."""
+        value = self._engine.get(keys.INDEX, keys.uses_key(object_key))
+        return 0 if value is None else keys.number_of(value)
+
+    def unused_objects(self, limit: int = 1000) -> list[UnusedObject]:
+        """Archive objects that may be there and that nothing names, by key; one that is just being put among them."""
+        return read_unused(self._engine, limit)
+
+    def extents(self, number: int, from_offset: int = 0) -> Iterator[Extent]:
+        """As View.extents(), as of now; of use where nobody else changes them meanwhile."""
+        return read_extents(self._engine, number, from_offset)
 
     def list_namespaces(self, after: str = "", limit: int = 1000) -> list[str]:
         """Namespaces with at least one run, sorted, those beyond `after`. Raises InvalidInput for a bad limit."""
@@ -312,17 +351,22 @@ class Store:
 
         Reads and writes go on meanwhile. What an open view still sees stays.
         """
-        before = self._disk_bytes()
+        before = self.disk_bytes()
         # All of them, as a WAL file stays for the last family that has something in it.
         for family in keys.COLUMN_FAMILIES:
             self._engine.compact(family)
-        return max(0, before - self._disk_bytes())
+        return max(0, before - self.disk_bytes())
 
     def stats(self) -> StoreStats:
         """What the store takes of disk and memory."""
-        return StoreStats(self._disk_bytes(), *self._engine.memory(), self._engine.stalls)
+        return StoreStats(self.disk_bytes(), *self._engine.memory(), self._engine.stalls)
 
-    def _disk_bytes(self) -> int:
+    def compact_chunks(self) -> None:
+        """As reclaim(), for chunks only: cheap when little is left of them, as after a flush to the archive."""
+        self._engine.compact(keys.CHUNKS)
+
+    def disk_bytes(self) -> int:
+        """Bytes of all files of the store."""
         total = 0
         for file in self.path.iterdir():
             try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import NamedTuple, Self
 
 from joblog.errors import Corrupt, InvalidInput
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.chunk import ChunkHeader, unpack_chunk, unpack_header
 from joblog.leader.buffer.engine import Moment, Source, scan
+from joblog.leader.buffer.extents import read_extents, read_last_extent
 from joblog.leader.buffer.ledger import read_log
 from joblog.v1 import types_pb2
+from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Event, Gap, LogRecord
 
 VIEW_FAMILIES = (keys.LOGS, keys.CHUNKS, keys.EXTENTS, keys.KEYS)
@@ -50,15 +52,33 @@ def _chunk_at(source: Source, number: int, offset: int) -> tuple[int, ChunkHeade
     return start, _header(cursor.value(), number, start)
 
 
-def complete_record(source: Source, record: LogRecord, last: tuple[int, ChunkHeader] | None) -> LogRecord:
+class LogEnd(NamedTuple):
+    """Where a log ends, wherever its last bytes lie. time_ns: when the last chunk's first frame was read."""
+
+    offset: int
+    lines: int
+    time_ns: int
+
+
+def end_of(chunk: tuple[int, ChunkHeader] | None, extent: Extent | None) -> LogEnd | None:
+    """The end of a log whose last chunk and last extent these are; None for one that holds nothing."""
+    ends = []
+    if chunk is not None:
+        offset, header = chunk
+        ends.append(LogEnd(offset + header.raw_length, header.lines_after, header.first_time_ns))
+    if extent is not None:
+        ends.append(LogEnd(extent.end_offset, extent.lines_before + extent.newlines, extent.last_time_ns))
+    return max(ends, default=None)
+
+
+def complete_record(source: Source, record: LogRecord, end: LogEnd | None) -> LogRecord:
     """`record` with what is not written per append: length, newlines and gaps so far of a log that is not completed."""
     if record.state == types_pb2.LOG_STATE_COMPLETED:
         return record
-    if last is not None:
-        offset, header = last
-        record.next_offset = max(record.next_offset, offset + header.raw_length)
-        record.newlines = max(record.newlines, header.lines_after)
-        record.last_append_ns = max(record.last_append_ns, header.first_time_ns)
+    if end is not None:
+        record.next_offset = max(record.next_offset, end.offset)
+        record.newlines = max(record.newlines, end.lines)
+        record.last_append_ns = max(record.last_append_ns, end.time_ns)
     del record.gaps[:]
     record.gaps.extend(read_gaps(source, record.number))
     return record
@@ -73,7 +93,18 @@ class View:
     def get_log(self, number: int) -> LogRecord | None:
         """As Store.get_log(), at the view's moment."""
         record = read_log(self._source, number)
-        return None if record is None else complete_record(self._source, record, self.last_chunk(number))
+        return None if record is None else complete_record(self._source, record, self.log_end(number))
+
+    def log_end(self, number: int) -> LogEnd | None:
+        """Where the log ends in the view; None when it holds nothing."""
+        return end_of(self.last_chunk(number), read_last_extent(self._source, number))
+
+    def extents(self, number: int, from_offset: int = 0) -> Iterator[Extent]:
+        """The log's extents in order, from the one that holds from_offset, else from the next.
+
+        They do not overlap. Where an extent and a chunk of the buffer overlap, the chunk counts.
+        """
+        return read_extents(self._source, number, from_offset)
 
     def get_dek(self, number: int) -> bytes | None:
         """As Store.get_dek(), at the view's moment."""
@@ -109,8 +140,13 @@ class View:
             key = cursor.next()
 
     def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the log's last chunk."""
+        """(offset, header) of the log's last chunk in the buffer."""
         return read_last_chunk(self._source, number)
+
+    def first_chunk_offset(self, number: int) -> int | None:
+        """Offset of the log's first chunk in the buffer."""
+        key = self._source.cursor(keys.CHUNKS, keys.chunk_key(number + 1, 0)).seek(keys.chunk_key(number, 0))
+        return None if key is None else keys.number_of(key)
 
     def chunk_for_line(self, number: int, line: int) -> tuple[int, ChunkHeader] | None:
         """(offset, header) of the chunk to begin at to find the start of `line` (from 1).

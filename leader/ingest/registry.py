@@ -87,22 +87,24 @@ class Registry:
         if wrapped is None:
             raise InvalidInput("its key is missing")
         cipher = LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
-        last = self.store.last_chunk(record.number)
-        next_offset = last[0] + last[1].raw_length if last else 0
-        lines = last[1].lines_after if last else 0
+        end = self.store.log_end(record.number)
+        next_offset, lines = (end.offset, end.lines) if end else (0, 0)
         return LiveLog(record, cipher, next_offset, lines, self._limit(record.number))
 
     def _limit(self, number: int) -> LogLimit | None:
         if not self.max_log_bytes:
             return None
         with self.store.view() as view:
-            return LogLimit(
-                self.max_log_bytes,
-                (
-                    (offset, head.raw_length, head.newlines, head.lines_before, head.kind == KIND_DATA)
-                    for offset, head, _sealed in view.chunks(number, 0)
-                ),
-            )
+            # What is archived is not looked into: an extent counts, stays or goes as a whole.
+            places = [
+                (extent.offset, extent.end_offset - extent.offset, extent.newlines, extent.lines_before, True)
+                for extent in view.extents(number)
+            ]
+            places += [
+                (offset, head.raw_length, head.newlines, head.lines_before, head.kind == KIND_DATA)
+                for offset, head, _sealed in view.chunks(number, 0)
+            ]
+            return LogLimit(self.max_log_bytes, sorted(places))
 
     def open(
         self, session: Session, opens: Sequence[ingest_pb2.OpenLog]
