@@ -7,6 +7,8 @@ import ipaddress
 import grpc
 import grpc.aio
 
+from joblog.memory import keep_memory
+
 # The largest message either side takes: a few batches of the largest size with their columns.
 MAX_MESSAGE_BYTES = 16 << 20
 KEEPALIVE_SECONDS = 30
@@ -59,6 +61,7 @@ def is_loopback(address: str) -> bool:
 
 def open_channel(address: str) -> grpc.Channel:
     """A channel for synchronous calls; connects when it is first used. The caller closes it."""
+    keep_memory()
     return grpc.insecure_channel(address, options=client_options(address))
 
 

@@ -32,6 +32,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from joblog.errors import Interrupted, JoblogError
+from joblog.memory import keep_memory
 
 logger = logging.getLogger("joblog.service")
 
@@ -212,16 +213,10 @@ async def serve(
     return daemon.exit_code
 
 
-# The most that glibc takes as a hint; see run_loop.
-_KEPT_MEMORY_BYTES = 32 << 20
-
-
 def run_loop(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Runs a daemon's `work` in an event loop of uvloop; returns the exit code that it returns."""
     import uvloop
 
-    # Having seen a block of this size go, glibc takes smaller ones from memory that it keeps, instead of asking the
-    # kernel for each batch anew; the block itself is never touched.
-    bytearray(_KEPT_MEMORY_BYTES)
+    keep_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work())

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 # From here on a record is compressed; shorter ones are left to the shipper, which joins them first.
 COMPRESS_BYTES = 64 << 10
 _ZSTD_LEVEL = 1
-_KEPT_MEMORY_BYTES = 2 << 20
 
 
 class SpoolWriter:
@@ -174,10 +173,11 @@ class SpoolWriter:
         import google_crc32c
         import zstandard
 
+        from joblog.memory import keep_memory
+
         if self._compressor is None:
             self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
-            # Having seen a block of this size go, glibc keeps as much of the memory that each record needs and lets go.
-            bytearray(_KEPT_MEMORY_BYTES)
+            keep_memory(2 * MAX_RAW_BYTES)
         payload = self._compressor.compress(view)  # type: ignore[attr-defined]
         crc32c = google_crc32c.value(view.tobytes())
         return (CODEC_ZSTD, payload, crc32c) if len(payload) < len(view) else (CODEC_NONE, view, crc32c)
