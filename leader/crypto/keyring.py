@@ -64,7 +64,7 @@ def _pack_record(kms: Kms, wrapped: bytes) -> bytes:
 
 def _unpack_record(record: bytes) -> tuple[str, str, bytes]:
     """(name of the KMS, its key id, wrapped store key)."""
-    if record[:1] != bytes([_RECORD_VERSION]):
+    if record[:1] not in (b"", bytes([_RECORD_VERSION])):
         raise WrongVersion(
             f"the store key's record has version {record[:1].hex()}; this joblog knows {_RECORD_VERSION}"
         )
