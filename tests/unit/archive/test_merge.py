@@ -222,7 +222,8 @@ def test_a_day_of_a_hundred_bytes_a_second_takes_a_quarter_of_its_bytes() -> Non
     for second in range(86_400):
         text = (
             f"2026-01-31 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02} INFO trainer "
-            f"epoch={second // 1000} step={second} loss={chance.random():.6f} lr=3.00e-04 grad_norm={chance.random() * 3:.4f}\n"
+            f"epoch={second // 1000} step={second} loss={chance.random():.6f} lr=3.00e-04 "
+            f"grad_norm={chance.random() * 3:.4f}\n"
         )
         chunks.append(maker.data(text.encode(), seconds_later=1 + chance.gauss(0, 0.003)))
     assert 8_000_000 < maker.offset < 9_000_000
