@@ -65,7 +65,7 @@ def response_of(piece: Piece) -> logs_pb2.ReadResponse:
         frames=_frames(piece.frames),
         gap=piece.gap,
         state=piece.state,
-        tier=types_pb2.TIER_BUFFER,
+        tier=piece.tier,
         first_offset=piece.first_offset,
         events=piece.events,
         line=piece.line,

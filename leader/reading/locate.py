@@ -8,11 +8,11 @@ from itertools import accumulate
 
 from joblog.errors import Corrupt, Interrupted, InvalidInput
 from joblog.leader.buffer.chunk import KIND_GAP, ChunkHeader
-from joblog.leader.buffer.store import View
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.reading.piece import Start, StartKind
 from joblog.leader.reading.scan import Opened, open_chunk
 from joblog.leader.reading.selection import after_newline, before_last_newlines, stream_ranges
+from joblog.leader.reading.tiers import TieredSource
 
 
 def _place_in_chunk(ranges: Sequence[tuple[int, int]], place: int) -> int:
@@ -23,16 +23,15 @@ def _place_in_chunk(ranges: Sequence[tuple[int, int]], place: int) -> int:
 
 
 class Locator:
-    """Finds offsets in one log, in one view; opens at most a few chunks unless it counts in one stream.
+    """Finds offsets in one log, in one view, in both tiers; opens at most a few chunks unless it counts in one stream.
 
     stopped: asked between chunks; a search ends with Interrupted once it says so.
     """
 
     def __init__(
-        self, view: View, number: int, cipher: LogCipher, length: int, stopped: Callable[[], bool] = lambda: False
+        self, source: TieredSource, cipher: LogCipher, length: int, stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        self._view = view
-        self._number = number
+        self._source = source
         self._cipher = cipher
         self._length = length
         self._stopped = stopped
@@ -56,22 +55,21 @@ class Locator:
 
     def _line(self, line: int) -> int:
         """The first byte of `line`; the begin of the gap where it lies in one."""
-        found = self._view.chunk_for_line(self._number, line) if line > 1 else None
+        found = self._source.chunk_for_line(line) if line > 1 else None
         if found is None:
             if line == 1:
                 return 0
-            last = self._view.last_chunk(self._number)
-            lines = last[1].lines_after if last else 0
+            lines = self._source.newlines()
             raise InvalidInput(f"line {line} lies beyond the end of the log, which is in line {lines + 1}")
-        offset, header = found
-        opened = self._open(offset, header)
+        offset, header, sealed = found
+        opened = self._open(offset, header, sealed)
         missing = line - 1 - header.lines_before
         if opened is None or opened.raw is None or opened.raw.count(b"\n") < missing:
             return offset
         return offset + after_newline(opened.raw, missing)
 
     def _last_lines(self, count: int) -> int:
-        last = self._view.last_chunk(self._number)
+        last = self._source.last_chunk()
         if last is None:
             return 0
         opened = self._open(*last)
@@ -87,7 +85,7 @@ class Locator:
         while behind > 0:
             if self._stopped():
                 raise Interrupted("the reader went away")
-            chunk = next(self._view.chunks(self._number, behind - 1), None)
+            chunk = self._source.chunk_holding(behind - 1)
             if chunk is None or chunk[0] >= behind:
                 break
             data, ranges = self._of_stream(chunk, stream)
@@ -114,13 +112,11 @@ class Locator:
             return b"", ()
         return b"".join(opened.raw[low:high] for low, high in ranges), ranges
 
-    def _open(self, offset: int, header: ChunkHeader, sealed: bytes | None = None) -> Opened | None:
+    def _open(self, offset: int, header: ChunkHeader, sealed: bytes) -> Opened | None:
         """The chunk in clear; None for a gap or one that is damaged."""
         if header.kind == KIND_GAP:
             return None
         try:
-            if sealed is None:
-                sealed = next(self._view.chunks(self._number, offset))[2]
             return open_chunk(self._cipher, offset, header, sealed)
         except (Corrupt, InvalidInput):
             return None

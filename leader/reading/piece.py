@@ -88,6 +88,7 @@ class Piece:
     line: number, from 1, of the line that the byte at `offset` is in; 0 where that is not known.
     data: without a stream selection exactly the bytes [offset, next_offset); with one, what the stream wrote there.
     events: those tied to offsets up to next_offset that were not delivered before.
+    tier: where its bytes, those of its first chunk at least, lie.
     """
 
     offset: int
@@ -98,4 +99,5 @@ class Piece:
     frames: FrameColumns = NO_FRAMES
     state: types_pb2.LogState = types_pb2.LOG_STATE_UNSPECIFIED
     first_offset: int = 0
+    tier: types_pb2.Tier = types_pb2.TIER_BUFFER
     events: Sequence[types_pb2.Event] = ()

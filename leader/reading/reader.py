@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from joblog.errors import NotFound
 from joblog.identity import LogName, check_log_name
+from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
@@ -101,8 +102,19 @@ class LogReader:
     blocks. A read that nobody takes from keeps no snapshot of the store beyond some seconds.
     """
 
-    def __init__(self, store: Store, keyring: Keyring, live: LiveLogs, pool: Executor, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        live: LiveLogs,
+        pool: Executor,
+        metrics: Metrics,
+        *,
+        archive: ExtentReader | None = None,
+    ) -> None:
+        """archive: reads what lies there; None where no archive is set."""
         self._store = store
+        self._archive = archive
         self._live = live
         self._pool = pool
         self._metrics = metrics.reads
@@ -148,7 +160,7 @@ class LogReader:
         middle when the log is deleted meanwhile.
         """
         spec.check()
-        session = ReadSession(self._store, number, spec, self._ciphers.open, self._metrics)
+        session = ReadSession(self._store, number, spec, self._ciphers.open, self._metrics, archive=self._archive)
         read = _Read(session, self._pool)
         self._metrics.reads.labels("tail" if spec.follow else "read").inc()
         self._metrics.active.inc()
@@ -194,7 +206,9 @@ class LogReader:
         """Reads the whole log and holds it against its seal. progress is called from another thread."""
         self._metrics.reads.labels("verify").inc()
         stopped = threading.Event()
-        work = functools.partial(verify_log, self._store, number, self._ciphers.open, progress, stopped.is_set)
+        work = functools.partial(
+            verify_log, self._store, number, self._ciphers.open, progress, stopped=stopped.is_set, archive=self._archive
+        )
         try:
             async with self._verifying:
                 return await self.run(work)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from joblog.batch import Frames
 from joblog.errors import Interrupted, InvalidInput, NotFound
+from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.buffer.store import Store, View
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.metrics import ReadMetrics
@@ -17,6 +18,7 @@ from joblog.leader.reading.piece import NO_FRAMES, PIECE_BYTES, FrameColumns, Pi
 from joblog.leader.reading.records import first_offset
 from joblog.leader.reading.scan import Opened, Scan
 from joblog.leader.reading.selection import Cut, cut_frames, cut_range, cut_stream, join_frames, stream_ranges
+from joblog.leader.reading.tiers import Reach, TieredSource
 from joblog.v1 import types_pb2
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ _MAX_CHUNKS = 512
 _MAX_FRAMES = 32768
 # The same for bytes that were looked through for one stream.
 _MAX_SCANNED_BYTES = 16 << 20
+# A read that has given so much is taken to go on.
+_SEQUENTIAL_BYTES = 4 << 20
 # A view that is older is taken anew, so that a slow reader does not keep deleted data on disk.
 _VIEW_SECONDS = 10.0
 
@@ -83,13 +87,26 @@ class ReadSession:
     """
 
     def __init__(
-        self, store: Store, number: int, spec: ReadSpec, open_cipher: Callable[[int], LogCipher], metrics: ReadMetrics
+        self,
+        store: Store,
+        number: int,
+        spec: ReadSpec,
+        open_cipher: Callable[[int], LogCipher],
+        metrics: ReadMetrics,
+        *,
+        archive: ExtentReader | None = None,
     ) -> None:
         self._store = store
         self._number = number
         self._spec = spec
         self._open_cipher = open_cipher
         self._metrics = metrics
+        self._archive = archive
+        # Objects that are not there although a view taken after that was known still names them.
+        self._missing: set[str] = set()
+        self._given_bytes = 0
+        self._source: TieredSource | None = None
+        self._tier: types_pb2.Tier = types_pb2.TIER_BUFFER
         self._lock = threading.Lock()
         self._view: View | None = None
         self._view_taken = 0.0
@@ -163,13 +180,21 @@ class ReadSession:
         self.release()
 
     def _take_view(self) -> None:
-        view = self._view = self._store.view()
-        self._view_taken = time.monotonic()
-        try:
-            self._look(view)
-        except BaseException:
-            self._drop_view()
-            raise
+        while self._view is None:
+            view = self._view = self._store.view()
+            self._view_taken = time.monotonic()
+            try:
+                self._look(view)
+            except ObjectGone as gone:
+                self._renew(gone)
+            except BaseException:
+                self._drop_view()
+                raise
+
+    def _renew(self, gone: ObjectGone) -> None:
+        """Lets go of a view that names an object that is gone: its bytes have moved, or are lost if the next does."""
+        self._drop_view()
+        self._missing.add(gone.key)
 
     def _look(self, view: View) -> None:
         record = self.record = view.get_log(self._number)
@@ -177,16 +202,24 @@ class ReadSession:
             raise NotFound(f"log number {self._number} was deleted")
         length = record.next_offset
         cipher = self._open_cipher(self._number)
+        source = self._source = TieredSource(
+            view, self._number, record.uid, self._archive, reach=self._reach(), missing=self._missing
+        )
         if self.at is None:
-            locator = Locator(view, self._number, cipher, length, lambda: self._closed)
+            locator = Locator(source, cipher, length, lambda: self._closed)
             self.at = self._events_from = locator.offset_of(self._spec.start, self._spec.stream)
             self._first_length = length
-        self._scan = Scan(view, self._number, cipher, self.at, length)
+        self._scan = Scan(source, self._number, cipher, self.at, length)
         self._events = [
             event
             for event in view.events(self._number)
             if event.offset >= self._events_from and _key(event) not in self._events_told
         ]
+
+    def _reach(self) -> Reach:
+        if self._spec.stream:
+            return Reach()
+        return Reach(self._left, sequential=self._given_bytes >= _SEQUENTIAL_BYTES)
 
     def _drop_view(self) -> None:
         view, self._view, self._scan = self._view, None, None
@@ -196,8 +229,7 @@ class ReadSession:
 
     def _next_chunk(self) -> bool:
         """Makes the chunk at `at` the current one; False at the end."""
-        assert self._scan is not None
-        chunk = self._chunk = self._scan.next()
+        chunk = self._chunk = self._scan_next()
         self._frames = None
         self._ranges = []
         if chunk is None:
@@ -207,6 +239,15 @@ class ReadSession:
         if chunk.raw is not None and (self._spec.stream or self._spec.with_frames):
             self._open_frames(chunk)
         return True
+
+    def _scan_next(self) -> Opened | None:
+        while True:
+            assert self._scan is not None
+            try:
+                return self._scan.next()
+            except ObjectGone as gone:
+                self._renew(gone)
+                self._take_view()
 
     def _open_frames(self, chunk: Opened) -> None:
         try:
@@ -228,8 +269,10 @@ class ReadSession:
         while not builder.full and not self.limit_reached:
             if self._chunk is None and not self._next_chunk():
                 break
-            assert self._chunk is not None
+            assert self._chunk is not None and self._source is not None
             raw = self._chunk.raw
+            if not builder.size:
+                self._tier = self._source.tier
             if raw is not None:
                 if builder.size and builder.size + len(raw) > PIECE_BYTES:
                     # A large chunk is a piece of its own: its bytes are not copied once more.
@@ -261,6 +304,7 @@ class ReadSession:
         builder.add(chunk, start, cut, frames)
         if self._left is not None:
             self._left -= cut.size
+        self._given_bytes += cut.size
         self.at = chunk.offset + cut.end
         if self.at >= chunk.end:
             self._chunk = None
@@ -295,6 +339,7 @@ class ReadSession:
             self._events_told.update(map(_key, told))
             piece.events = told
         piece.state = record.state
+        piece.tier = self._tier if piece.next_offset > piece.offset else record.tier or types_pb2.TIER_BUFFER
         piece.first_offset = first_offset(record)
         self._state_told = record.state
         return piece

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from joblog.errors import Interrupted, InvalidInput, NotFound
+from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.reading.scan import Opened, Scan
+from joblog.leader.reading.tiers import Reach, TieredSource
 from joblog.v1 import types_pb2
 
 # progress(bytes done, bytes in all)
@@ -97,7 +99,9 @@ def verify_log(
     number: int,
     open_cipher: Callable[[int], LogCipher],
     progress: Progress,
+    *,
     stopped: Callable[[], bool] = lambda: False,
+    archive: ExtentReader | None = None,
 ) -> Verdict:
     """Reads the whole log and holds it against its seal; blocks. Memory does not grow with the log.
 
@@ -108,11 +112,18 @@ def verify_log(
     first = _record(store.get_log(number), number)
     length = first.next_offset
     finished = False
+    missing: set[str] = set()
+    reach = Reach(sequential=True)
     while not finished:
         with store.view() as view:
             record = _record(view.get_log(number), number)
-            scan = Scan(view, number, open_cipher(number), check.at, record.next_offset)
-            finished = _scan_some(scan, check, length, progress, stopped)
+            source = TieredSource(view, number, record.uid, archive, reach=reach, missing=missing)
+            scan = Scan(source, number, open_cipher(number), check.at, record.next_offset)
+            try:
+                finished = _scan_some(scan, check, length, progress, stopped)
+            except ObjectGone as gone:
+                # Its bytes have moved; when the next view names it too, they are lost.
+                missing.add(gone.key)
     progress(check.at, length)
     sealed = first.state == types_pb2.LOG_STATE_COMPLETED
     if sealed:

@@ -54,6 +54,7 @@ def _chunk(page: Page, events_seen: str) -> models.Chunk:
         first_offset=page.first_offset,
         line=page.line,
         state=models.state_word(page.state),  # type: ignore[arg-type]
+        tier=models.tier_word(page.tier),
         gaps=[models.Gap.of(gap) for gap in page.gaps],
         events=[models.Event.of(event) for event in page.events],
         events_seen=events_seen,
@@ -76,7 +77,7 @@ def _octets(page: Page, events_seen: str) -> Response:
         "Joblog-First-Offset": str(page.first_offset),
         "Joblog-Line": str(page.line),
         "Joblog-State": models.state_word(page.state),
-        "Joblog-Tier": "buffer",
+        "Joblog-Tier": models.tier_word(page.tier),
         "Joblog-Events-Seen": events_seen,
         **gap_headers([models.Gap.of(gap) for gap in page.gaps]),
     }

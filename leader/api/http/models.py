@@ -173,7 +173,7 @@ class Log(BaseModel):
             task=record.id.task,
             attempt=record.id.attempt,
             state=state_word(record.state),  # type: ignore[arg-type]
-            tier="archive" if record.tier == types_pb2.TIER_ARCHIVE else "buffer",
+            tier=tier_word(record.tier),
             created_at=moment(record.created_ns),
             completed_at=moment(record.completed_ns),
             last_append_at=moment(record.last_append_ns),
@@ -255,6 +255,11 @@ class Events(BaseModel):
     events: list[Event]
 
 
+def tier_word(tier: int) -> Literal["buffer", "archive"]:
+    """Where bytes lie, in a word."""
+    return "archive" if tier == types_pb2.TIER_ARCHIVE else "buffer"
+
+
 class Chunk(BaseModel):
     """Contiguous bytes of a log; the JSON form of what `bytes` replies."""
 
@@ -263,7 +268,7 @@ class Chunk(BaseModel):
     first_offset: int = Field(description="Offset of the first byte that the log keeps")
     line: int = Field(description="Number, from 1, of the line that the first byte is in; 0 where not known")
     state: State
-    tier: Literal["buffer", "archive", "unspecified"] = "buffer"
+    tier: Literal["buffer", "archive", "unspecified"] = Field(description="Where the data lies, its begin at least")
     gaps: list[Gap] = Field(description="Gaps between the offset asked for and the data")
     events: list[Event] = Field(description="Events tied to offsets up to next_offset")
     events_seen: str = Field(description="Give it with the next request, so that each event is told once")

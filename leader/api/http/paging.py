@@ -24,6 +24,7 @@ class Page:
     line: int
     first_offset: int
     state: types_pb2.LogState
+    tier: types_pb2.Tier
     parts: list[bytes] = field(default_factory=list)
     gaps: list[types_pb2.Gap] = field(default_factory=list)
     events: list[types_pb2.Event] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Page:
             # Behind a gap the page begins where the gap ends.
             self.offset = piece.next_offset if piece.gap is not None else piece.offset
             self.line = piece.line if piece.gap is None else piece.line + piece.gap.newlines
+            self.tier = piece.tier
         if piece.data:
             self.parts.append(piece.data)
         self.next_offset = piece.next_offset
@@ -52,7 +54,7 @@ class Page:
 
 
 def _page_of(piece: Piece) -> Page:
-    page = Page(piece.offset, piece.offset, piece.line, piece.first_offset, piece.state)
+    page = Page(piece.offset, piece.offset, piece.line, piece.first_offset, piece.state, piece.tier)
     page.add(piece)
     return page
 
