@@ -81,6 +81,27 @@ class ReadMetrics:
         )
 
 
+class CompactionMetrics:
+    """Merging of small chunks of completed logs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.logs = Counter(
+            "joblog_compaction_logs", "Completed logs whose small chunks were merged", registry=registry
+        )
+        self.chunks = Counter("joblog_compaction_chunks", "Small chunks that were replaced", registry=registry)
+        self.merged_chunks = Counter(
+            "joblog_compaction_merged_chunks", "Merged chunks that took their place", registry=registry
+        )
+        self.damaged_chunks = Counter(
+            "joblog_compaction_damaged_chunks", "Chunks that did not open and were left alone", registry=registry
+        )
+        self.failures = Counter(
+            "joblog_compaction_failures",
+            "Completed logs that could not be merged, and are tried again",
+            registry=registry,
+        )
+
+
 class ApiMetrics:
     """Requests over HTTP."""
 
@@ -106,6 +127,7 @@ class Metrics:
         self.workers = WorkerMetrics(self.registry)
         self.reads = ReadMetrics(self.registry)
         self.api = ApiMetrics(self.registry)
+        self.compaction = CompactionMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

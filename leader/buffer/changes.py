@@ -30,6 +30,8 @@ class Changes:
         "gone",
         "guards",
         "logs",
+        "merged",
+        "required",
         "rosters",
         "single_drops",
         "size_bytes",
@@ -44,10 +46,12 @@ class Changes:
         self.extents: list[tuple[int, Extent]] = []
         self.extent_drops: list[tuple[int, int, int]] = []
         self.guards: dict[int, int] = {}
+        self.required: set[int] = set()
         self.rosters: list[tuple[int, str]] = []
         self.announced: list[str] = []
         self.gone: list[str] = []
         self.events: list[tuple[int, Event]] = []
+        self.merged: dict[int, int | None] = {}
         self.deks: list[tuple[int, bytes]] = []
         self.logs: dict[int, LogRecord] = {}
         self.deleted_logs: list[int] = []
@@ -97,6 +101,10 @@ class Changes:
         """Lets the write fail with Conflict unless Store.rewrites(number) is still that: the chunks are those read."""
         self.guards[number] = rewrites
 
+    def require(self, number: int) -> None:
+        """Lets the write fail with Conflict when log `number` is not there (any more)."""
+        self.required.add(number)
+
     def put_roster(self, number: int, object_key: str) -> None:
         """The identity and wrapped DEK of the live log `number` lie in this archive object, and in no other one."""
         self.rosters.append((number, object_key))
@@ -115,6 +123,13 @@ class Changes:
         id, uid, number, writer_id and created_ns of a log never change once written.
         """
         self.logs[record.number] = record
+
+    def put_merged(self, number: int, stored_bytes: int | None) -> None:
+        """The small chunks of the completed log `number` are merged; it takes so many bytes (None: as many as before).
+
+        Does nothing when the log is not there any more.
+        """
+        self.merged[number] = stored_bytes
 
     def put_dek(self, number: int, wrapped: bytes) -> None:
         """The wrapped DEK of log `number`; goes with the first put_log()."""
@@ -149,7 +164,7 @@ class Changes:
     def has_records(self) -> bool:
         """It changes what other entries follow: logs' records, extents, the objects in use."""
         records = self.logs, self.deleted_logs, self.deleted_runs
-        return any((*records, self.extents, self.extent_drops, self.gap_drops, self.rosters))
+        return any((*records, self.merged, self.extents, self.extent_drops, self.gap_drops, self.rosters))
 
     def __bool__(self) -> bool:
         plain = self.chunks, self.chunk_drops, self.single_drops, self.gaps, self.events, self.deks

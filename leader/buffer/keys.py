@@ -29,6 +29,7 @@ _DEK = b"d"
 _KEYRING = b"k"
 _ATTEMPT = b"a"
 _UNSEALED = b"c"
+_UNMERGED = b"n"
 _LABEL = b"l"
 _ROSTER = b"m"
 _OPEN = b"o"
@@ -162,6 +163,16 @@ def unsealed_prefix() -> bytes:
 def unsealed_key(number: int) -> bytes:
     """index: there from a log's completion until it is sealed in the archive."""
     return _UNSEALED + u64(number)
+
+
+def unmerged_prefix() -> bytes:
+    """index: what the keys of completed logs whose small chunks are not merged start with."""
+    return _UNMERGED
+
+
+def unmerged_key(number: int) -> bytes:
+    """index: there from a log's completion until its small chunks are merged, or it is sealed in the archive."""
+    return _UNMERGED + u64(number)
 
 
 def roster_key(number: int) -> bytes:

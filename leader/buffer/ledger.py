@@ -95,6 +95,8 @@ class Ledger:
             self._delete_log(number)
         for record in changes.logs.values():
             self._put_log(record)
+        for number, stored_bytes in changes.merged.items():
+            self._put_merged(number, stored_bytes)
         self._finish_runs()
         self._places.take(changes)
         self._places.finish()
@@ -165,13 +167,26 @@ class Ledger:
             deletes.append((keys.INDEX, keys.open_key(number)))
             if record.tier == types_pb2.TIER_ARCHIVE:
                 deletes.append((keys.INDEX, keys.unsealed_key(number)))
+                deletes.append((keys.INDEX, keys.unmerged_key(number)))
                 self._places.leave_roster(number)
             else:
                 puts.append((keys.INDEX, keys.unsealed_key(number), b""))
+                if old is None or old.state != types_pb2.LOG_STATE_COMPLETED:
+                    puts.append((keys.INDEX, keys.unmerged_key(number), b""))
         elif old is None or old.state == types_pb2.LOG_STATE_COMPLETED:
             puts.append((keys.INDEX, keys.open_key(number), b""))
         puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
         self._count(old, record)
+
+    def _put_merged(self, number: int, stored_bytes: int | None) -> None:
+        record = read_log(self._source, number)
+        if record is None or number in self.deleted_numbers:
+            return
+        _, deletes, puts = self.operations
+        deletes.append((keys.INDEX, keys.unmerged_key(number)))
+        if stored_bytes is not None and record.state == types_pb2.LOG_STATE_COMPLETED:
+            record.stored_bytes = stored_bytes
+            puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
 
     def _delete_log(self, number: int) -> None:
         old = read_log(self._source, number)
@@ -187,6 +202,7 @@ class Ledger:
         deletes.append((keys.KEYS, keys.dek_key(number)))
         deletes.append((keys.INDEX, keys.open_key(number)))
         deletes.append((keys.INDEX, keys.unsealed_key(number)))
+        deletes.append((keys.INDEX, keys.unmerged_key(number)))
         deletes.append((keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, name.attempt)))
         key = keys.writer_key(name.namespace, name.run, name.task, old.writer_id)
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))

@@ -158,7 +158,7 @@ class Store:
 
     def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
         tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
-        needed = (tails.keys() | changes.numbers()) - changes.logs.keys()
+        needed = ((tails.keys() | changes.numbers()) - changes.logs.keys()) | changes.required
 
         def check() -> None:
             for number in needed - self._open_logs:
@@ -260,8 +260,7 @@ class Store:
 
         Their next_offset and newlines are not those of this moment, for which get_log() looks at the log's end.
         """
-        prefix = keys.open_prefix()
-        for number in [keys.number_of(key) for key, _ in scan(self._engine, keys.INDEX, prefix, keys.after(prefix))]:
+        for number in self.open_numbers():
             record = read_log(self._engine, number)
             if record is not None:
                 yield record
@@ -271,6 +270,17 @@ class Store:
         prefix = keys.unsealed_prefix()
         found = scan(self._engine, keys.INDEX, prefix, keys.after(prefix))
         return [keys.number_of(key) for key, _ in islice(found, limit)]
+
+    def unmerged_logs(self, after: int = 0, limit: int = 100) -> list[int]:
+        """Numbers, those beyond `after`, of completed logs whose small chunks are not merged yet, in order."""
+        prefix = keys.unmerged_prefix()
+        found = scan(self._engine, keys.INDEX, keys.unmerged_key(after + 1), keys.after(prefix))
+        return [keys.number_of(key) for key, _ in islice(found, limit)]
+
+    def open_numbers(self) -> list[int]:
+        """Numbers of all logs that are live or interrupted, in order."""
+        prefix = keys.open_prefix()
+        return [keys.number_of(key) for key, _ in scan(self._engine, keys.INDEX, prefix, keys.after(prefix))]
 
     def rewrites(self, number: int) -> int:
         """How often a range of the log was replaced by a gap; for Changes.guard(), asked before its chunks are read."""
