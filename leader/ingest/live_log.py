@@ -73,8 +73,8 @@ class LiveLog:
         "number",
         "record",
         "session",
-        "stored_bytes",
         "sha256",
+        "stored_bytes",
     )
 
     def __init__(
