@@ -98,8 +98,11 @@ def _chunks(store: Store, number: int) -> Iterator[tuple[int, ChunkHeader, bytes
 
 def _has_small_chunks(store: Store, number: int, length: int) -> bool:
     """At one of a few places, each standing for as many bytes."""
-    with store.view() as view:
-        found = [next(view.chunks(number, length * sample // _SAMPLES), None) for sample in range(_SAMPLES)]
+    try:
+        with store.view() as view:
+            found = [next(view.chunks(number, length * sample // _SAMPLES), None) for sample in range(_SAMPLES)]
+    except Corrupt:
+        return True
     return any(chunk is not None and chunk[1].raw_length < LARGE_BYTES for chunk in found)
 
 
