@@ -76,11 +76,21 @@ def open_chunk(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: byte
 class Scan:
     """Goes through a log from an offset on; what it gives is contiguous and ends at the log's end.
 
-    length: the log's length in this view; what is missing at the end comes as a gap too.
+    length: the log's length in this view; what is missing at the end comes as a gap too. lines: newlines in the log
+    before from_offset, where that is known; kept up to date.
     Memory: one opened chunk, and one sealed one ahead.
     """
 
-    def __init__(self, source: ChunkSource, number: int, cipher: LogCipher, from_offset: int, length: int) -> None:
+    def __init__(
+        self,
+        source: ChunkSource,
+        number: int,
+        cipher: LogCipher,
+        from_offset: int,
+        length: int,
+        *,
+        lines: int | None = None,
+    ) -> None:
         self._source = source
         self._number = number
         self._cipher = cipher
@@ -88,7 +98,7 @@ class Scan:
         self._chunks = source.chunks(number, from_offset)
         self._ahead: tuple[int, ChunkHeader, bytes] | None = None
         self.at = from_offset
-        self._lines: int | None = None
+        self.lines = lines
 
     def next(self) -> Opened | None:
         """The chunk or gap at `at`; only the first may begin before `at`. None at the end."""
@@ -148,7 +158,7 @@ class Scan:
 
     def _move(self, opened: Opened) -> Opened:
         self.at = opened.end
-        self._lines = opened.lines_before + opened.newlines
+        self.lines = opened.lines_before + opened.newlines
         return opened
 
     def _declared(self, offset: int, header: ChunkHeader) -> Opened:
@@ -168,12 +178,12 @@ class Scan:
     def _missing_end(self) -> Opened | None:
         if self.at >= self._length:
             return None
-        return self._lost(self._length, 0, self._lines or 0, "the log's end is not stored")
+        return self._lost(self._length, 0, self.lines or 0, "the log's end is not stored")
 
     def _lost(self, end: int, likely_lines: int, lines_at_end: int, why: str) -> Opened:
         """Everything up to `end` as a gap. likely_lines: newlines before it, where no chunk before it told."""
         log.warning("log %d: offsets %d to %d are missing: %s", self._number, self.at, end, why)
-        lines = likely_lines if self._lines is None else self._lines
+        lines = likely_lines if self.lines is None else self.lines
         return self._move(
             Opened(
                 self.at,

@@ -105,6 +105,8 @@ class ReadSession:
         # Objects that are not there although a view taken after that was known still names them.
         self._missing: set[str] = set()
         self._given_bytes = 0
+        # (offset, newlines before it) where the last view was left.
+        self._lines_at: tuple[int, int | None] = (0, None)
         self._source: TieredSource | None = None
         self._tier: types_pb2.Tier = types_pb2.TIER_BUFFER
         self._lock = threading.Lock()
@@ -209,7 +211,8 @@ class ReadSession:
             locator = Locator(source, cipher, length, lambda: self._closed)
             self.at = self._events_from = locator.offset_of(self._spec.start, self._spec.stream)
             self._first_length = length
-        self._scan = Scan(source, self._number, cipher, self.at, length)
+        lines = self._lines_at[1] if self._lines_at[0] == self.at else None
+        self._scan = Scan(source, self._number, cipher, self.at, length, lines=lines)
         self._events = [
             event
             for event in view.events(self._number)
@@ -222,6 +225,8 @@ class ReadSession:
         return Reach(self._left, sequential=self._given_bytes >= _SEQUENTIAL_BYTES)
 
     def _drop_view(self) -> None:
+        if self._scan is not None:
+            self._lines_at = self._scan.at, self._scan.lines
         view, self._view, self._scan = self._view, None, None
         self._chunk = self._frames = None
         if view is not None:
