@@ -23,7 +23,6 @@ _ESCAPED = {"_live": "!_live"}
 _NAMES = {escaped: name for name, escaped in _ESCAPED.items()}
 _SEGMENT = re.compile(r"([0-9]{20})-([0-9]{20})\.seg\Z")
 _PACK = re.compile(r"([0-9]{20})\.pack\Z")
-_UID = re.compile(r"([0-9a-f]{32})\.json\Z")
 
 
 class LogKey(NamedTuple):
@@ -89,21 +88,14 @@ def pack_key(leader: str, sequence: int) -> str:
     return f"{live_prefix(leader)}{sequence:020}.pack"
 
 
-def claim_key(leader: str) -> str:
-    """Says which process may write for the leader."""
-    return f"{live_prefix(leader)}claim.json"
+def roster_key(leader: str, sequence: int) -> str:
+    """Identities and wrapped keys of live logs; keys sort by sequence, which they share with packs."""
+    return pack_key(leader, sequence).removesuffix(".pack") + ".roster"
 
 
-def live_logs_prefix(leader: str) -> str:
-    """What the keys of the live logs' metadata start with."""
-    return f"{live_prefix(leader)}logs/"
-
-
-def live_metadata_key(leader: str, uid: bytes) -> str:
-    """A live log's metadata, there before the first pack with its chunks counts."""
-    if len(uid) != 16:
-        raise InvalidInput(f"a log's uid has 16 bytes, not {len(uid)}")
-    return f"{live_logs_prefix(leader)}{uid.hex()}.json"
+def claim_key() -> str:
+    """Says which leader may write below the prefix."""
+    return f"{LIVE_PREFIX}claim.json"
 
 
 def parse_log_key(key: str) -> LogKey | None:
@@ -129,24 +121,17 @@ def parse_log_key(key: str) -> LogKey | None:
 
 def parse_pack_key(key: str) -> tuple[str, int] | None:
     """(leader, sequence) of a pack's key; None for any other key."""
-    found = _live_parts(key, 3)
-    pack = _PACK.match(found[2]) if found else None
-    return (found[1], int(pack[1])) if found and pack and int(pack[1]) < 2**64 else None
-
-
-def parse_live_metadata_key(key: str) -> tuple[str, bytes] | None:
-    """(leader, uid) of the key of a live log's metadata; None for any other key."""
-    found = _live_parts(key, 4)
-    uid = _UID.match(found[3]) if found and found[2] == "logs" else None
-    return (found[1], bytes.fromhex(uid[1])) if found and uid else None
-
-
-def _live_parts(key: str, count: int) -> list[str] | None:
     parts = key.split("/")
-    if len(parts) != count or parts[0] + "/" != LIVE_PREFIX:
+    pack = _PACK.match(parts[-1])
+    if len(parts) != 3 or parts[0] + "/" != LIVE_PREFIX or pack is None or int(pack[1]) >= 2**64:
         return None
     try:
-        check_name("leader", parts[1])
+        return check_name("leader", parts[1]), int(pack[1])
     except InvalidInput:
         return None
-    return parts
+
+
+def parse_roster_key(key: str) -> tuple[str, int] | None:
+    """(leader, sequence) of a roster's key; None for any other key."""
+    stem = key.removesuffix(".roster")
+    return parse_pack_key(stem + ".pack") if stem != key else None

@@ -45,19 +45,18 @@ def test_keys_of_a_log_lead_back_to_it(name: LogName) -> None:
 
 
 def test_keys_of_live_logs_lead_back() -> None:
-    leader, uid = "ab" * 16, bytes(range(16))
-    pack = layout.pack_key(leader, 12)
+    leader = "ab" * 16
+    pack, roster = layout.pack_key(leader, 12), layout.roster_key(leader, 2**64 - 1)
     assert pack == f"_live/{leader}/00000000000000000012.pack"
     assert layout.parse_pack_key(pack) == (leader, 12)
-    metadata = layout.live_metadata_key(leader, uid)
-    assert metadata == f"_live/{leader}/logs/{uid.hex()}.json"
-    assert layout.parse_live_metadata_key(metadata) == (leader, uid)
-    assert layout.claim_key(leader) == f"_live/{leader}/claim.json"
-    for key in (pack, metadata, layout.claim_key(leader)):
+    assert roster == f"_live/{leader}/18446744073709551615.roster"
+    assert layout.parse_roster_key(roster) == (leader, 2**64 - 1)
+    assert layout.claim_key() == "_live/claim.json"
+    for key in (pack, roster):
         assert layout.parse_log_key(key) is None
         assert key.startswith(layout.live_prefix(leader))
-    assert layout.parse_pack_key(metadata) is None
-    assert layout.parse_live_metadata_key(pack) is None
+    assert layout.parse_pack_key(roster) is None
+    assert layout.parse_roster_key(pack) is None
 
 
 def test_keys_sort_by_sequence_and_offset() -> None:
@@ -89,13 +88,14 @@ def test_keys_sort_by_sequence_and_offset() -> None:
         "_live/leader/99999999999999999999.pack",
         "_live/.hidden/00000000000000000001.pack",
         "_live/leader/1.pack",
-        "_live/leader/logs/ff.json",
+        "_live/leader/1.roster",
+        "_live/claim.json",
     ],
 )
 def test_other_keys_are_none_of_joblogs(key: str) -> None:
     assert layout.parse_log_key(key) is None
     assert layout.parse_pack_key(key) is None
-    assert layout.parse_live_metadata_key(key) is None
+    assert layout.parse_roster_key(key) is None
 
 
 def test_no_key_for_what_is_no_name() -> None:
@@ -114,5 +114,3 @@ def test_no_key_for_what_is_no_name() -> None:
         layout.pack_key("a/b", 1)
     with pytest.raises(InvalidInput):
         layout.pack_key("leader", 2**64)
-    with pytest.raises(InvalidInput):
-        layout.live_metadata_key("leader", b"short")
