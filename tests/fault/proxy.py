@@ -28,8 +28,9 @@ class Proxy:
         self._thread.start()
         self._links: set[_Link] = set()
         self._bytes_per_second = 0.0
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self._flows = {towards: asyncio.Event() for towards in ("target", "client")}
+        for flow in self._flows.values():
+            flow.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
         host, port = self._server.sockets[0].getsockname()
@@ -68,11 +69,13 @@ class Proxy:
 
         return int(self._do(work()))
 
-    def freeze(self) -> None:
-        """From now on nothing passes in either direction, and nobody is told: half-open connections."""
+    def freeze(self, *, replies_only: bool = False) -> None:
+        """From now on nothing passes, and nobody is told: half-open connections. replies_only: requests still do."""
 
         async def work() -> None:
-            self._flows.clear()
+            self._flows["client"].clear()
+            if not replies_only:
+                self._flows["target"].clear()
 
         self._do(work())
 
@@ -80,7 +83,8 @@ class Proxy:
         """What was held back goes on."""
 
         async def work() -> None:
-            self._flows.set()
+            for flow in self._flows.values():
+                flow.set()
 
         self._do(work())
 
@@ -118,8 +122,8 @@ class Proxy:
             link.writers.append(there[1])
             self._links.add(link)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(link, reader, there[1]))
-                group.create_task(self._forward(link, there[0], writer))
+                group.create_task(self._forward(link, self._flows["target"], reader, there[1]))
+                group.create_task(self._forward(link, self._flows["client"], there[0], writer))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -127,9 +131,11 @@ class Proxy:
             self._tasks.discard(task)
             link.reset()
 
-    async def _forward(self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, link: _Link, flow: asyncio.Event, source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    ) -> None:
         while data := await source.read(_BLOCK_BYTES):
-            await self._flows.wait()
+            await flow.wait()
             if link.forgotten:
                 await asyncio.Event().wait()
             if self._bytes_per_second:

@@ -106,7 +106,8 @@ class SpoolReader:
         self._passed = numbers[0] - 1 if numbers else 0
         for number in numbers:
             first = self._first_offset(number)
-            if first is not None and first > offset:
+            # What ends where another one begins may end with events that are tied to that offset.
+            if first is not None and first >= offset:
                 break
             if first is not None:
                 self._passed = number - 1
