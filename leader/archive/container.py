@@ -29,7 +29,7 @@ from joblog.leader.archive.index import (
     index_limit_bytes,
     unpack_index,
 )
-from joblog.leader.buffer.chunk import ChunkHeader, unpack_chunk, unpack_header
+from joblog.leader.buffer.chunk import HEADER_BYTES, KIND_GAP, ChunkHeader, unpack_header
 
 __all__ = [
     "FOOTER_BYTES",
@@ -92,12 +92,16 @@ class Footer(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One chunk with its place in the log. value: as in the buffer; sealed: what follows its header, b"" for a gap."""
+    """One chunk with its place in the log. value: as in the buffer."""
 
     offset: int
     header: ChunkHeader
-    sealed: bytes
     value: bytes
+
+    @property
+    def sealed(self) -> bytes:
+        """What LogCipher.open() takes; empty for a gap."""
+        return b"" if self.header.kind == KIND_GAP else self.value[HEADER_BYTES:]
 
 
 class LogRange(NamedTuple):
@@ -309,8 +313,7 @@ def read_record(data: bytes, at: int = 0) -> tuple[Record, int]:
     start, check = bytes(data[at : at + 12]), int.from_bytes(data[at + 12 : at + 16], "big")
     if google_crc32c.extend(google_crc32c.value(start), value) != check:
         raise Corrupt(f"archive record that says offset {offset}: its checksum does not fit, it is damaged")
-    header, sealed = unpack_chunk(value)
-    return Record(offset, header, sealed, value), end
+    return Record(offset, unpack_header(value), value), end
 
 
 def walk_records(data: bytes) -> Iterator[Record]:
