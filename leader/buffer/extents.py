@@ -26,7 +26,8 @@ def read_extents(source: Source, number: int, from_offset: int = 0) -> Iterator[
         key = cursor.seek(begin)
     while key is not None:
         extent = Extent.FromString(cursor.value())
-        if extent.end_offset > from_offset:
+        # That of an empty log holds nothing, and yet says where its object is.
+        if extent.end_offset > from_offset or extent.offset == extent.end_offset == 0:
             yield extent
         key = cursor.next()
 
@@ -125,7 +126,7 @@ class Places:
         return None if value is None else Extent.FromString(value)
 
     def _put(self, number: int, extent: Extent) -> None:
-        if extent.offset >= extent.end_offset:
+        if extent.offset >= extent.end_offset > 0:
             raise Corrupt(f"log number {number}: an extent from {extent.offset} to {extent.end_offset} holds nothing")
         self._after.setdefault(number, {})[extent.offset] = extent
         self._uses[extent.object] += 1

@@ -1,0 +1,48 @@
+"""Named steps of the archiver's work at which a test may stop it. In service nothing is armed, and nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# In the order in which they are come by.
+STEPS = (
+    "flush.gathered",
+    "roster.announced",
+    "roster.put",
+    "roster.committed",
+    "pack.announced",
+    "pack.put",
+    "pack.committed",
+    "seal.announced",
+    "seal.part",
+    "seal.put",
+    "seal.metadata",
+    "seal.committed",
+    "segment.announced",
+    "segment.put",
+    "segment.committed",
+    "clean.listed",
+    "clean.deleted",
+    "clean.forgotten",
+    "claim.written",
+)
+
+_armed: dict[str, Callable[[], None]] = {}
+
+
+def reach(step: str) -> None:
+    """The work has come to `step`."""
+    if _armed and (hook := _armed.get(step)) is not None:
+        hook()
+
+
+def arm(step: str, hook: Callable[[], None]) -> None:
+    """Calls `hook` each time the step is reached, in the thread that works. Raises KeyError for an unknown step."""
+    if step not in STEPS:
+        raise KeyError(step)
+    _armed[step] = hook
+
+
+def disarm() -> None:
+    """Nothing is armed any more."""
+    _armed.clear()

@@ -1,0 +1,70 @@
+"""Keeps live logs' identities and wrapped keys in rosters: new ones are written in time, old ones kept few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joblog.errors import Conflict
+from joblog.leader.archive import failpoints
+from joblog.leader.archive.context import ArchiveContext
+from joblog.leader.archive.layout import roster_key
+from joblog.leader.archive.roster import pack_roster
+from joblog.leader.buffer.changes import Changes
+
+# When live logs are spread over more rosters, all of them go into a new one.
+MAX_ROSTERS = 32
+
+
+class Rosters:
+    """Which roster holds which live log. Used by one thread at a time; blocks."""
+
+    def __init__(self, context: ArchiveContext) -> None:
+        self._context = context
+        self._store = context.store
+        self._known: dict[int, str] | None = None
+        self.put_bytes = 0
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Returns when each of these live logs is in a roster that is put and committed; at most one is put."""
+        known = self._load()
+        missing = [number for number in numbers if number not in known]
+        if not missing:
+            return
+        open_numbers = set(self._store.open_numbers())
+        for number in [number for number in known if number not in open_numbers]:
+            del known[number]
+        if len(set(known.values())) >= MAX_ROSTERS:
+            missing = sorted({*missing, *known})
+        described = [(number, document) for number in missing if (document := self._context.describer.live(number))]
+        data = pack_roster(document for _, document in described)
+        key = roster_key(self._store.store_id, self._context.claim.next_sequence())
+        with self._context.busy.all([key]):
+            self._context.putter.announce([key])
+            failpoints.reach("roster.announced")
+            self._context.putter.put_new(key, [data])
+            failpoints.reach("roster.put")
+            self._commit([number for number, _ in described], key, known)
+        self.put_bytes += len(data)
+        failpoints.reach("roster.committed")
+
+    def _load(self) -> dict[int, str]:
+        if self._known is None:
+            found = ((number, self._store.roster_of(number)) for number in self._store.open_numbers())
+            self._known = {number: key for number, key in found if key is not None}
+        return self._known
+
+    def _commit(self, numbers: Sequence[int], key: str, known: dict[int, str]) -> None:
+        while numbers:
+            changes = Changes()
+            for number in numbers:
+                changes.put_roster(number, key)
+            try:
+                self._store.write(changes)
+            except Conflict:
+                deleted = self._store.deleted_among(numbers)
+                if not deleted:
+                    raise
+                numbers = [number for number in numbers if number not in deleted]
+            else:
+                known.update(dict.fromkeys(numbers, key))
+                return

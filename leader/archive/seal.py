@@ -1,0 +1,179 @@
+"""The seal: a completed log becomes one object with its metadata beside it, and leaves buffer and packs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from joblog.errors import Conflict
+from joblog.identity import LogName
+from joblog.leader.archive import failpoints
+from joblog.leader.archive.assembling import Assembled
+from joblog.leader.archive.context import ArchiveContext
+from joblog.leader.archive.fetch import ExtentReader
+from joblog.leader.archive.layout import metadata_key, sealed_key
+from joblog.leader.archive.metadata import SealedObject
+from joblog.leader.archive.sealing import Found, LogChunks, new_assembly
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.keys import MAX_U64
+from joblog.v1 import types_pb2
+from joblog.v1.archive_pb2 import EXTENT_KIND_SEALED, Extent
+from joblog.v1.types_pb2 import Event, LogRecord
+
+log = logging.getLogger(__name__)
+
+# Longer rows of chunks are dropped as a range.
+_SINGLE_DROPS = 256
+
+
+class SealResult(Enum):
+    """What became of an attempt. LATER: somebody else works on it, or bytes are missing that may come back."""
+
+    SEALED = 1
+    GONE = 2
+    LATER = 3
+
+
+class Sealer:
+    """Seals completed logs; any number at once, in different threads. Blocks.
+
+    loss_patience_seconds: how long bytes that the archive does not give back are waited for, before the log is sealed
+    without them.
+    """
+
+    def __init__(
+        self,
+        context: ArchiveContext,
+        reader: ExtentReader,
+        *,
+        loss_patience_seconds: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._store = context.store
+        self._reader = reader
+        self._loss_patience_seconds = loss_patience_seconds
+        self._clock = clock
+        # Logs of which something was missing, since when.
+        self._missing_since: dict[int, float] = {}
+
+    def seal(self, number: int) -> tuple[SealResult, int]:
+        """Seals one log: (result, bytes put). Raises what the stores raise; then it is as it was, and tried again."""
+        record = self._store.get_log(number)
+        if record is None or record.state != types_pb2.LOG_STATE_COMPLETED or record.tier == types_pb2.TIER_ARCHIVE:
+            self._missing_since.pop(number, None)
+            return SealResult.GONE, 0
+        name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
+        keys = metadata_key(name), sealed_key(name)
+        with self._context.busy.all([number, ("roll", number), *keys]) as free:
+            if not free:
+                return SealResult.LATER, 0
+            # Flushed or sealed since then.
+            record = self._store.get_log(number)
+            if record is None or record.tier == types_pb2.TIER_ARCHIVE:
+                return SealResult.GONE, 0
+            self._context.putter.announce(keys)
+            failpoints.reach("seal.announced")
+            result = self._seal(record, *keys)
+        if result[0] is not SealResult.LATER:
+            self._missing_since.pop(number, None)
+        return result
+
+    def _seal(self, record: LogRecord, metadata_at: str, sealed_at: str) -> tuple[SealResult, int]:
+        hashing = not record.seal.sha256
+        assembled, found = self._assemble(record, sealed_at, hashing=hashing)
+        if found.lost and not hashing:
+            # The seal's hash is that of all bytes: what is left is hashed anew.
+            since = self._missing_since.setdefault(record.number, self._clock())
+            if self._clock() - since < self._loss_patience_seconds:
+                return SealResult.LATER, assembled.footer.size
+            assembled, found = self._assemble(record, sealed_at, hashing=True)
+        failpoints.reach("seal.put")
+        self._amend(record, found, assembled.footer.size)
+        sealed = SealedObject(assembled.footer, assembled.sha256)
+        document = self._context.describer.sealed(record, sealed)
+        if document is None:
+            return SealResult.GONE, 0
+        self._context.putter.put_over(metadata_at, document)
+        failpoints.reach("seal.metadata")
+        committed = self._commit(record, assembled, found, [metadata_at], sealed_at)
+        failpoints.reach("seal.committed")
+        return committed, assembled.footer.size + len(document)
+
+    def _assemble(self, record: LogRecord, key: str, *, hashing: bool) -> tuple[Assembled, Found]:
+        chunks = LogChunks(self._context, self._reader, record, hashing=hashing)
+        assembly = new_assembly(self._context, key, record, chunks.extents)
+        try:
+            chunks.write(assembly)
+            return assembly.finish(), chunks.found
+        except BaseException:
+            assembly.abort()
+            raise
+
+    @staticmethod
+    def _amend(record: LogRecord, found: Found, size: int) -> None:
+        """Says in the record what sealing found out."""
+        record.tier = types_pb2.TIER_ARCHIVE
+        record.stored_bytes = size
+        if found.sha256 is not None:
+            record.seal.sha256 = found.sha256
+        if found.lost:
+            kept = [gap for gap in record.seal.gaps if not any(_covers(lost, gap) for lost in found.lost)]
+            gaps = sorted([*kept, *found.lost], key=lambda gap: gap.offset)
+            del record.seal.gaps[:]
+            record.seal.gaps.extend(gaps)
+
+    def _commit(
+        self, record: LogRecord, assembled: Assembled, found: Found, companions: list[str], key: str
+    ) -> SealResult:
+        changes = Changes()
+        changes.require(record.number)
+        changes.put_log(record)
+        changes.delete_extents(record.number, 0, MAX_U64)
+        extents = assembled.extents(key, 0) or [_empty(assembled, key)]
+        for extent in extents:
+            extent.companions.extend(companions)
+            changes.put_extent(record.number, extent)
+        self._drop_chunks(changes, record.number, found.buffered)
+        now = time.time_ns()
+        for gap in found.lost:
+            message = (
+                f"offsets {gap.offset} to {gap.offset + gap.length} were lost in the archive before the log was sealed"
+            )
+            changes.put_event(
+                record.number, Event(offset=gap.offset, time_ns=now, kind="archive_loss", message=message)
+            )
+        try:
+            self._store.write(changes)
+        except Conflict:
+            if self._store.deleted_among([record.number]):
+                return SealResult.GONE
+            raise
+        return SealResult.SEALED
+
+    def _drop_chunks(self, changes: Changes, number: int, count: int) -> None:
+        if count > _SINGLE_DROPS:
+            changes.delete_chunks(number, 0, MAX_U64)
+        elif count:
+            with self._store.view() as view:
+                for offset, _, _ in view.chunks(number):
+                    changes.delete_chunk(number, offset)
+
+
+def _covers(outer: types_pb2.Gap, inner: types_pb2.Gap) -> bool:
+    return outer.offset <= inner.offset and inner.offset + inner.length <= outer.offset + outer.length
+
+
+def _empty(assembled: Assembled, key: str) -> Extent:
+    """Says where the object of a log without bytes is."""
+    footer = assembled.footer
+    return Extent(
+        object=key,
+        kind=EXTENT_KIND_SEALED,
+        object_bytes=footer.size,
+        index_position=footer.index_position,
+        index_length=footer.index_length,
+        object_logs=1,
+    )
