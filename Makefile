@@ -47,9 +47,8 @@ types: $(INSTALLED) ## mypy, strict
 imports: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## all benchmarks; a single one: make bench BENCH=bench/tail.py
-	@set -e; for file in $(or $(BENCH),$(sort $(wildcard bench/[a-z]*.py))); do \
-		grep -q '__main__' "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(INSTALLED) ## all benchmarks, figures into docs/benchmarks.md (one: BENCH=tail; a short try: QUICK=1)
+	$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick)
 
 proto: $(INSTALLED) ## generate the stubs in joblog/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)

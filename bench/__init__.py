@@ -1,1 +1,1 @@
-"""Benchmarks; each module runs by itself: python bench/<name>.py."""
+"""Benchmarks: python -m bench.<name> [--quick] for one, python -m bench for all of them and the report."""

@@ -4,6 +4,8 @@ It is made block by block, each from its own number, so that a longer text begin
 about 100 bytes; zstd at level 1 makes it 4 to 5 times smaller.
 """
 
+# ruff: noqa: SIM905 - words read better in a row
+
 from __future__ import annotations
 
 import os
@@ -109,7 +111,9 @@ class _Builds:
     def _logged(self) -> str:
         what = f"{self._one(_MODULES)}.{self._one(_NOUNS)}: {self._one(_VERBS)} {self._one(_NOUNS)}"
         number = f"{self._random.getrandbits(32):08x}"
-        return f"{self._stamp()} INFO  {what} id={number} shard={self._below(64)} took={self._below(50000) / 1000:.3f}ms"
+        return (
+            f"{self._stamp()} INFO  {what} id={number} shard={self._below(64)} took={self._below(50000) / 1000:.3f}ms"
+        )
 
     def _warned(self) -> str:
         where = f"{self._source()}.cc:{self._below(900)}:{self._below(90)}"

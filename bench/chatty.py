@@ -1,6 +1,6 @@
 """A task for bench/overhead.py: works a little for each line, and writes each line at once.
 
-    python bench/chatty.py LINES
+python bench/chatty.py LINES
 """
 
 from __future__ import annotations

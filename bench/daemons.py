@@ -50,7 +50,9 @@ class Daemons:
 
     def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         command = [JOBLOG, *arguments, "--data-dir", str(self.folder.root)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=clean_environment())
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=clean_environment()
+        )
 
     def _ping(self) -> bool:
         ControlClient(str(self.folder.worker_socket), 1.0).ping()

@@ -61,7 +61,9 @@ class Log:
     def write_line(self, now: float) -> None:
         """Appends a line of about 100 bytes."""
         writer = self.writer
-        line = bytearray(f"{writer.length:9d} {writer.task.task} of {writer.task.run}: one more step, all well ".encode())
+        line = bytearray(
+            f"{writer.length:9d} {writer.task.task} of {writer.task.run}: one more step, all well ".encode()
+        )
         line = line.ljust(99, b".") + b"\n"
         writer.append_data(line, len(line), b"\1", [time.time_ns()], [len(line)])
         self.waiting.append((writer.length, now))
@@ -71,9 +73,10 @@ class Fleet:
     """All workers of this process."""
 
     def __init__(self, workers: list[Worker]) -> None:
-        self._workers = workers
+        self.services = [service for worker in workers for service in (worker.shipper, worker.notify)]
         self._logs = [(worker, log) for worker in workers for log in worker.logs]
         self._counting = False
+        self._ready = asyncio.Event()
         self.times_ms: Counter[int] = Counter()
 
     async def write(self) -> None:
@@ -92,17 +95,20 @@ class Fleet:
 
     def _look_for_acks(self) -> None:
         now = time.monotonic()
+        acked = 0
         for worker, log in self._logs:
             feed = worker.shipper.feed(log.writer.spool_id)
             while feed is not None and log.waiting and log.waiting[0][0] <= feed.acked_offset:
                 written = log.waiting.popleft()[1]
                 if self._counting:
                     self.times_ms[int((now - written) * 1e3)] += 1
+            acked += feed is not None and feed.acked_offset > 0
+        if acked == len(self._logs):
+            self._ready.set()
 
     async def follow_orders(self, stopping: asyncio.Event) -> None:
         """Says `ready`, counts from the first line on standard input, and stops at its end."""
-        while not all((feed := worker.shipper.feed(log.writer.spool_id)) and feed.acked_offset for worker, log in self._logs):
-            await asyncio.sleep(0.2)
+        await self._ready.wait()
         print("ready", flush=True)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, sys.stdin.readline)
@@ -118,8 +124,7 @@ async def _run(root: Path, leader: str, workers: int, logs: int) -> None:
     stopping = asyncio.Event()
     writing = asyncio.create_task(fleet.write())
     following = asyncio.create_task(fleet.follow_orders(stopping))
-    services = [service for worker in fleet._workers for service in (worker.shipper, worker.notify)]
-    await serve(services, drain_seconds=0.1, stopping=stopping)
+    await serve(fleet.services, drain_seconds=0.1, stopping=stopping)
     writing.cancel()
     await following
     print(json.dumps(fleet.times_ms), flush=True)

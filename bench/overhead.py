@@ -6,7 +6,6 @@ For information only, `cat` of a large file is measured too, which does nothing 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -80,31 +79,27 @@ def start(result: Result, running: Daemons, rounds: int) -> None:
 
 def memory(result: Result, running: Daemons) -> None:
     """What a supervisor takes while its task says nothing, and after it has printed for a while."""
-    for name, command in {
-        "quiet": ["sleep", "600"],
-        "after 64 MiB of output": ["sh", "-c", f"head -c {64 * MIB} {text_file(128 * MIB)}; exec sleep 600"],
-    }.items():
-        count = SUPERVISED_TASKS
-        tasks = [running.start_task(f"memory-{len(name)}", f"task-{number}", command) for number in range(count)]
-        wait_for(lambda: _all_running(running, count), f"{count} tasks")
-        if name != "quiet":
-            wait_for(lambda: _all_long(running, count, 64 * MIB), "their output", 120.0)
-        time.sleep(1.0)
-        used = [memory_share_bytes(task.process.pid) for task in tasks]
-        for task in tasks:
-            task.end()
-        running.wait_completed(f"memory-{len(name)}", count)
-        result.add(f"memory of a supervisor, {name}", percentile(used, 50) / MIB, "MiB PSS", at_most=MAX_MEMORY_MIB)
+    _memory(result, running, "quiet", 0)
+    _memory(result, running, "printed", 64 * MIB)
 
 
-def _all_running(running: Daemons, count: int) -> bool | None:
-    found = [state for state in list_tasks(str(running.folder.spools)) if state.running and state.task_pid]
-    return True if len(found) >= count else None
+def _memory(result: Result, running: Daemons, what: str, length_bytes: int) -> None:
+    command = ["sh", "-c", f"head -c {length_bytes} {text_file(128 * MIB)}; exec sleep 600"]
+    tasks = [running.start_task(what, f"task-{number}", command) for number in range(SUPERVISED_TASKS)]
+    wait_for(lambda: _all_at(running, length_bytes), "the tasks and their output", 120.0)
+    time.sleep(1.0)
+    used = [memory_share_bytes(task.process.pid) for task in tasks]
+    for task in tasks:
+        task.end()
+    running.wait_completed(what, len(tasks))
+    after = f"after {length_bytes // MIB} MiB of output" if length_bytes else "of a quiet task"
+    result.add(f"memory of a supervisor, {after}", percentile(used, 50) / MIB, "MiB PSS", at_most=MAX_MEMORY_MIB)
 
 
-def _all_long(running: Daemons, count: int, length_bytes: int) -> bool | None:
-    found = [state for state in list_tasks(str(running.folder.spools)) if state.length_bytes >= length_bytes]
-    return True if len(found) >= count else None
+def _all_at(running: Daemons, length_bytes: int) -> bool | None:
+    states = list_tasks(str(running.folder.spools))
+    found = [state for state in states if state.running and state.task_pid and state.length_bytes >= length_bytes]
+    return True if len(found) >= SUPERVISED_TASKS else None
 
 
 if __name__ == "__main__":

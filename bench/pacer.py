@@ -1,6 +1,6 @@
 """A task for bench/tail.py: prints a file again and again at a given speed, until it is told to end.
 
-    python bench/pacer.py FILE BYTES_PER_SECOND
+python bench/pacer.py FILE BYTES_PER_SECOND
 """
 
 from __future__ import annotations

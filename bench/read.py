@@ -32,8 +32,8 @@ def main() -> None:
         sequential(result, running, "gRPC", read_by_grpc, size)
         sequential(result, running, "HTTP", read_by_http, size)
         rounds = 100 if options.quick else 1000
-        at_random(result, running, "gRPC", read_by_grpc, size, rounds)
-        at_random(result, running, "HTTP", read_by_http, size, rounds)
+        at_random(result, running, "gRPC", read=read_by_grpc, size=size, rounds=rounds)
+        at_random(result, running, "HTTP", read=read_by_http, size=size, rounds=rounds)
     result.keep()
 
 
@@ -85,7 +85,7 @@ def sequential(result: Result, running: Daemons, how: str, read: Read, size: int
     result.add(f"{how}: in order: CPU of the leader", used * GIB / size, "s/GiB")
 
 
-def at_random(result: Result, running: Daemons, how: str, read: Read, size: int, rounds: int) -> None:
+def at_random(result: Result, running: Daemons, how: str, *, read: Read, size: int, rounds: int) -> None:
     """64 KiB from random places."""
     chance = random.Random(1)
     ranges = [(chance.randrange(size - RANDOM_BYTES), RANDOM_BYTES) for _ in range(rounds)]

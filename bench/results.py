@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -64,12 +64,12 @@ class Result:
         print(f"{self.name}: {name}: {figure.shown}{beside}", flush=True)
 
     def keep(self, folder: Path = RESULTS) -> None:
-        """Writes the figures to <folder>/<name>.json; those of a quick run to <name>.quick.json, which no report uses."""
+        """Writes the figures to <folder>/<name>.json; a quick run's to <name>.quick.json, which no report uses."""
         folder.mkdir(exist_ok=True)
         content = {
             "name": self.name,
             "quick": self.quick,
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python "
             f"{platform.python_version()}",
             "load_before": round(self._load_before, 2),

@@ -1,6 +1,6 @@
 """A task for bench/tail.py: prints lines at a steady pace, each with the time at which it was written.
 
-    python bench/ticker.py COUNT INTERVAL_SECONDS
+python bench/ticker.py COUNT INTERVAL_SECONDS
 """
 
 from __future__ import annotations
