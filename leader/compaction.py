@@ -167,7 +167,14 @@ class Compactor(Service):
         """Merges what there is, then looks now and then."""
         while not self._stopping.is_set():
             self._woken.clear()
-            await asyncio.to_thread(self.merge_all)
+            working = asyncio.ensure_future(asyncio.to_thread(self._look))
+            try:
+                await asyncio.shield(working)
+            except asyncio.CancelledError:
+                # Within a chunk; the store must not be closed before.
+                self._stopping.set()
+                await working
+                raise
             try:
                 await asyncio.wait_for(self._woken.wait(), self._look_seconds)
             except TimeoutError:
@@ -177,6 +184,13 @@ class Compactor(Service):
         """What is left is found after the next start."""
         self._stopping.set()
         self._woken.set()
+
+    def _look(self) -> None:
+        try:
+            self.merge_all()
+        except JoblogError as error:
+            self._metrics.failures.inc()
+            log.warning("completed logs could not be merged, which is tried again: %s", error)
 
     def merge_all(self) -> int:
         """Merges all completed logs that are not merged yet; returns how many it did. In a thread of its own."""

@@ -278,3 +278,32 @@ async def test_the_service_finds_logs_and_goes_past_one_that_fails(tmp_path: Pat
         assert all(len(chunks(log)) == 1 for log in logs)
         assert len(chunks(broken)) == 5
         assert leader.metrics.compaction.failures._value.get() == 1
+
+
+async def test_the_service_ends_with_its_thread(tmp_path: Path) -> None:
+    with stored_leader(tmp_path) as leader:
+        log = leader.log()
+        fill(log, texts(2000))
+        log.complete()
+        compactor = compactor_of(leader)
+        running = asyncio.create_task(compactor.run())
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 5)
+        # Its thread has let go of the log: nothing changes any more.
+        left = chunks(log)
+        assert compactor.merge_all() == 0
+        assert chunks(log) == left
+        assert read(log) == bytes(log.model.data)
+
+
+async def test_a_store_that_does_not_answer_does_not_end_it(tmp_path: Path) -> None:
+    with stored_leader(tmp_path) as leader:
+        compactor = compactor_of(leader)
+        leader.store.close()
+        running = asyncio.create_task(compactor.run())
+        await eventually(lambda: leader.metrics.compaction.failures._value.get() > 1)
+        assert not running.done()
+        await compactor.drain(1)
+        await asyncio.wait_for(running, 5)
