@@ -1,10 +1,9 @@
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar
-
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -14,32 +13,13 @@ class ExtentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXTENT_KIND_PACK: _ClassVar[ExtentKind]
     EXTENT_KIND_SEGMENT: _ClassVar[ExtentKind]
     EXTENT_KIND_SEALED: _ClassVar[ExtentKind]
-
 EXTENT_KIND_UNSPECIFIED: ExtentKind
 EXTENT_KIND_PACK: ExtentKind
 EXTENT_KIND_SEGMENT: ExtentKind
 EXTENT_KIND_SEALED: ExtentKind
 
 class Extent(_message.Message):
-    __slots__ = (
-        "chunks",
-        "companions",
-        "end_offset",
-        "first_time_ns",
-        "generation",
-        "index_length",
-        "index_position",
-        "kind",
-        "last_time_ns",
-        "length",
-        "lines_before",
-        "newlines",
-        "object",
-        "object_bytes",
-        "object_logs",
-        "offset",
-        "position",
-    )
+    __slots__ = ("offset", "end_offset", "object", "kind", "position", "length", "chunks", "lines_before", "newlines", "first_time_ns", "last_time_ns", "object_bytes", "index_position", "index_length", "object_logs", "companions", "generation")
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -74,23 +54,4 @@ class Extent(_message.Message):
     object_logs: int
     companions: _containers.RepeatedScalarFieldContainer[str]
     generation: int
-    def __init__(
-        self,
-        offset: int | None = ...,
-        end_offset: int | None = ...,
-        object: str | None = ...,
-        kind: ExtentKind | str | None = ...,
-        position: int | None = ...,
-        length: int | None = ...,
-        chunks: int | None = ...,
-        lines_before: int | None = ...,
-        newlines: int | None = ...,
-        first_time_ns: int | None = ...,
-        last_time_ns: int | None = ...,
-        object_bytes: int | None = ...,
-        index_position: int | None = ...,
-        index_length: int | None = ...,
-        object_logs: int | None = ...,
-        companions: _Iterable[str] | None = ...,
-        generation: int | None = ...,
-    ) -> None: ...
+    def __init__(self, offset: _Optional[int] = ..., end_offset: _Optional[int] = ..., object: _Optional[str] = ..., kind: _Optional[_Union[ExtentKind, str]] = ..., position: _Optional[int] = ..., length: _Optional[int] = ..., chunks: _Optional[int] = ..., lines_before: _Optional[int] = ..., newlines: _Optional[int] = ..., first_time_ns: _Optional[int] = ..., last_time_ns: _Optional[int] = ..., object_bytes: _Optional[int] = ..., index_position: _Optional[int] = ..., index_length: _Optional[int] = ..., object_logs: _Optional[int] = ..., companions: _Optional[_Iterable[str]] = ..., generation: _Optional[int] = ...) -> None: ...
