@@ -22,6 +22,7 @@ from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
+from joblog.leader.compaction import Compactor
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.kms import Kms
@@ -171,4 +172,6 @@ def _services(
     address = AddressFile(
         folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
     )
-    return [ingest, grpc, *http, StoreSize(store, metrics), address]
+    compactor = Compactor(store, keyring, metrics.compaction)
+    ingest.on_completed = compactor.wake
+    return [ingest, compactor, grpc, *http, StoreSize(store, metrics), address]
