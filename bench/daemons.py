@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.measuring import Ended, run_and_measure
-from joblog.address import read_leader_file
+from joblog.address import LeaderFile, read_leader_file
 from joblog.client import Client
 from joblog.errors import JoblogError
 from joblog.identity import RUN_LOG_TASK
@@ -39,7 +39,7 @@ class Daemons:
         self.worker: subprocess.Popen[bytes] | None = None
         self.leader = self._start(["leader", *listen, *settings])
         try:
-            file = wait_for(lambda: _or_none(lambda: read_leader_file(folder.root)), "the leader")
+            file = wait_for(self._leader_file, "the leader")
             self.grpc_address, self.http_url = file.grpc_address, file.http_url
             if with_worker:
                 self.worker = self._start(["worker", "--leader", self.grpc_address])
@@ -53,6 +53,11 @@ class Daemons:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=clean_environment()
         )
+
+    def _leader_file(self) -> LeaderFile | None:
+        if self.leader.poll() is not None:
+            raise RuntimeError(f"the leader ended with {self.leader.returncode}")
+        return _or_none(lambda: read_leader_file(self.folder.root))
 
     def _ping(self) -> bool:
         ControlClient(str(self.folder.worker_socket), 1.0).ping()
