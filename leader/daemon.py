@@ -173,5 +173,5 @@ def _services(
         folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
     )
     compactor = Compactor(store, keyring, metrics.compaction)
-    ingest.on_completed = compactor.wake
+    ingest.on_completed(compactor.wake)
     return [ingest, compactor, grpc, *http, StoreSize(store, metrics), address]

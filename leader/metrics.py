@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_LONG_SECONDS = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -102,6 +103,33 @@ class CompactionMetrics:
         )
 
 
+class ArchiveMetrics:
+    """What goes to the archive."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.unarchived_bytes = Gauge(
+            "joblog_archive_unarchived_bytes", "Bytes of chunks that are not in the archive, about", registry=registry
+        )
+        self.held = Gauge("joblog_archive_ingest_held", "1 while workers wait as the buffer is full", registry=registry)
+        self.unsealed_logs = Gauge(
+            "joblog_archive_unsealed_logs", "Completed logs that are not sealed in the archive yet", registry=registry
+        )
+        self.packs = Counter("joblog_archive_packs", "Packs that were put", registry=registry)
+        self.sealed_logs = Counter("joblog_archive_sealed_logs", "Logs that were sealed", registry=registry)
+        self.put_bytes = Counter(
+            "joblog_archive_put_bytes", "Bytes that were put, by kind of object", ["kind"], registry=registry
+        )
+        self.deleted_objects = Counter(
+            "joblog_archive_deleted_objects", "Objects that were deleted as nothing needed them", registry=registry
+        )
+        self.failures = Counter(
+            "joblog_archive_failures", "Work that failed, to be tried again", ["work", "reason"], registry=registry
+        )
+        self.flush_seconds = Histogram(
+            "joblog_archive_flush_seconds", "Time of one flush of all logs", buckets=_LONG_SECONDS, registry=registry
+        )
+
+
 class ApiMetrics:
     """Requests over HTTP."""
 
@@ -128,6 +156,7 @@ class Metrics:
         self.reads = ReadMetrics(self.registry)
         self.api = ApiMetrics(self.registry)
         self.compaction = CompactionMetrics(self.registry)
+        self.archive = ArchiveMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

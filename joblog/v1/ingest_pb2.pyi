@@ -132,7 +132,7 @@ class PushResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., closed: _Optional[_Iterable[_Union[Closed, _Mapping]]] = ..., steers: _Optional[_Iterable[_Union[Steer, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("leader_id", "version", "window_bytes", "max_batch_bytes", "max_message_bytes", "heartbeat_seconds", "lost_after_seconds", "gather_seconds", "gather_bytes")
+    __slots__ = ("leader_id", "version", "window_bytes", "max_batch_bytes", "max_message_bytes", "heartbeat_seconds", "lost_after_seconds", "gather_seconds", "gather_bytes", "keep_until_archived")
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -142,6 +142,7 @@ class Welcome(_message.Message):
     LOST_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     GATHER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     GATHER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEEP_UNTIL_ARCHIVED_FIELD_NUMBER: _ClassVar[int]
     leader_id: str
     version: str
     window_bytes: int
@@ -151,33 +152,38 @@ class Welcome(_message.Message):
     lost_after_seconds: float
     gather_seconds: float
     gather_bytes: int
-    def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., window_bytes: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., heartbeat_seconds: _Optional[float] = ..., lost_after_seconds: _Optional[float] = ..., gather_seconds: _Optional[float] = ..., gather_bytes: _Optional[int] = ...) -> None: ...
+    keep_until_archived: bool
+    def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., window_bytes: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., heartbeat_seconds: _Optional[float] = ..., lost_after_seconds: _Optional[float] = ..., gather_seconds: _Optional[float] = ..., gather_bytes: _Optional[int] = ..., keep_until_archived: _Optional[bool] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("handle", "id", "number", "next_offset", "completed", "watched")
+    __slots__ = ("handle", "id", "number", "next_offset", "completed", "watched", "sealed")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     WATCHED_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     handle: int
     id: _types_pb2.LogId
     number: int
     next_offset: int
     completed: bool
     watched: bool
-    def __init__(self, handle: _Optional[int] = ..., id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., number: _Optional[int] = ..., next_offset: _Optional[int] = ..., completed: _Optional[bool] = ..., watched: _Optional[bool] = ...) -> None: ...
+    sealed: bool
+    def __init__(self, handle: _Optional[int] = ..., id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., number: _Optional[int] = ..., next_offset: _Optional[int] = ..., completed: _Optional[bool] = ..., watched: _Optional[bool] = ..., sealed: _Optional[bool] = ...) -> None: ...
 
 class Ack(_message.Message):
-    __slots__ = ("handle", "stored_offset", "archived_offset")
+    __slots__ = ("handle", "stored_offset", "archived_offset", "sealed")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     STORED_OFFSET_FIELD_NUMBER: _ClassVar[int]
     ARCHIVED_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
     handle: int
     stored_offset: int
     archived_offset: int
-    def __init__(self, handle: _Optional[int] = ..., stored_offset: _Optional[int] = ..., archived_offset: _Optional[int] = ...) -> None: ...
+    sealed: bool
+    def __init__(self, handle: _Optional[int] = ..., stored_offset: _Optional[int] = ..., archived_offset: _Optional[int] = ..., sealed: _Optional[bool] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("handle", "code", "message", "next_offset", "permanent")

@@ -45,7 +45,7 @@ class Cleaner:
         self._began_ns = clock_ns()
 
     def clean(self) -> int:
-        """Deletes what has been unused for the grace time; how many objects. Raises ClaimLost, what the store raises."""
+        """Deletes what has been unused for the grace time; how many. Raises ClaimLost, what the stores raise."""
         now = self._clock_ns()
         store, busy = self._context.store, self._context.busy
         old = [

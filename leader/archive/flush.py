@@ -17,7 +17,7 @@ from joblog.leader.archive.layout import pack_key
 from joblog.leader.archive.merge import MergedChunk, merge_chunks
 from joblog.leader.archive.packing import ObjectBuilder
 from joblog.leader.archive.ranges import Range, read_ranges
-from joblog.leader.archive.rollup import joined_generation, sizes_of, small_to_join
+from joblog.leader.archive.rollup import LARGE_EXTENTS, joined_generation, sizes_of, small_to_join
 from joblog.leader.archive.rosters import Rosters
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import HEADER_BYTES, ChunkHeader
@@ -49,13 +49,17 @@ class FlushLimits(NamedTuple):
 
 @dataclass(slots=True)
 class Flushed:
-    """What a flush did. archived: per log, the offset below which all is in the archive. left_bytes: passed over."""
+    """What a flush did. archived: per log, the offset below which all is in the archive. left_bytes: passed over.
+
+    crowded: logs with many large extents.
+    """
 
     archived: dict[int, int] = field(default_factory=dict)
     packs: int = 0
     put_bytes: int = 0
     dropped_bytes: int = 0
     left_bytes: int = 0
+    crowded: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -158,7 +162,7 @@ class Flusher:
                 if record is None:
                     continue
                 part = _Part(number, record.uid, rewrites[number], chunks)
-                size += bytes_ + self._plan(view, part)
+                size += bytes_ + self._plan(view, part, done)
                 parts.append(part)
                 if more:
                     break
@@ -171,9 +175,12 @@ class Flusher:
         patience = (PATIENCE_INTERVALS - 0.5) * self._limits.interval_seconds
         return last is None or bytes_ >= EAGER_BYTES or now - last >= patience
 
-    def _plan(self, view: View, part: _Part) -> int:
+    @staticmethod
+    def _plan(view: View, part: _Part, done: Flushed) -> int:
         """Chooses the extents that become one with the part; their bytes."""
         extents = list(view.extents(part.number))
+        if len(extents) > LARGE_EXTENTS:
+            done.crowded.append(part.number)
         count = small_to_join(sizes_of(extents))
         part.joined = extents[len(extents) - count :]
         return sum(extent.length for extent in part.joined)

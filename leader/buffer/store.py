@@ -222,6 +222,12 @@ class Store:
         chunk = self.last_chunk(number)
         return end_of(chunk, read_last_extent(self._engine, number))
 
+    def archived_offset(self, number: int) -> int:
+        """All of the log below it is in the archive: where the first chunk in the buffer begins, else the log's end."""
+        with self.view() as view:
+            first, end = view.first_chunk_offset(number), view.log_end(number)
+        return first if first is not None else end.offset if end is not None else 0
+
     def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
         """(offset, header) of the log's last chunk in the buffer."""
         tail = self._tails.get(number)

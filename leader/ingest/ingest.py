@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from joblog.errors import InvalidInput, JoblogError, Unavailable
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.archiving import Archiving
 from joblog.leader.ingest.committer import Commit, Committer
 from joblog.leader.ingest.live import Live
 from joblog.leader.ingest.live_log import LiveLog, Refused
@@ -61,8 +63,16 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     name = "ingest"
 
     def __init__(
-        self, store: Store, keyring: Keyring, metrics: Metrics, limits: IngestLimits, *, threads: int = 4
+        self,
+        store: Store,
+        keyring: Keyring,
+        metrics: Metrics,
+        limits: IngestLimits,
+        *,
+        threads: int = 4,
+        keep_until_archived: bool = False,
     ) -> None:
+        """keep_until_archived: see Archiving."""
         self.limits = limits
         self.metrics = metrics
         self.live = Live()
@@ -75,12 +85,14 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             max_delay_seconds=limits.commit_max_delay_seconds,
         )
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="ingest")
+        self.archiving = Archiving(self.registry, self.pool, keep_until_archived=keep_until_archived)
         self._store = store
         self._keyring = keyring
         self._leader = _Leader()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._seen: dict[str, admin_pb2.WorkerStatus] = {}
         self._draining = False
+        self._completed: Callable[[], None] = lambda: None
 
     # Lifecycle
 
@@ -117,6 +129,10 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         """Commits what is queued."""
         await asyncio.get_running_loop().run_in_executor(None, self.committer.stop)
         self.pool.shutdown(wait=True)
+
+    def on_completed(self, callback: Callable[[], None]) -> None:
+        """`callback()` is called whenever a log was completed, in the event loop."""
+        self._completed = callback
 
     # Streams
 
@@ -181,6 +197,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     async def _part(self, session: Session) -> None:
         self._sessions.pop(session, None)
         self.metrics.workers.connected.set(len(self._sessions))
+        self.archiving.part(session)
         session.end()
         self.note_stats(session)
         log.info("worker %s (%s) disconnected", session.worker_id, session.host)
@@ -202,6 +219,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             lost_after_seconds=limits.lost_after_seconds,
             gather_seconds=limits.gather_seconds,
             gather_bytes=limits.gather_bytes,
+            keep_until_archived=self.archiving.keep_until_archived,
         )
 
     def _steer(self, number: int, watched: bool) -> None:
@@ -235,10 +253,12 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         record.next_offset = seal.length
         record.newlines = seal.newlines
         record.stored_bytes = await loop.run_in_executor(self.pool, stored_bytes, self._store, live)
+        self.archiving.expect_seal(live.number, session, live.handle)
         await self._commit_record(live, record)
         self.registry.remove(live.number)
         self.live.changed(live.number, open_for_writing=False)
         self.metrics.logs_completed.inc()
+        self._completed()
         return seal
 
     async def _commit_record(

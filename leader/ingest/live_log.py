@@ -62,6 +62,7 @@ class LiveLog:
 
     __slots__ = (
         "accepted_lines",
+        "archived_offset",
         "cipher",
         "durable_offset",
         "gone",
@@ -85,6 +86,8 @@ class LiveLog:
         self.cipher = cipher
         self.next_offset = next_offset
         self.durable_offset = next_offset
+        # Below it all is in the archive.
+        self.archived_offset = 0
         self.accepted_lines = lines
         self.limit = limit
         # Not known once bytes were written by an earlier life of the leader: closing reads them again.

@@ -79,6 +79,7 @@ class Registry:
                     continue
                 fresh = self.logs[old.number] = self._restore(record)
                 fresh.last_heard = old.last_heard
+                fresh.archived_offset = max(fresh.archived_offset, old.archived_offset)
                 restored.append(fresh)
         return restored
 
@@ -89,7 +90,9 @@ class Registry:
         cipher = LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
         end = self.store.log_end(record.number)
         next_offset, lines = (end.offset, end.lines) if end else (0, 0)
-        return LiveLog(record, cipher, next_offset, lines, self._limit(record.number))
+        live = LiveLog(record, cipher, next_offset, lines, self._limit(record.number))
+        live.archived_offset = self.store.archived_offset(record.number)
+        return live
 
     def _limit(self, number: int) -> LogLimit | None:
         if not self.max_log_bytes:

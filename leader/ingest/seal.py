@@ -16,21 +16,27 @@ def stored_bytes(store: Store, live: LiveLog) -> int:
     if live.stored_bytes is not None:
         return live.stored_bytes
     with store.view() as view:
-        return sum(HEADER_BYTES + len(sealed) for _offset, _header, sealed in view.chunks(live.number, 0))
+        archived = sum(extent.length for extent in view.extents(live.number))
+        return archived + sum(HEADER_BYTES + len(sealed) for _offset, _header, sealed in view.chunks(live.number, 0))
 
 
 def make_seal(store: Store, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
     """The seal of `live`, all of whose bytes are durable. Raises Refused when the close's hash or newlines are others.
 
     Reads the log again where the hash of what arrived is not known (the leader was restarted) or is not that of what is
-    kept (the log's limit dropped chunks).
+    kept (the log's limit dropped chunks). Not where some of it is in the archive, which may be out of reach: then the
+    worker's hash stands unless chunks were dropped, and else none; the archiver makes one when it seals the log.
     """
     gaps = store.gaps(live.number)
     dropped = any(gap.reason == types_pb2.GAP_REASON_LOG_LIMIT for gap in gaps)
     arrived = live.sha256.digest() if live.sha256 is not None else None
-    kept = arrived if arrived is not None and not dropped else _hash_again(store, live)
-    if arrived is None and not dropped:
-        arrived = kept
+    if arrived is not None and not dropped:
+        kept = arrived
+    elif any(True for _ in store.extents(live.number)):
+        kept = b"" if dropped else close.sha256
+    else:
+        kept = _hash_again(store, live)
+        arrived = arrived if dropped else kept
     name = live.record.id.task
     # A worker that does not know the hash lost count of the lines too.
     if close.sha256 and close.newlines != live.accepted_lines:

@@ -58,7 +58,7 @@ class Session:
         self.failed: asyncio.Future[JoblogError] = asyncio.get_running_loop().create_future()
         self.logs: dict[int, LiveLog] = {}
         self._outbox = ingest_pb2.PushResponse()
-        self._acks: dict[int, int] = {}
+        self._acks: dict[int, tuple[int, int]] = {}
         self._outgoing = asyncio.Event()
         self._flushed = asyncio.Event()
         self._pending = 0
@@ -97,6 +97,8 @@ class Session:
             self.stats = request.stats
             self.ingest.note_stats(self)
         size = sum(len(append.batch.payload) for append in request.appends)
+        if size:
+            await self.ingest.archiving.until_open()
         await self.ingest.gate.acquire(size)
         # Once begun it is seen through: what was accepted must also be submitted, even when the stream ends meanwhile.
         await asyncio.shield(asyncio.ensure_future(self._work(request, size)))
@@ -267,6 +269,9 @@ class Session:
                 opened.id.CopyFrom(result.id)
                 opened.next_offset = result.seal.length
                 opened.completed = True
+                opened.sealed = result.tier == types_pb2.TIER_ARCHIVE
+                if not opened.sealed:
+                    self._await_seal(result.number, request.handle)
             opened.number = result.number if isinstance(result, types_pb2.LogRecord) else result.record.number
         for handle, refused in done.refusals.items():
             self.refuse(handle, refused)
@@ -276,9 +281,21 @@ class Session:
         if done.opened:
             self._outgoing.set()
 
+    def _await_seal(self, number: int, handle: int) -> None:
+        """Completed, as a worker says again that has kept its spool: it is told when the log is sealed."""
+        if self.ingest.archiving.keep_until_archived:
+            task = asyncio.create_task(self.ingest.archiving.await_seal(number, self, handle))
+            self._closings.add(task)
+            task.add_done_callback(self._closings.discard)
+
     def ack(self, live: LiveLog) -> None:
         """Tells the worker how far the log is durable."""
-        self._acks[live.handle] = live.durable_offset
+        self._acks[live.handle] = live.durable_offset, live.archived_offset
+        self._outgoing.set()
+
+    def sealed(self, handle: int, length: int) -> None:
+        """Tells the worker that a closed log is sealed in the archive."""
+        self._outbox.acks.add(handle=handle, stored_offset=length, archived_offset=length, sealed=True)
         self._outgoing.set()
 
     def refuse(self, handle: int, refused: Refused) -> None:
@@ -311,8 +328,8 @@ class Session:
         self._flushed.clear()
         message, self._outbox = self._outbox, ingest_pb2.PushResponse()
         acks, self._acks = self._acks, {}
-        for handle, offset in acks.items():
-            message.acks.add(handle=handle, stored_offset=offset)
+        for handle, (stored, archived) in acks.items():
+            message.acks.add(handle=handle, stored_offset=stored, archived_offset=archived)
         if message.ByteSize():
             self.ingest.metrics.ingest.acks.inc(len(acks))
             await context.write(message)
