@@ -27,6 +27,7 @@ _AHEAD_FROM_BYTES = 1 << 20
 KEPT_BYTES_PER_READ = 8 << 20
 # Small records are kept together.
 _RUN_BYTES = 128 << 10
+_TRIES_AGAIN = 3
 _UNREADABLE = (Corrupt, WrongVersion)
 _LENGTH_BYTES = 4
 
@@ -115,8 +116,8 @@ class ExtentRead:
             except _UNREADABLE as error:
                 self._forget()
                 failures += 1
-                # It may be the way here that changed the bytes, or the cache.
-                if failures == 1 or (failures == 2 and self._cut_short(extent, at)):
+                # It may be the cache or the way here that changed the bytes, or the object is too short for the window.
+                if failures <= _TRIES_AGAIN and (failures != 2 or self._readable(extent, at)):
                     continue
                 at, found = self._behind(extent, at, end)
                 if found > offset:
@@ -170,13 +171,12 @@ class ExtentRead:
                 return entry.position, max(entry.offset, extent.offset)
         return self._end, end
 
-    def _cut_short(self, extent: Extent, at: int) -> bool:
-        """Whether the object is shorter than it should be, but has bytes at `at`: they are read then."""
+    def _readable(self, extent: Extent, at: int) -> bool:
+        """Whether the object has bytes at `at`; nothing is read beyond its end when that comes too early."""
         info = self._reader.store.head(extent.object)
-        if info is None or not at < info.size < self._end:
-            return False
-        self._end = info.size
-        return True
+        if info is not None:
+            self._end = min(self._end, info.size)
+        return at < self._end
 
     def _record(self, at: int) -> tuple[Record, int]:
         """The record at position `at`, and where the next one begins. Raises Corrupt, WrongVersion."""
