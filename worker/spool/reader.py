@@ -69,6 +69,8 @@ class SpoolReader:
         self._alive = True
         self._scan: SegmentScan | None = None
         self._passed = 0
+        # No segment before it is there any more.
+        self._oldest = 1
         self._damage_seen = False
         self._first_offsets: dict[int, int] = {}
 
@@ -283,6 +285,9 @@ class SpoolReader:
         The supervisor does the same on its own when its spool is full.
         """
         self._control.put(CONTROL_RELEASED, acked_offset)
+        if self._scan is not None and self._scan.number <= self._oldest:
+            # The usual case of a short log, whose folder need not be looked at with each ack.
+            return
         numbers = segment_numbers(self.folder)
         for number, following in pairwise(numbers):
             end = self._first_offset(following)
@@ -290,6 +295,7 @@ class SpoolReader:
                 break
             (self.folder / segment_name(number)).unlink(missing_ok=True)
             self._first_offsets.pop(number, None)
+            self._oldest = following
 
     def pending_bytes(self) -> int:
         """Bytes of the log captured and not yet acked."""
