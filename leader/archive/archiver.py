@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from joblog.errors import Interrupted, JoblogError
+from joblog.errors import Corrupt, Interrupted, InvalidInput, JoblogError, WrongVersion
 from joblog.leader.archive.busy import Busy
 from joblog.leader.archive.claim import Claim, ClaimLost
 from joblog.leader.archive.clean import GRACE_SECONDS, Cleaner, Joiner
@@ -123,6 +123,7 @@ class Archiver(Service):
         self._checked = False
         self._check_lock = threading.Lock()
         self._problems: dict[str, str] = {}
+        self._unsealable: dict[int, str] = {}
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -283,21 +284,26 @@ class Archiver(Service):
             self._loop.call_soon_threadsafe(tell, *arguments)
 
     def _seal_all(self) -> None:
-        numbers = self._store.unsealed_logs(SEAL_BATCH)
-        if not numbers:
-            return
-        self.ready()
-        while numbers:
-            sealed = list(self._sealing.map(self._seal_one, numbers))
-            if not any(sealed) or len(numbers) < SEAL_BATCH:
-                break
-            numbers = self._store.unsealed_logs(SEAL_BATCH)
-        self._metrics.unsealed_logs.set(len(self._store.unsealed_logs(SEAL_BATCH)))
+        last, left = 0, 0
+        while numbers := self._store.unsealed_logs(SEAL_BATCH, last):
+            self.ready()
+            last = numbers[-1]
+            left += sum(not sealed for sealed in self._sealing.map(self._seal_one, numbers))
+        self._metrics.unsealed_logs.set(left)
 
     def _seal_one(self, number: int) -> bool:
+        """Whether it is sealed. What only this log has trouble with holds up no other one."""
         self._check_stopping()
         before = self._store.get_log(number)
-        result, put_bytes = self.sealer.seal(number)
+        try:
+            result, put_bytes = self.sealer.seal(number)
+        except (Corrupt, InvalidInput, WrongVersion) as error:
+            self._metrics.failures.labels("seal", type(error).__name__).inc()
+            if self._unsealable.get(number) != str(error):
+                log.error("log %d can't be sealed, it stays where it is: %s", number, error)
+            self._unsealable[number] = str(error)
+            return False
+        self._unsealable.pop(number, None)
         self._metrics.put_bytes.labels("sealed").inc(put_bytes)
         if result is SealResult.SEALED and before is not None:
             self._metrics.sealed_logs.inc()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from joblog.errors import Conflict, Corrupt, InvalidInput, WrongVersion
+from joblog.errors import Conflict, Corrupt, InvalidInput, JoblogError, WrongVersion
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.container import KIND_PACK, MAX_LOGS, walk_records
 from joblog.leader.archive.context import ArchiveContext
@@ -129,8 +129,8 @@ class Flusher:
                 mine &= packed
                 failpoints.reach("flush.gathered")
                 if parts:
-                    self._rosters.add([part.number for part in parts])
-                    self._pack(parts, done)
+                    unknown = self._rosters.add([part.number for part in parts])
+                    self._pack([part for part in parts if part.number not in unknown], done)
                     on_pack(done)
             finally:
                 self._busy.give(mine)
@@ -200,6 +200,8 @@ class Flusher:
     # Putting and committing
 
     def _pack(self, parts: list[_Part], done: Flushed) -> None:
+        if not parts:
+            return
         builder = ObjectBuilder(KIND_PACK)
         for part in parts:
             builder.add_log(part.uid, self._merged(part))
@@ -224,7 +226,11 @@ class Flusher:
         if len(chunks) == 1 or not self._limits.merge:
             # merge_chunks() would open even a single one.
             return ((chunk.offset, chunk.value) for chunk in (MergedChunk(*one) for one in chunks))
-        cipher = self._context.open_cipher(part.number)
+        try:
+            cipher = self._context.open_cipher(part.number)
+        except JoblogError as error:
+            log.warning("log %d: its chunks are not merged: %s", part.number, error)
+            return ((chunk.offset, chunk.value) for chunk in (MergedChunk(*one) for one in chunks))
         return ((merged.offset, merged.value) for merged in merge_chunks(cipher, chunks))
 
     def _commit(self, parts: list[_Part], builder: ObjectBuilder, key: str) -> list[_Part]:

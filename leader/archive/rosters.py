@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
-from joblog.errors import Conflict
+from joblog.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound, WrongVersion
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.layout import roster_key
 from joblog.leader.archive.roster import pack_roster
 from joblog.leader.buffer.changes import Changes
+
+log = logging.getLogger(__name__)
 
 # When live logs are spread over more rosters, all of them go into a new one.
 MAX_ROSTERS = 32
@@ -24,18 +27,23 @@ class Rosters:
         self._known: dict[int, str] | None = None
         self.put_bytes = 0
 
-    def add(self, numbers: Sequence[int]) -> None:
-        """Returns when each of these live logs is in a roster that is put and committed; at most one is put."""
+    def add(self, numbers: Sequence[int]) -> set[int]:
+        """Puts those of these live logs in a roster that are in none; returns once it is committed.
+
+        At most one is put. Gives the logs that are in none even so: they were deleted, or their keys don't open.
+        """
         known = self._load()
         missing = [number for number in numbers if number not in known]
         if not missing:
-            return
+            return set()
         open_numbers = set(self._store.open_numbers())
         for number in [number for number in known if number not in open_numbers]:
             del known[number]
         if len(set(known.values())) >= MAX_ROSTERS:
             missing = sorted({*missing, *known})
-        described = [(number, document) for number in missing if (document := self._context.describer.live(number))]
+        described = [(number, document) for number in missing if (document := self._describe(number))]
+        if not described:
+            return set(missing)
         data = pack_roster(document for _, document in described)
         key = roster_key(self._store.store_id, self._context.claim.next_sequence())
         with self._context.busy.all([key]):
@@ -46,6 +54,14 @@ class Rosters:
             self._commit([number for number, _ in described], key, known)
         self.put_bytes += len(data)
         failpoints.reach("roster.committed")
+        return {number for number in numbers if number not in known}
+
+    def _describe(self, number: int) -> bytes | None:
+        try:
+            return self._context.describer.live(number)
+        except (Corrupt, Denied, InvalidInput, NotFound, WrongVersion) as error:
+            log.error("log %d stays in the buffer: %s", number, error)
+            return None
 
     def _load(self) -> dict[int, str]:
         if self._known is None:

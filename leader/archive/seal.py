@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from joblog.errors import Conflict
+from joblog.errors import Conflict, JoblogError
 from joblog.identity import LogName
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.assembling import Assembled
@@ -76,7 +76,12 @@ class Sealer:
                 return SealResult.GONE, 0
             self._context.putter.announce(keys)
             failpoints.reach("seal.announced")
-            result = self._seal(record, *keys)
+            try:
+                result = self._seal(record, *keys)
+            except JoblogError:
+                if not self._store.deleted_among([number]):
+                    raise
+                result = SealResult.GONE, 0
         if result[0] is not SealResult.LATER:
             self._missing_since.pop(number, None)
         return result

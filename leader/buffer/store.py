@@ -271,10 +271,10 @@ class Store:
             if record is not None:
                 yield record
 
-    def unsealed_logs(self, limit: int) -> list[int]:
-        """Numbers of completed logs that are not sealed in the archive, the oldest first."""
-        prefix = keys.unsealed_prefix()
-        found = scan(self._engine, keys.INDEX, prefix, keys.after(prefix))
+    def unsealed_logs(self, limit: int, after: int = 0) -> list[int]:
+        """Numbers of completed logs that are not sealed in the archive, in order, those beyond `after`."""
+        begin, end = keys.unsealed_key(after + 1), keys.after(keys.unsealed_prefix())
+        found = scan(self._engine, keys.INDEX, begin, end)
         return [keys.number_of(key) for key, _ in islice(found, limit)]
 
     def unmerged_logs(self, after: int = 0, limit: int = 100) -> list[int]:
