@@ -28,13 +28,17 @@ CORRUPT_TRIES = 3
 
 
 class FeedState(Enum):
-    """Where a spool stands: not known to the leader on this stream; asked to be opened; open; close sent; over."""
+    """Where a spool stands with the leader: not known on this stream; asked to be opened; open; close sent; kept; over.
+
+    Kept: the leader has all of it, and the spool waits until the archive has it too.
+    """
 
     UNOPENED = 1
     OPENING = 2
     OPEN = 3
     CLOSING = 4
-    DONE = 5
+    KEPT = 5
+    DONE = 6
 
 
 class Taken(NamedTuple):
@@ -106,11 +110,14 @@ class Feed:
         self.handle = 0
         self.attempt = reader.task.attempt
         self.watched = False
+        # The spool is kept until the archive has it; the leader's Welcome tells.
+        self.until_archived = False
         self.acked_offset = 0
         self.inflight_bytes = 0
         self.retry_at = 0.0
         self.refusal = ""
         self._claim_fd = claim_fd
+        self._released_offset = 0
         self._inflight: deque[tuple[int, int]] = deque()
         self._hash_known = True
         self._corrupt: tuple[int, int] = (-1, 0)
@@ -122,6 +129,11 @@ class Feed:
         """NAMESPACE:RUN/TASK[/ATTEMPT], for messages."""
         task = self.reader.task
         return f"{task.namespace}:{task.run}/{task.task}" + (f"/{self.attempt}" if self.attempt else "")
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to do but to remove the spool."""
+        return self.state is FeedState.DONE
 
     def disconnect(self) -> None:
         """The stream is gone: everything not acked has to be agreed on again."""
@@ -155,10 +167,15 @@ class Feed:
         self.attempt = opened.id.attempt
         self.watched = opened.watched
         if opened.completed:
-            self.state = FeedState.DONE
+            self._forget_inflight()
+            self._note_acked(opened.next_offset)
+            self.state = FeedState.KEPT if self.until_archived and not opened.sealed else FeedState.DONE
             return
         self.state = FeedState.OPEN
         self._forget_inflight()
+        if opened.next_offset < self.acked_offset:
+            # A leader that lost its disk: what it had acked counts no more.
+            self._note_acked(opened.next_offset)
         self.reader.seek(opened.next_offset)
 
     def rewind(self, next_offset: int) -> None:
@@ -243,14 +260,28 @@ class Feed:
             },
         )
 
-    def acked(self, stored_offset: int) -> None:
-        """The leader has every byte below stored_offset: they may go."""
-        while self._inflight and self._inflight[0][0] <= stored_offset:
+    def acked(self, ack: ingest_pb2.Ack) -> None:
+        """The leader has every byte below the offsets in `ack`: those that are safe enough may go."""
+        while self._inflight and self._inflight[0][0] <= ack.stored_offset:
             self.inflight_bytes -= self._inflight.popleft()[1]
-        if stored_offset > self.acked_offset:
-            self.acked_offset = stored_offset
-            self.reader.set_acked(stored_offset)
-            self.reader.release(stored_offset)
+        if ack.stored_offset > self.acked_offset:
+            self._note_acked(ack.stored_offset)
+        safe = ack.archived_offset if self.until_archived else ack.stored_offset
+        if safe > self._released_offset:
+            self._released_offset = safe
+            self.reader.release(safe)
+        if ack.sealed and self.state in (FeedState.CLOSING, FeedState.KEPT):
+            self.state = FeedState.DONE
+
+    def closed(self) -> None:
+        """The leader has the whole log, sealed with its hash."""
+        if self.state is not FeedState.DONE:
+            self._forget_inflight()
+            self.state = FeedState.KEPT if self.until_archived else FeedState.DONE
+
+    def _note_acked(self, stored_offset: int) -> None:
+        self.acked_offset = stored_offset
+        self.reader.set_acked(stored_offset)
 
     def refused(self, refusal: ingest_pb2.Refusal) -> bool:
         """Does what a refusal asks for; False when nothing can be done: the log stays in the spool, set aside."""
@@ -264,7 +295,8 @@ class Feed:
             self._hash_known = False
             self.rewind(self.reader.offset)
             self._note("hash_mismatch", refusal.message)
-        elif not refusal.permanent:
+        elif not refusal.permanent or (self.until_archived and code == ingest_pb2.REFUSAL_CODE_COMPLETED):
+            # Opened again, the leader says whether a completed log is sealed as well.
             self.state = FeedState.UNOPENED
             self.retry_at = time.monotonic() + 0.2
         elif code in (ingest_pb2.REFUSAL_CODE_DELETED, ingest_pb2.REFUSAL_CODE_COMPLETED):

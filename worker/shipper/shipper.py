@@ -18,7 +18,7 @@ from joblog.channel import open_async_channel
 from joblog.errors import JoblogError, NotFound, Unavailable
 from joblog.service import Service
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc
-from joblog.worker.shipper.feed import Feed, claim
+from joblog.worker.shipper.feed import Feed, FeedState, claim
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.stream import LeaderStream
 from joblog.worker.spool.reader import SpoolReader, list_spools
@@ -104,8 +104,14 @@ class Shipper(Service):
         return sum(1 for feed in self._feeds.values() if feed.has_news() or feed.reader.pending_bytes()), sum(pending)
 
     async def wait_shipped(self, spool_id: str) -> None:
-        """Returns when the leader has the whole log, or refused it for good."""
+        """Returns when the leader has the whole log, or refused it for good.
+
+        The spool may be kept until the archive has it too; then this shipper, or the machine's next one, removes it.
+        """
         while spool_id in self._feeds or (self._root / spool_id / "task.json").exists():
+            feed = self._feeds.get(spool_id)
+            if feed is not None and feed.state is FeedState.KEPT:
+                return
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._limits.scan_seconds)
@@ -211,6 +217,7 @@ class Shipper(Service):
                 self._stream = None
                 for feed in self._feeds.values():
                     feed.disconnect()
+            _heed_cancellation()
             if time.monotonic() - began > 2 * self._limits.backoff_max_seconds:
                 backoff = self._limits.backoff_min_seconds
             await asyncio.sleep(backoff * (0.5 + 0.5 * self._jitter()))
@@ -236,6 +243,7 @@ class Shipper(Service):
                     window_bytes=self._limits.window_bytes,
                     batch_bytes=self._limits.batch_bytes,
                 )
+            _heed_cancellation()
             log.info("connected to the leader at %s", address)
             self._said = ""
             for feed in self._feeds.values():
@@ -279,3 +287,10 @@ class Shipper(Service):
             spool_limit_bytes=self._limits.spool_limit_bytes,
             logs=len(self._feeds),
         )
+
+
+def _heed_cancellation() -> None:
+    """Ends the current task if it was told to end: gRPC swallows a cancellation that comes while a call begins."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -71,6 +71,7 @@ class LeaderStream:
 
     def add(self, feed: Feed) -> None:
         """A spool to be shipped on this stream."""
+        feed.until_archived = self.welcome.keep_until_archived
         self._to_open[feed] = None
         self.wake.set()
 
@@ -172,9 +173,7 @@ class LeaderStream:
             return None
         over: list[Feed] = []
         self._take_opened(response.opened, over)
-        for ack in response.acks:
-            if feed := self._feeds.get(ack.handle):
-                feed.acked(ack.stored_offset)
+        self._take_acks(response.acks, over)
         for steer in response.steers:
             if feed := self._feeds.get(steer.handle):
                 feed.watched = steer.watched
@@ -185,11 +184,19 @@ class LeaderStream:
             if feed := self._feeds.get(refusal.handle):
                 self._refused(feed, refusal, over)
         for closed in response.closed:
-            if (feed := self._feeds.get(closed.handle)) and feed.state is not FeedState.DONE:
-                feed.state = FeedState.DONE
-                over.append(feed)
+            if (feed := self._feeds.get(closed.handle)) and not feed.is_over:
+                feed.closed()
+                if feed.is_over:
+                    over.append(feed)
         self.wake.set()
         return over
+
+    def _take_acks(self, acks: Iterable[ingest_pb2.Ack], over: list[Feed]) -> None:
+        for ack in acks:
+            if (feed := self._feeds.get(ack.handle)) and not feed.is_over:
+                feed.acked(ack)
+                if feed.is_over:
+                    over.append(feed)
 
     def _take_opened(self, opened: Iterable[ingest_pb2.Opened], over: list[Feed]) -> None:
         for one in opened:
@@ -205,7 +212,7 @@ class LeaderStream:
                 continue
             if feed.state is FeedState.DONE:
                 over.append(feed)
-            else:
+            elif feed.state is FeedState.OPEN:
                 self.schedule.again(feed)
 
     def _refused(self, feed: Feed, refusal: ingest_pb2.Refusal, over: list[Feed]) -> None:
