@@ -130,11 +130,6 @@ class Feed:
         task = self.reader.task
         return f"{task.namespace}:{task.run}/{task.task}" + (f"/{self.attempt}" if self.attempt else "")
 
-    @property
-    def is_over(self) -> bool:
-        """Nothing is left to do but to remove the spool."""
-        return self.state is FeedState.DONE
-
     def disconnect(self) -> None:
         """The stream is gone: everything not acked has to be agreed on again."""
         if self.state is not FeedState.DONE:
@@ -260,8 +255,11 @@ class Feed:
             },
         )
 
-    def acked(self, ack: ingest_pb2.Ack) -> None:
-        """The leader has every byte below the offsets in `ack`: those that are safe enough may go."""
+    def acked(self, ack: ingest_pb2.Ack) -> bool:
+        """The leader has every byte below the offsets in `ack`: those that are safe enough may go.
+
+        True when the log is over with it: nothing is left to do but to remove the spool.
+        """
         while self._inflight and self._inflight[0][0] <= ack.stored_offset:
             self.inflight_bytes -= self._inflight.popleft()[1]
         if ack.stored_offset > self.acked_offset:
@@ -272,12 +270,16 @@ class Feed:
             self.reader.release(safe)
         if ack.sealed and self.state in (FeedState.CLOSING, FeedState.KEPT):
             self.state = FeedState.DONE
+            return True
+        return False
 
-    def closed(self) -> None:
-        """The leader has the whole log, sealed with its hash."""
-        if self.state is not FeedState.DONE:
-            self._forget_inflight()
-            self.state = FeedState.KEPT if self.until_archived else FeedState.DONE
+    def closed(self) -> bool:
+        """The leader has the whole log; True when it is over with that."""
+        if self.state is FeedState.DONE:
+            return False
+        self._forget_inflight()
+        self.state = FeedState.KEPT if self.until_archived else FeedState.DONE
+        return not self.until_archived
 
     def _note_acked(self, stored_offset: int) -> None:
         self.acked_offset = stored_offset

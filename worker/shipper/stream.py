@@ -184,19 +184,15 @@ class LeaderStream:
             if feed := self._feeds.get(refusal.handle):
                 self._refused(feed, refusal, over)
         for closed in response.closed:
-            if (feed := self._feeds.get(closed.handle)) and not feed.is_over:
-                feed.closed()
-                if feed.is_over:
-                    over.append(feed)
+            if (feed := self._feeds.get(closed.handle)) and feed.closed():
+                over.append(feed)
         self.wake.set()
         return over
 
     def _take_acks(self, acks: Iterable[ingest_pb2.Ack], over: list[Feed]) -> None:
         for ack in acks:
-            if (feed := self._feeds.get(ack.handle)) and not feed.is_over:
-                feed.acked(ack)
-                if feed.is_over:
-                    over.append(feed)
+            if (feed := self._feeds.get(ack.handle)) and feed.acked(ack):
+                over.append(feed)
 
     def _take_opened(self, opened: Iterable[ingest_pb2.Opened], over: list[Feed]) -> None:
         for one in opened:
