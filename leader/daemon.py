@@ -151,7 +151,7 @@ def _services(
         started_ns=time.time_ns(),
         store=store,
         http_url=lambda: http[0].url if http else "",
-        workers=ingest.workers,
+        workers=ingest.seen.all,
         logs_live=lambda: len(ingest.registry.all()),
         not_ready=ingest.not_ready,
     )

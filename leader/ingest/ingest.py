@@ -25,9 +25,10 @@ from joblog.leader.ingest.memory import MemoryGate
 from joblog.leader.ingest.registry import Registry
 from joblog.leader.ingest.seal import make_seal, stored_bytes
 from joblog.leader.ingest.session import PushContext, Session
+from joblog.leader.ingest.workers import Workers
 from joblog.leader.metrics import Metrics
 from joblog.service import Service
-from joblog.v1 import admin_pb2, ingest_pb2, ingest_pb2_grpc, types_pb2
+from joblog.v1 import ingest_pb2, ingest_pb2_grpc, types_pb2
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self._keyring = keyring
         self._leader = _Leader()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._seen: dict[str, admin_pb2.WorkerStatus] = {}
+        self.seen = Workers(metrics)
+        self._partings: set[asyncio.Task[None]] = set()
         self._draining = False
         self._completed: Callable[[], None] = lambda: None
 
@@ -166,7 +168,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         reading = asyncio.create_task(self._read(session, first, context))
         writing = asyncio.create_task(session.write_all(context))
         self._sessions[session] = reading
-        self.metrics.workers.connected.set(len(self._sessions))
+        self.seen.came(session)
         log.info("worker %s (%s) connected", session.worker_id, session.host)
         try:
             ends: set[asyncio.Future[Any]] = {reading, writing, session.failed}
@@ -186,7 +188,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         finally:
             for task in (reading, writing):
                 task.cancel()
-            await self._part(session)
+            self._part(session)
 
     async def _read(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> None:
         request: object = first
@@ -194,13 +196,20 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             await session.take(request)
             request = await context.read()
 
-    async def _part(self, session: Session) -> None:
+    def _part(self, session: Session) -> None:
         self._sessions.pop(session, None)
-        self.metrics.workers.connected.set(len(self._sessions))
         self.archiving.part(session)
         session.end()
-        self.note_stats(session)
+        self.seen.went(session)
         log.info("worker %s (%s) disconnected", session.worker_id, session.host)
+        # Not for the stream's handler to wait for, which may be cancelled at any moment.
+        parting = asyncio.create_task(self._settle(session))
+        self._partings.add(parting)
+        parting.add_done_callback(self._partings.discard)
+
+    async def _settle(self, session: Session) -> None:
+        """Once all that the stream brought is committed or has failed: where it failed, what is on disk counts."""
+        await session.settled()
         if session.broken:
             loop = asyncio.get_running_loop()
             logs = [live for live in session.logs.values() if live.next_offset != live.durable_offset]
@@ -231,6 +240,19 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
 
     async def close(self, session: Session, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
         """Completes a log once all its bytes are durable; raises Refused when they are not those of the close."""
+        async with live.changing:
+            # An earlier stream of the same writer may have closed it and not lived to hear so.
+            if live.gone:
+                if live.record.state != types_pb2.LOG_STATE_COMPLETED:
+                    raise Refused(ingest_pb2.REFUSAL_CODE_DELETED, f"{live.record.id.task}: the log was deleted")
+                return live.record.seal
+            live.closing = True
+            try:
+                return await self._complete(session, live, close)
+            finally:
+                live.closing = False
+
+    async def _complete(self, session: Session, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
         if close.length != live.next_offset:
             raise Refused(
                 ingest_pb2.REFUSAL_CODE_OFFSET if close.length > live.next_offset else ingest_pb2.REFUSAL_CODE_SEAL,
@@ -293,28 +315,6 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         """The log was deleted: those who tail it are woken."""
         self.live.changed(number, open_for_writing=False)
 
-    # Workers
-
-    def note_stats(self, session: Session) -> None:
-        """Takes note of what a worker says about itself."""
-        connected = session in self._sessions
-        self._seen[session.worker_id] = admin_pb2.WorkerStatus(
-            worker_id=session.worker_id,
-            host=session.host,
-            version=session.version,
-            connected=connected,
-            last_seen_ns=time.time_ns(),
-            spool_bytes=session.stats.spool_bytes,
-            spool_limit_bytes=session.stats.spool_limit_bytes,
-            logs=session.stats.logs,
-        )
-        self.metrics.workers.spool_bytes.labels(session.worker_id).set(session.stats.spool_bytes)
-        self.metrics.workers.spool_limit_bytes.labels(session.worker_id).set(session.stats.spool_limit_bytes)
-
-    def workers(self) -> list[admin_pb2.WorkerStatus]:
-        """What is known of every worker that was heard of in this life of the leader."""
-        return list(self._seen.values())
-
     def not_ready(self) -> str | None:
         """Why nothing can be taken now; None when it can."""
         if self._draining:
@@ -331,38 +331,45 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
                 if not session.taking and now - session.last_heard > lost_after:
                     log.warning("worker %s: no sign of life for %.1f s", session.worker_id, now - session.last_heard)
                     stream.cancel()
-            live_count = lost_count = 0
-            for live in self.registry.all():
-                if live.record.state == types_pb2.LOG_STATE_INTERRUPTED:
-                    lost_count += 1
-                    continue
-                live_count += 1
-                if (
-                    live.session is None
-                    and live.record.state == types_pb2.LOG_STATE_LIVE
-                    and now - live.last_heard > lost_after
-                ):
-                    await self._lose(live)
-            self.metrics.logs_live.set(live_count)
-            self.metrics.logs_interrupted.set(lost_count)
+            await self._change_states(now)
+
+    async def _change_states(self, now: float) -> None:
+        logs = self.registry.all()
+        lost = [live for live in logs if live.record.state == types_pb2.LOG_STATE_INTERRUPTED]
+        self.metrics.logs_live.set(len(logs) - len(lost))
+        self.metrics.logs_interrupted.set(len(lost))
+        late = [live for live in logs if live.is_lost(now - self.limits.lost_after_seconds)]
+        # A worker may come back in the very moment in which its loss is written down.
+        back = [live for live in lost if live.session is not None]
+        await asyncio.gather(*map(self._lose, late), *map(self._regain, back))
 
     async def _lose(self, live: LiveLog) -> None:
-        record = types_pb2.LogRecord()
-        record.CopyFrom(live.record)
-        record.state = types_pb2.LOG_STATE_INTERRUPTED
-        worker = record.start.worker_id
-        event = types_pb2.Event(
-            offset=live.durable_offset,
-            time_ns=time.time_ns(),
-            kind="worker_lost",
-            message=f"worker {worker} has not been heard of for {self.limits.lost_after_seconds:g} s",
-        )
-        try:
-            await self._commit_record(live, record, event)
-        except JoblogError as error:
-            log.error("log %d: its interruption could not be noted: %s", live.number, error)
+        message = f"has not been heard of for {self.limits.lost_after_seconds:g} s"
+        await self._change_state(live, types_pb2.LOG_STATE_INTERRUPTED, "worker_lost", message)
+
+    async def _regain(self, live: LiveLog) -> None:
+        message = f"is back and goes on at offset {live.next_offset}"
+        await self._change_state(live, types_pb2.LOG_STATE_LIVE, "worker_back", message)
+
+    async def _change_state(self, live: LiveLog, state: types_pb2.LogState, kind: str, message: str) -> None:
+        if live.changing.locked():
             return
-        self.live.changed(live.number, open_for_writing=True)
+        async with live.changing:
+            record = types_pb2.LogRecord()
+            record.CopyFrom(live.record)
+            record.state = state
+            event = types_pb2.Event(
+                offset=live.durable_offset,
+                time_ns=time.time_ns(),
+                kind=kind,
+                message=f"worker {record.start.worker_id} {message}",
+            )
+            try:
+                await self._commit_record(live, record, event)
+            except JoblogError as error:
+                log.error("log %d: its new state could not be noted: %s", live.number, error)
+                return
+        self.live.changed(live.number, open_for_writing=not live.gone)
 
 
 def _settle(future: asyncio.Future[None], error: JoblogError | None) -> None:

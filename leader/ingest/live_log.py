@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 import time
@@ -63,7 +64,9 @@ class LiveLog:
     __slots__ = (
         "accepted_lines",
         "archived_offset",
+        "changing",
         "cipher",
+        "closing",
         "durable_offset",
         "gone",
         "handle",
@@ -97,9 +100,22 @@ class LiveLog:
         self.session: Session | None = None
         self.handle = 0
         self.gone = False
+        # Held while a new record of the log is made and written, one after another.
+        self.changing = asyncio.Lock()
+        # Its end is being written: nothing comes after it.
+        self.closing = False
         self.last_heard = time.monotonic()
         # An old stream of the same writer may still be at work when a new one takes the log over.
         self.lock = threading.Lock()
+
+    def is_lost(self, since: float) -> bool:
+        """Whether the log counts as live, but nobody has written it since then (monotonic seconds)."""
+        return (
+            self.session is None
+            and not self.closing
+            and self.record.state == types_pb2.LOG_STATE_LIVE
+            and self.last_heard < since
+        )
 
     def accept(self, append: ingest_pb2.Append, max_batch_bytes: int) -> Accepted | None:
         """Checks and seals an append; None when its bytes are all here already. Raises Refused. Call under `lock`."""
@@ -114,6 +130,8 @@ class LiveLog:
             raise self._invalid("an append holds neither a batch nor a gap")
         if self._stands_already(append.offset, length):
             return None
+        if self.closing:
+            raise Refused(ingest_pb2.REFUSAL_CODE_COMPLETED, f"{self.record.id.task}: the log is being closed")
         return self._accept_batch(append) if what == "batch" else self._accept_gap(append)
 
     def _stands_already(self, offset: int, length: int) -> bool:

@@ -124,6 +124,8 @@ class Registry:
                 self.store.write(opening.changes, sync=True)
             for live in opening.fresh:
                 self.logs[live.number] = live
+            for live, record in opening.back:
+                live.record = record
             for request, result in results:
                 if isinstance(result, LiveLog):
                     with result.lock:
@@ -138,6 +140,8 @@ class _Opening:
     def __init__(self, registry: Registry, session: Session) -> None:
         self.changes = Changes()
         self.fresh: list[LiveLog] = []
+        # Logs whose worker was lost and is back, and their records as they are once that is written.
+        self.back: list[tuple[LiveLog, types_pb2.LogRecord]] = []
         self._registry = registry
         self.store = registry.store
         self._session = session
@@ -193,11 +197,15 @@ class _Opening:
                 )
             if live.record.state == types_pb2.LOG_STATE_INTERRUPTED:
                 self._back(live)
+        self._by_writer[(*place, request.writer_id)] = live
         return live
 
     def _back(self, live: LiveLog) -> None:
-        live.record.state = types_pb2.LOG_STATE_LIVE
-        self.changes.put_log(live.record)
+        record = types_pb2.LogRecord()
+        record.CopyFrom(live.record)
+        record.state = types_pb2.LOG_STATE_LIVE
+        self.changes.put_log(record)
+        self.back.append((live, record))
         event = types_pb2.Event(
             offset=live.next_offset,
             time_ns=time.time_ns(),

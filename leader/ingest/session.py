@@ -26,7 +26,7 @@ PushContext = grpc.aio.ServicerContext[ingest_pb2.PushRequest, ingest_pb2.PushRe
 
 MAX_LOGS = 200_000
 MAX_EVENT_BYTES = 4096
-MAX_UNSENT_REFUSALS = 1000
+MAX_UNSENT = 5000
 MAX_WORKER_ID_LENGTH = 250
 PROTOCOL = 1
 
@@ -90,37 +90,59 @@ class Session:
             self.last_heard = time.monotonic()
 
     async def _take(self, request: ingest_pb2.PushRequest) -> None:
-        while len(self._outbox.refusals) > MAX_UNSENT_REFUSALS:
-            # It sends what must be refused and does not read why.
+        while self._unsent() > MAX_UNSENT:
+            # It sends what must be answered and does not read the answers.
+            self._flushed.clear()
             await self._flushed.wait()
         if request.HasField("stats"):
             self.stats = request.stats
-            self.ingest.note_stats(self)
-        size = sum(len(append.batch.payload) for append in request.appends)
+            self.ingest.seen.heard(self)
+        size = sum(len(append.batch.payload) + len(append.batch.frames) for append in request.appends)
         if size:
             await self.ingest.archiving.until_open()
         await self.ingest.gate.acquire(size)
+        self._pending += 1
+        self._idle.clear()
         # Once begun it is seen through: what was accepted must also be submitted, even when the stream ends meanwhile.
         await asyncio.shield(asyncio.ensure_future(self._work(request, size)))
+
+    def _unsent(self) -> int:
+        outbox = self._outbox
+        return len(outbox.refusals) + len(outbox.opened) + len(outbox.steers)
 
     async def _work(self, request: ingest_pb2.PushRequest, size: int) -> None:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self.ingest.pool, self._process, request)
-        except BaseException as error:
-            self.ingest.gate.release(size)
-            if isinstance(error, JoblogError) and not self.failed.done():
-                self.failed.set_result(error)
-                return
-            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this stream and no other
+            # What was accepted before is not submitted any more: the logs must be agreed on again.
+            self.broken = True
+            self._done(size)
+            self._fail(error)
+            return
         self._answer(done)
         if done.accepted or done.events:
             self._submit(done, size)
         else:
-            self.ingest.gate.release(size)
+            self._done(size)
         for live, close in done.closes:
             task = asyncio.create_task(self._close(live, close))
             self._closings.add(task)
             task.add_done_callback(self._closings.discard)
+
+    def _done(self, size: int) -> None:
+        """A message is worked through, and what it brought is committed or has failed."""
+        self.ingest.gate.release(size)
+        self._pending -= 1
+        if self._pending == 0:
+            self._idle.set()
+
+    def _fail(self, error: Exception) -> None:
+        """The stream must end, and why."""
+        if not isinstance(error, JoblogError):
+            log.error("worker %s: its stream ends after an unexpected failure", self.worker_id, exc_info=error)
+            error = JoblogError(f"the leader failed unexpectedly ({type(error).__name__}); its log says more")
+        if not self.failed.done():
+            self.failed.set_result(error)
 
     def _process(self, request: ingest_pb2.PushRequest) -> _Processed:
         """In a thread of the pool: checks and seals."""
@@ -147,7 +169,7 @@ class Session:
     def _process_ends(self, request: ingest_pb2.PushRequest, done: _Processed) -> None:
         for report in request.events:
             try:
-                live = self._log(report.handle)
+                live = self._own(report.handle)
                 if report.event.ByteSize() > MAX_EVENT_BYTES:
                     raise Refused(
                         ingest_pb2.REFUSAL_CODE_INVALID,
@@ -159,7 +181,7 @@ class Session:
         for close in request.closes:
             if close.handle not in done.refusals:
                 try:
-                    done.closes.append((self._log(close.handle), close))
+                    done.closes.append((self._own(close.handle), close))
                 except Refused as refused:
                     done.refusals[close.handle] = refused
 
@@ -189,6 +211,14 @@ class Session:
                 ingest_pb2.REFUSAL_CODE_UNKNOWN_HANDLE, f"handle {handle} names no open log on this stream"
             ) from None
 
+    def _own(self, handle: int) -> LiveLog:
+        """The log, which this stream must be the one to write. One that is gone is left to the caller."""
+        live = self._log(handle)
+        with live.lock:
+            if live.session is not self and not live.gone:
+                raise self._fenced(live)
+        return live
+
     @staticmethod
     def _fenced(live: LiveLog) -> Refused:
         if live.gone and live.record.state == types_pb2.LOG_STATE_COMPLETED:
@@ -203,8 +233,6 @@ class Session:
 
     def _submit(self, done: _Processed, size: int) -> None:
         loop = asyncio.get_running_loop()
-        self._pending += 1
-        self._idle.clear()
 
         def apply(changes: Changes) -> None:
             for accepted in done.accepted:
@@ -223,13 +251,9 @@ class Session:
         )
 
     def _committed(self, done: _Processed, size: int, error: JoblogError | None) -> None:
-        self.ingest.gate.release(size)
-        self._pending -= 1
-        if self._pending == 0:
-            self._idle.set()
         if error is not None:
-            if not self.failed.done():
-                self.failed.set_result(error)
+            self._done(size)
+            self._fail(error)
             return
         for live, end in done.ends.items():
             if live.gone:
@@ -240,6 +264,7 @@ class Session:
                 owner.ack(live)
         for live, _event in done.events:
             self.ingest.live.changed(live.number, open_for_writing=not live.gone)
+        self._done(size)
 
     async def _close(self, live: LiveLog, close: ingest_pb2.CloseLog) -> None:
         try:
@@ -247,12 +272,13 @@ class Session:
         except Refused as refused:
             self.refuse(close.handle, refused)
         except JoblogError as error:
-            if not self.failed.done():
-                self.failed.set_result(error)
+            self._fail(error)
         else:
             self.logs.pop(close.handle, None)
             self._outbox.closed.append(ingest_pb2.Closed(handle=close.handle, seal=seal))
             self._outgoing.set()
+            # It may be sealed by now, or have been closed on another stream.
+            await self.ingest.archiving.await_seal(live.number, self, close.handle)
 
     # What the worker gets
 
@@ -263,7 +289,8 @@ class Session:
                 opened.id.CopyFrom(result.record.id)
                 opened.next_offset = result.next_offset
                 opened.watched = self.ingest.live.watched(result.number)
-                self.ingest.live.advance(result.number, result.durable_offset)
+                if not result.gone:
+                    self.ingest.live.advance(result.number, result.durable_offset)
                 self.ack(result)
             else:
                 opened.id.CopyFrom(result.id)
@@ -342,6 +369,11 @@ class Session:
                 await asyncio.wait(self._closings)
             else:
                 await self._idle.wait()
+
+    async def settled(self) -> None:
+        """Returns when all that was taken is committed or has failed."""
+        while self._pending:
+            await self._idle.wait()
 
     def end(self) -> None:
         """The stream is over: lets go of its logs, whose `lost_after` begins now."""
