@@ -173,7 +173,7 @@ class LeaderStream:
             return None
         over: list[Feed] = []
         self._take_opened(response.opened, over)
-        self._take_acks(response.acks, over)
+        over += [feed for ack in response.acks if (feed := self._feeds.get(ack.handle)) and feed.acked(ack)]
         for steer in response.steers:
             if feed := self._feeds.get(steer.handle):
                 feed.watched = steer.watched
@@ -183,16 +183,9 @@ class LeaderStream:
         for refusal in response.refusals:
             if feed := self._feeds.get(refusal.handle):
                 self._refused(feed, refusal, over)
-        for closed in response.closed:
-            if (feed := self._feeds.get(closed.handle)) and feed.closed():
-                over.append(feed)
+        over += [feed for closed in response.closed if (feed := self._feeds.get(closed.handle)) and feed.closed()]
         self.wake.set()
         return over
-
-    def _take_acks(self, acks: Iterable[ingest_pb2.Ack], over: list[Feed]) -> None:
-        for ack in acks:
-            if (feed := self._feeds.get(ack.handle)) and feed.acked(ack):
-                over.append(feed)
 
     def _take_opened(self, opened: Iterable[ingest_pb2.Opened], over: list[Feed]) -> None:
         for one in opened:
