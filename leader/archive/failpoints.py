@@ -25,6 +25,11 @@ STEPS = (
     "clean.deleted",
     "clean.forgotten",
     "claim.written",
+    "rebuild.claimed",
+    "rebuild.batch",
+    "rebuild.live",
+    "gc.found",
+    "gc.deleted",
 )
 
 _armed: dict[str, Callable[[], None]] = {}
