@@ -366,9 +366,12 @@ class Chain(RuleBasedStateMachine):
             self.run(self._check_whole(log))
 
     async def _all_delivered(self) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while any(self.spools.iterdir()):
-                await asyncio.sleep(0.005)
+        assert self._shipper is not None
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while left := [folder.name for folder in self.spools.iterdir()]:
+            feeds = {name: feed.state for name in left if (feed := self._shipper.feed(name))}
+            assert time.monotonic() < deadline, (left, feeds, self._shipper.connected, self.proxy.connections)
+            await asyncio.sleep(0.005)
 
     async def _check_whole(self, log: ModelLog) -> None:
         record = self._record(log)
