@@ -131,7 +131,8 @@ class LiveLog:
         if self._stands_already(append.offset, length):
             return None
         if self.closing:
-            raise Refused(ingest_pb2.REFUSAL_CODE_COMPLETED, f"{self.record.id.task}: the log is being closed")
+            message = f"{self.record.id.task}: the log is being closed; open it again"
+            raise Refused(ingest_pb2.REFUSAL_CODE_UNAVAILABLE, message, self.next_offset, retry=True)
         return self._accept_batch(append) if what == "batch" else self._accept_gap(append)
 
     def _stands_already(self, offset: int, length: int) -> bool:

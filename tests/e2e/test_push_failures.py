@@ -145,7 +145,7 @@ async def test_nothing_is_taken_behind_a_close(tmp_path: Path, monkeypatch: pyte
             await push.send(closes=[close_of(1, b"all\n")])
             await asyncio.to_thread(disk.waiting.wait, LONG_SECONDS)
             refusal = await push.refusal(appends=[append_of(1, 4, b"more\n")])
-            assert refusal.code == ingest_pb2.REFUSAL_CODE_COMPLETED
+            assert (refusal.code, refusal.permanent) == (ingest_pb2.REFUSAL_CODE_UNAVAILABLE, False)
         await push.until(lambda: 1 in push.closed)
         assert leader.stored(push.opened[1].number) == b"all\n"
 

@@ -51,13 +51,10 @@ class Taken(NamedTuple):
 
 
 def claim(folder: Path) -> int | None:
-    """Takes a spool for this process: the lock's file descriptor, or None when another one ships it."""
+    """Takes a spool for this process: the lock's file descriptor, or None when another one ships it. Raises OSError."""
     try:
-        fd = os.open(folder / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(folder / CLAIM_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
-        return None
-    except OSError as error:
-        log.warning("%s: can't be claimed yet: %s", folder, error.strerror)
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,6 +113,8 @@ class Feed:
         self.inflight_bytes = 0
         self.retry_at = 0.0
         self.refusal = ""
+        # Why it could not be shipped the last time.
+        self.failure = ""
         self._claim_fd = claim_fd
         self._released_offset = 0
         self._inflight: deque[tuple[int, int]] = deque()

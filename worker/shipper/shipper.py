@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 REFUSED_FOLDER = "refused"
 WELCOME_SECONDS = 15.0
+# No other folder is looked into: what a datagram says might name any.
+SPOOL_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 class Shipper(Service):
@@ -56,6 +59,8 @@ class Shipper(Service):
         self._jitter = jitter
         self._feeds: dict[str, Feed] = {}
         self._finishing: list[Feed] = []
+        # Folders that can't be shipped, and why: said once.
+        self._unusable: dict[str, str] = {}
         self._stream: LeaderStream | None = None
         self._draining = False
         self._changed = asyncio.Event()
@@ -65,21 +70,36 @@ class Shipper(Service):
 
     def adopt(self, spool_id: str) -> None:
         """Takes a spool up now, rather than at the next look around."""
-        if spool_id in self._feeds or "/" in spool_id:
-            return
-        folder = self._root / spool_id
-        if (fd := claim(folder)) is None:
+        if spool_id in self._feeds or not SPOOL_ID.fullmatch(spool_id):
             return
         try:
-            feed = Feed(SpoolReader(folder), spool_id, fd)
-        except (JoblogError, OSError) as error:
-            os.close(fd)
-            if not isinstance(error, NotFound):
-                log.error("spool %s can't be shipped: %s", spool_id, error)
+            feed = self._claimed(spool_id)
+        except Exception as error:  # noqa: BLE001 - whatever lies there, the other spools are shipped
+            said = str(error) if isinstance(error, JoblogError | OSError) else repr(error)
+            if said != self._unusable.get(spool_id):
+                log.error("spool %s can't be shipped, it stays where it is: %s", spool_id, said[:1000])
+                self._unusable[spool_id] = said
+            return
+        self._unusable.pop(spool_id, None)
+        if feed is None:
             return
         self._feeds[spool_id] = feed
         if self._stream is not None:
             self._stream.add(feed)
+
+    def _claimed(self, spool_id: str) -> Feed | None:
+        """None when another process ships it, or it is no spool yet."""
+        folder = self._root / spool_id
+        if (fd := claim(folder)) is None:
+            return None
+        try:
+            return Feed(SpoolReader(folder), spool_id, fd)
+        except NotFound:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
 
     def notified(self, spool_id: str) -> None:
         """The spool's supervisor has written what it was asked to tell of."""
@@ -196,8 +216,8 @@ class Shipper(Service):
 
     def _set_aside(self, feed: Feed) -> None:
         aside = self._root.parent / REFUSED_FOLDER
-        aside.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(OSError):
+            aside.mkdir(mode=0o700, exist_ok=True)
             os.rename(self._root / feed.spool_id, aside / feed.spool_id)
         feed.release()
         self._feeds.pop(feed.spool_id, None)

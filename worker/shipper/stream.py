@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import grpc.aio
 
@@ -24,6 +25,9 @@ MESSAGE_BYTES = 1 << 20
 MESSAGE_RAW_BYTES = 8 << 20
 MESSAGE_APPENDS = 5000
 
+RETRY_SECONDS = 5.0
+
+A = TypeVar("A", ingest_pb2.Opened, ingest_pb2.Ack, ingest_pb2.Steer, ingest_pb2.Refusal, ingest_pb2.Closed)
 PushCall = grpc.aio.StreamStreamCall[ingest_pb2.PushRequest, ingest_pb2.PushResponse]
 
 
@@ -114,9 +118,10 @@ class LeaderStream:
                 continue
             said = True
             before = feed.reader.offset
-            if not self._take(feed, request):
+            taken_bytes = self._take(feed, request)
+            if taken_bytes is None:
                 continue
-            payload += len(request.appends[-1].batch.payload) if request.appends else 0
+            payload += taken_bytes
             raw += feed.reader.offset - before
             idle.append(feed)
         for feed in idle:
@@ -130,27 +135,30 @@ class LeaderStream:
             said = True
         return request if said else None
 
-    def _take(self, feed: Feed, request: ingest_pb2.PushRequest) -> bool:
+    def _take(self, feed: Feed, request: ingest_pb2.PushRequest) -> int | None:
+        """Adds what is next of a log; its size in the message, or None when the spool can't be read."""
         try:
             taken = feed.take(MESSAGE_BYTES, self._batch_bytes)
-        except (JoblogError, OSError) as error:
-            log.error("%s: its spool can't be read, trying again later: %s", feed.name, error)
-            feed.state, feed.retry_at = FeedState.UNOPENED, time.monotonic() + 5.0
-            self._to_open[feed] = None
-            return False
+        except Exception as error:  # noqa: BLE001 - see _put_off
+            self._put_off(feed, error)
+            return None
         request.appends.extend(taken.appends)
         request.events.extend(taken.events)
         if taken.close is not None:
             request.closes.append(taken.close)
-        return True
+        return sum(len(append.batch.payload) + len(append.batch.frames) for append in taken.appends)
 
     def _compose_opens(self, request: ingest_pb2.PushRequest, now: float) -> bool:
         ready = [feed for feed in self._to_open if feed.retry_at <= now][:MAX_OPENS]
         for feed in ready:
             del self._to_open[feed]
             self._feeds.pop(feed.handle, None)
+            try:
+                request.opens.append(feed.open_request(self._next_handle))
+            except Exception as error:  # noqa: BLE001 - see _put_off
+                self._put_off(feed, error)
+                continue
             self._feeds[self._next_handle] = feed
-            request.opens.append(feed.open_request(self._next_handle))
             self._next_handle += 1
         return bool(ready)
 
@@ -172,46 +180,56 @@ class LeaderStream:
         if not isinstance(response, ingest_pb2.PushResponse):
             return None
         over: list[Feed] = []
-        self._take_opened(response.opened, over)
-        over += [feed for ack in response.acks if (feed := self._feeds.get(ack.handle)) and feed.acked(ack)]
-        for steer in response.steers:
-            if feed := self._feeds.get(steer.handle):
-                feed.watched = steer.watched
-                if feed.has_news():
-                    self.schedule.drop(feed)
-                    self.news(feed)
-        for refusal in response.refusals:
-            if feed := self._feeds.get(refusal.handle):
-                self._refused(feed, refusal, over)
-        over += [feed for closed in response.closed if (feed := self._feeds.get(closed.handle)) and feed.closed()]
+        self._take_in(response.opened, self._opened, over)
+        self._take_in(response.acks, Feed.acked, over)
+        self._take_in(response.steers, self._steered, over)
+        self._take_in(response.refusals, self._refused, over)
+        self._take_in(response.closed, lambda feed, _closed: feed.closed(), over)
         self.wake.set()
         return over
 
-    def _take_opened(self, opened: Iterable[ingest_pb2.Opened], over: list[Feed]) -> None:
-        for one in opened:
-            feed = self._feeds.get(one.handle)
+    def _take_in(self, answers: Iterable[A], take: Callable[[Feed, A], bool], over: list[Feed]) -> None:
+        """Lets each feed take in what the leader says of it; `take` says whether the feed is over."""
+        for answer in answers:
+            feed = self._feeds.get(answer.handle)
             if feed is None:
                 continue
             try:
-                feed.opened(one)
-            except (JoblogError, OSError) as error:
-                log.error("%s: can't go on at %d: %s", feed.name, one.next_offset, error)
-                feed.state, feed.retry_at = FeedState.UNOPENED, time.monotonic() + 5.0
-                self._to_open[feed] = None
-                continue
-            if feed.state is FeedState.DONE:
-                over.append(feed)
-            elif feed.state is FeedState.OPEN:
-                self.schedule.again(feed)
+                if take(feed, answer):
+                    over.append(feed)
+            except Exception as error:  # noqa: BLE001 - see _put_off
+                self._put_off(feed, error)
 
-    def _refused(self, feed: Feed, refusal: ingest_pb2.Refusal, over: list[Feed]) -> None:
+    def _put_off(self, feed: Feed, error: Exception) -> None:
+        """A spool can't be read, or be gone on with: it alone is tried again later, the others go on."""
+        said = str(error) if isinstance(error, JoblogError | OSError) else repr(error)
+        if said != feed.failure:
+            log.error("%s: its spool can't be shipped, trying every %g s: %s", feed.name, RETRY_SECONDS, said)
+            feed.failure = said
+        feed.state, feed.retry_at = FeedState.UNOPENED, time.monotonic() + RETRY_SECONDS
+        self.schedule.drop(feed)
+        self._to_open[feed] = None
+
+    def _opened(self, feed: Feed, opened: ingest_pb2.Opened) -> bool:
+        feed.opened(opened)
+        if feed.state is FeedState.OPEN:
+            self.schedule.again(feed)
+        return feed.state is FeedState.DONE
+
+    def _steered(self, feed: Feed, steer: ingest_pb2.Steer) -> bool:
+        feed.watched = steer.watched
+        if feed.has_news():
+            self.schedule.drop(feed)
+            self.news(feed)
+        return False
+
+    def _refused(self, feed: Feed, refusal: ingest_pb2.Refusal) -> bool:
         if not feed.refused(refusal):
             log.error("%s: the leader refuses it for good, its spool is set aside: %s", feed.name, refusal.message)
             feed.refusal = refusal.message
-            over.append(feed)
-        elif feed.state is FeedState.DONE:
-            over.append(feed)
-        elif feed.state is FeedState.UNOPENED:
+            return True
+        if feed.state is FeedState.UNOPENED:
             self._to_open[feed] = None
-        else:
+        elif feed.state is not FeedState.DONE:
             self.schedule.again(feed)
+        return feed.state is FeedState.DONE

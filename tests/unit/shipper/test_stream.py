@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from joblog.v1 import ingest_pb2, types_pb2
 from joblog.worker.shipper.feed import Feed, FeedState, claim
 from joblog.worker.shipper.schedule import EAGER_BURST
-from joblog.worker.shipper.stream import LeaderStream
+from joblog.worker.shipper.stream import MESSAGE_BYTES, LeaderStream
 from joblog.worker.spool.reader import SpoolReader
 from tests.unit.spool.spool_building import append, make_writer
 
@@ -83,5 +84,70 @@ def test_numbers_of_another_stream_mean_nothing(feed: Feed, tmp_path: Path) -> N
         second.add(one)
     second.compose(stats)
     assert {second._feeds[one.handle].spool_id for one in (feed, other)} == {"spool1", "spool2"}
+    other.release()
+    writer.close()
+
+
+def test_a_message_stays_small_when_nothing_can_be_compressed(tmp_path: Path) -> None:
+    call: Any = None
+    welcome = ingest_pb2.Welcome(gather_seconds=1000.0, gather_bytes=1 << 20, heartbeat_seconds=1000)
+    stream = LeaderStream(call, welcome, window_bytes=64 << 20, batch_bytes=64 << 10)
+    feeds = []
+    for number in range(12):
+        writer = make_writer(tmp_path, name=f"spool{number}")
+        for _ in range(16):
+            append(writer, os.urandom(64 << 10))
+        writer.close()
+        fd = claim(Path(writer.folder))
+        assert fd is not None
+        feeds.append(Feed(SpoolReader(Path(writer.folder)), f"spool{number}", fd))
+        stream.add(feeds[-1])
+    stream.compose(stats)
+    for one in feeds:
+        one.opened(opened(one))
+        stream.schedule.again(one)
+    request = stream.compose(stats)
+    assert request is not None
+    assert request.ByteSize() < 3 * MESSAGE_BYTES
+    for one in feeds:
+        one.release()
+
+
+class _Answers:
+    """A call on which the leader gives one answer."""
+
+    def __init__(self, answer: ingest_pb2.PushResponse) -> None:
+        self.answer = answer
+
+    async def read(self) -> ingest_pb2.PushResponse:
+        return self.answer
+
+
+async def test_a_spool_that_can_not_go_on_where_the_leader_says_harms_no_other(feed: Feed, tmp_path: Path) -> None:
+    writer = make_writer(tmp_path, name="spool2")
+    append(writer, b"more\n")
+    fd = claim(Path(writer.folder))
+    assert fd is not None
+    other = Feed(SpoolReader(Path(writer.folder)), "spool2", fd)
+    stream = make_stream()
+    for one in (feed, other):
+        stream.add(one)
+    stream.compose(stats)
+    for one in (feed, other):
+        one.opened(opened(one))
+    # Its newest segment is one that this version does not know.
+    segment = next(feed.reader.folder.glob("*.seg"))
+    segment.write_bytes(b"JLSPOOL9" + segment.read_bytes()[8:])
+    answer = ingest_pb2.PushResponse()
+    answer.refusals.add(handle=feed.handle, code=ingest_pb2.REFUSAL_CODE_OFFSET, next_offset=5)
+    answer.acks.add(handle=other.handle, stored_offset=5)
+    answer.acks.add(handle=feed.handle, stored_offset=11)
+    call: Any = _Answers(answer)
+    stream._call = call
+    feed.reader._first_offsets.clear()
+    assert await stream.receive() == []
+    assert (feed.state, other.state) == (FeedState.UNOPENED, FeedState.OPEN)
+    assert feed.failure
+    assert other.acked_offset == 5
     other.release()
     writer.close()
