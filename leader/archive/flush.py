@@ -17,7 +17,7 @@ from joblog.leader.archive.layout import pack_key
 from joblog.leader.archive.merge import MergedChunk, merge_chunks
 from joblog.leader.archive.packing import ObjectBuilder
 from joblog.leader.archive.ranges import Range, read_ranges
-from joblog.leader.archive.rollup import LARGE_EXTENTS, joined_generation, sizes_of, small_to_join
+from joblog.leader.archive.rollup import LARGE_EXTENTS, SMALL_EXTENTS, joined_generation, sizes_of, small_to_join
 from joblog.leader.archive.rosters import Rosters
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import HEADER_BYTES, ChunkHeader
@@ -28,10 +28,12 @@ log = logging.getLogger(__name__)
 
 Chunk = tuple[int, ChunkHeader, bytes]
 
-# A log with less than this in the buffer may wait for more, for PATIENCE_INTERVALS at most: a trickle flushed at each
-# interval would take several times its bytes in overhead.
+# A log with less than this in the buffer may wait for more, for some of PATIENCE_INTERVALS: a trickle flushed at each
+# interval would take several times its bytes in overhead. Not all logs wait equally long, so that they take turns.
 EAGER_BYTES = 16 << 10
-PATIENCE_INTERVALS = 8
+PATIENCE_INTERVALS = (7, 8, 9)
+# Of a pack's size, what may become one with new chunks in one flush; the rest waits for its turn.
+_JOIN_SHARE = 8
 # Longer rows of chunks are dropped as a range.
 _SINGLE_DROPS = 256
 
@@ -51,7 +53,7 @@ class FlushLimits(NamedTuple):
 class Flushed:
     """What a flush did. archived: per log, the offset below which all is in the archive. left_bytes: passed over.
 
-    crowded: logs with many large extents.
+    crowded: logs with many large extents. joined_bytes: of extents that became one with new chunks.
     """
 
     archived: dict[int, int] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Flushed:
     dropped_bytes: int = 0
     left_bytes: int = 0
     crowded: list[int] = field(default_factory=list)
+    joined_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -172,18 +175,23 @@ class Flusher:
     def _is_due(self, number: int, bytes_: int, now: float) -> bool:
         last = self._flushed_at.get(number)
         # Intervals are not of the same length to the last millisecond.
-        patience = (PATIENCE_INTERVALS - 0.5) * self._limits.interval_seconds
+        patience = (PATIENCE_INTERVALS[number % len(PATIENCE_INTERVALS)] - 0.5) * self._limits.interval_seconds
         return last is None or bytes_ >= EAGER_BYTES or now - last >= patience
 
-    @staticmethod
-    def _plan(view: View, part: _Part, done: Flushed) -> int:
+    def _plan(self, view: View, part: _Part, done: Flushed) -> int:
         """Chooses the extents that become one with the part; their bytes."""
         extents = list(view.extents(part.number))
         if len(extents) > LARGE_EXTENTS:
             done.crowded.append(part.number)
         count = small_to_join(sizes_of(extents))
-        part.joined = extents[len(extents) - count :]
-        return sum(extent.length for extent in part.joined)
+        joined = extents[len(extents) - count :]
+        size = sum(extent.length for extent in joined)
+        budget = self._limits.pack_bytes // _JOIN_SHARE
+        if done.joined_bytes and done.joined_bytes + size > budget and len(extents) < 2 * SMALL_EXTENTS:
+            return 0
+        part.joined = joined
+        done.joined_bytes += size
+        return size
 
     def _read_old(self, parts: Sequence[_Part]) -> None:
         """Reads the chunks of extents that become one with new ones; what does not read well stays where it is."""

@@ -94,7 +94,7 @@ async def test_a_trickle_waits_for_a_few_intervals(start: Start) -> None:
     for _ in range(80):
         fill(log, [b"one more\n"])
         flushes += bool(site.flush().packs)
-    assert flushes == 10
+    assert 8 <= flushes <= 12
     log.append((STDOUT, random.Random(1).randbytes(EAGER_BYTES)))
     assert site.flush().packs == 1
 
