@@ -14,6 +14,8 @@ from joblog.leader.archive.objects import ObjectStore
 from joblog.v1.archive_pb2 import Extent
 
 DEFAULT_THREADS = 16
+# Reads that may wait for the object store at once; those of the buffer never wait for them.
+READERS = 16
 DEFAULT_AHEAD_BYTES = 128 << 20
 # The chunks of all indexes in memory; about 100 bytes each.
 _MAX_INDEXED_CHUNKS = 200_000
@@ -44,6 +46,8 @@ class ExtentReader:
         self.store = store
         self.cache = cache
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="archive-read")
+        # For those who read: a thread that waits for what is asked for ahead must not be one that asks.
+        self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="archive-reader")
         self._lock = threading.Lock()
         self._ahead_left = ahead_bytes
         self._indexes: OrderedDict[tuple[str, int, bytes], LogEntries] = OrderedDict()
@@ -52,6 +56,7 @@ class ExtentReader:
     def close(self) -> None:
         """Waits for requests that are under way."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self.readers.shutdown(wait=True, cancel_futures=True)
 
     def get(self, key: str, start: int, length: int) -> bytes:
         """A range of an object. Raises ObjectGone, Corrupt."""

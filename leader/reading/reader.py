@@ -21,6 +21,7 @@ from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.piece import Piece, ReadSpec
 from joblog.leader.reading.session import ReadSession
+from joblog.leader.reading.tiers import InArchive
 from joblog.leader.reading.verify import Progress, Verdict, verify_log
 from joblog.v1 import types_pb2
 
@@ -161,7 +162,7 @@ class LogReader:
         """
         spec.check()
         session = ReadSession(self._store, number, spec, self._ciphers.open, self._metrics, archive=self._archive)
-        read = _Read(session, self._pool)
+        read = _Read(session, self._pool, self._archive.readers if self._archive else self._pool)
         self._metrics.reads.labels("tail" if spec.follow else "read").inc()
         self._metrics.active.inc()
         if spec.follow:
@@ -211,26 +212,38 @@ class LogReader:
         )
         try:
             async with self._verifying:
-                return await self.run(work)
+                if self._archive is None:
+                    return await self.run(work)
+                return await asyncio.get_running_loop().run_in_executor(self._archive.readers, work)
         finally:
             stopped.set()
 
 
 class _Read:
-    """Runs a session's loads in the pool, one ahead, and lets go of its view when nobody takes pieces."""
+    """Runs a session's loads in the pool, one ahead, and lets go of its view when nobody takes pieces.
 
-    def __init__(self, session: ReadSession, pool: Executor) -> None:
+    Loads that wait for the archive run in archive_pool: a slow one holds up no read of the buffer.
+    """
+
+    def __init__(self, session: ReadSession, pool: Executor, archive_pool: Executor) -> None:
         self._session = session
         self._pool = pool
+        self._archive_pool = archive_pool
+        self._fetching = False
         self._loop = asyncio.get_running_loop()
         self._ahead: asyncio.Future[Piece | None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     def start_next(self) -> None:
         """Begins to load the next piece."""
+        self._start(fetching=self._session.in_archive)
+
+    def _start(self, *, fetching: bool) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        self._ahead = self._loop.run_in_executor(self._pool, self._session.load)
+        self._fetching = fetching
+        work = functools.partial(self._session.load, fetching=fetching)
+        self._ahead = self._loop.run_in_executor(self._archive_pool if fetching else self._pool, work)
         self._expiry = self._loop.call_later(_HOLD_SECONDS, self._let_go)
 
     async def next(self) -> Piece | None:
@@ -238,9 +251,12 @@ class _Read:
         if self._ahead is None:
             self.start_next()
         assert self._ahead is not None
-        ahead = self._ahead
         # A read that is cancelled must not cancel work that is queued in the pool: nobody would close its view.
-        piece = await asyncio.shield(ahead)
+        try:
+            piece = await asyncio.shield(self._ahead)
+        except InArchive:
+            self._start(fetching=True)
+            piece = await asyncio.shield(self._ahead)
         self._ahead = None
         return piece
 
@@ -260,4 +276,4 @@ class _Read:
     def _submit(self, work: Callable[[], None]) -> None:
         # A pool that is shut down has no loads under way either; the store closes what is left.
         with contextlib.suppress(RuntimeError):
-            self._pool.submit(work)
+            (self._archive_pool if self._fetching else self._pool).submit(work)

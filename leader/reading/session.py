@@ -18,7 +18,7 @@ from joblog.leader.reading.piece import NO_FRAMES, PIECE_BYTES, FrameColumns, Pi
 from joblog.leader.reading.records import first_offset
 from joblog.leader.reading.scan import Opened, Scan
 from joblog.leader.reading.selection import Cut, cut_frames, cut_range, cut_stream, join_frames, stream_ranges
-from joblog.leader.reading.tiers import Reach, TieredSource
+from joblog.leader.reading.tiers import InArchive, Reach, TieredSource
 from joblog.v1 import types_pb2
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class ReadSession:
         # Objects that are not there although a view taken after that was known still names them.
         self._missing: set[str] = set()
         self._given_bytes = 0
+        self._fetching = True
         # (offset, newlines before it) where the last view was left.
         self._lines_at: tuple[int, int | None] = (0, None)
         self._source: TieredSource | None = None
@@ -138,9 +139,15 @@ class ReadSession:
         """Whether the log was completed when the view was taken: nothing will come behind it."""
         return self.record is not None and self.record.state == types_pb2.LOG_STATE_COMPLETED
 
-    def load(self) -> Piece | None:
+    @property
+    def in_archive(self) -> bool:
+        """Whether the last bytes came from there."""
+        return self._tier == types_pb2.TIER_ARCHIVE
+
+    def load(self, *, fetching: bool = True) -> Piece | None:
         """The next piece; None when there is nothing more at this moment, with follow there may be some later.
 
+        fetching: it may wait for the archive; else raises InArchive where it would have to: load again with it.
         The first load gives a piece in any case, so that a reader learns the log's state. Raises NotFound when the log
         is gone, InvalidInput when the read begins beyond its end.
         """
@@ -149,6 +156,9 @@ class ReadSession:
                 raise Interrupted("the read was closed")
             if self._ended:
                 return None
+            if fetching is not self._fetching:
+                self._fetching = fetching
+                self._drop_view()
             if self._view is not None and time.monotonic() - self._view_taken > _VIEW_SECONDS:
                 self._drop_view()
             if self._view is None:
@@ -205,7 +215,13 @@ class ReadSession:
         length = record.next_offset
         cipher = self._open_cipher(self._number)
         source = self._source = TieredSource(
-            view, self._number, record.uid, self._archive, reach=self._reach(), missing=self._missing
+            view,
+            self._number,
+            record.uid,
+            self._archive,
+            reach=self._reach(),
+            missing=self._missing,
+            fetching=self._fetching,
         )
         if self.at is None:
             locator = Locator(source, cipher, length, lambda: self._closed)
@@ -272,7 +288,7 @@ class ReadSession:
         builder = _Builder(self.at)
         began = self.at
         while not builder.full and not self.limit_reached:
-            if self._chunk is None and not self._next_chunk():
+            if self._chunk is None and not self._more(began):
                 break
             assert self._chunk is not None and self._source is not None
             raw = self._chunk.raw
@@ -292,6 +308,16 @@ class ReadSession:
         self._metrics.bytes.inc(builder.size)
         self.first_time_ns = builder.first_time_ns
         return Piece(builder.offset, self.at, builder.line, builder.data(), frames=join_frames(builder.frames))
+
+    def _more(self, began: int) -> bool:
+        """_next_chunk(), where it does not have to wait for the archive or the piece is still empty."""
+        try:
+            return self._next_chunk()
+        except InArchive:
+            self._drop_view()
+            if self.at == began:
+                raise
+            return False
 
     def _add(self, builder: _Builder, chunk: Opened, raw: bytes) -> None:
         """Adds what fits of the current chunk, and moves on."""

@@ -33,13 +33,18 @@ EVERYTHING = Reach()
 _ONE_CHUNK = Reach(expected_bytes=1)
 
 
+class InArchive(Exception):
+    """The next bytes lie in the archive, and whoever reads is not to wait for it here."""
+
+
 class TieredSource:
     """One log's chunks in one view. As a ChunkSource it takes only the number that it was made with.
 
     archive: None where no archive is set; a log with bytes there then raises Unavailable. missing: keys of objects that
     were looked for since an earlier view and are not there: what this view has in them is lost. Any other object that
     is not there raises ObjectGone: take a fresh view, as its bytes may have moved.
-    tier: where the chunk that came last lies.
+    fetching: False lets a read raise InArchive where it would have to wait for the archive. tier: where the chunk that
+    came last lies.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class TieredSource:
         *,
         reach: Reach = EVERYTHING,
         missing: Collection[str] = (),
+        fetching: bool = True,
     ) -> None:
         self._view = view
         self._number = number
@@ -58,6 +64,7 @@ class TieredSource:
         self._archive = archive
         self._reach = reach
         self._missing = missing
+        self._fetching = fetching
         self.tier: types_pb2.Tier = types_pb2.TIER_BUFFER
 
     def chunks(self, number: int, from_offset: int = 0) -> Iterator[Chunk]:
@@ -103,6 +110,8 @@ class TieredSource:
                 f"log number {self._number}: bytes from offset {extent.offset} on lie in the archive, and this leader "
                 "has none: set archive.url"
             )
+        if not self._fetching:
+            raise InArchive
         return self._archive
 
     def _lost(self, begin: int, end: int, why: str) -> None:

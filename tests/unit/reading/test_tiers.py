@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -390,3 +391,34 @@ async def test_what_was_read_is_kept_on_disk_and_checked(
     again = Archived(leader, objects, RangeCache(150 * KIB, 10 * MIB, folder))
     await holds(again, log)
     again.close()
+
+
+class Stuck(CountedFolder):
+    """A store that answers nobody until it is told to."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.free = threading.Event()
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        assert self.free.wait(30)
+        return super().get(key, start, length)
+
+
+async def test_reads_of_the_buffer_do_not_wait_for_the_archive(leader: StoredLeader, tmp_path: Path) -> None:
+    objects = Stuck(tmp_path / "archive")
+    archived = Archived(leader, objects)
+    old, fresh = leader.log(), leader.log(NAME._replace(task="fresh"))
+    fill(old, [b"archived\n"] * 10)
+    archived.mover.flush([old])
+    fill(old, [b"buffered\n"])
+    fill(fresh, [b"new\n"] * 10)
+    waiting = [asyncio.create_task(holds(archived, old, start)) for start in range(40)]
+    await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.wait_for(holds(archived, fresh), 5)
+        await asyncio.wait_for(holds(archived, old, old.length - 5), 5)
+    assert not any(one.done() for one in waiting)
+    objects.free.set()
+    await asyncio.gather(*waiting)
+    archived.close()
