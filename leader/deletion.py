@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
+from joblog.errors import JoblogError
 from joblog.identity import RUN_LOG_TASK, LogName, check_attempt, check_name
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 
+log = logging.getLogger(__name__)
+
 _PAGE = 500
+# Once logs of so many bytes were deleted, the disk is to get their space back.
+_RECLAIM_BYTES = 1 << 30
 
 
 class Fence(Protocol):
@@ -39,11 +45,22 @@ class Deleter:
     forget_reader: LogReader.forget.
     """
 
-    def __init__(self, store: Store, fence: Fence, forget_reader: Callable[[int], None], pool: Executor) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fence: Fence,
+        forget_reader: Callable[[int], None],
+        pool: Executor,
+        *,
+        reclaim_bytes: int = _RECLAIM_BYTES,
+    ) -> None:
         self._store = store
         self._fence = fence
         self._forget_reader = forget_reader
         self._pool = pool
+        self._reclaim_bytes = reclaim_bytes
+        self._unreclaimed_bytes = 0
+        self._reclaiming: asyncio.Future[None] | None = None
 
     async def delete(self, namespace: str, run: str, task: str = "", attempt: int = 0) -> Deleted:
         """Deletes one attempt; all of a task's with attempt 0; the whole run with an empty task.
@@ -71,7 +88,23 @@ class Deleter:
             for number in numbers:
                 self._forget_reader(number)
                 self._fence.forgotten(number)
+            self._reclaim(total)
         return Deleted(len(numbers), total)
+
+    def _reclaim(self, deleted_bytes: int) -> None:
+        """Has the store give space back beside everything else, one pass at a time."""
+        self._unreclaimed_bytes += deleted_bytes
+        busy = self._reclaiming is not None and not self._reclaiming.done()
+        if busy or self._unreclaimed_bytes < self._reclaim_bytes:
+            return
+        self._unreclaimed_bytes = 0
+        self._reclaiming = asyncio.get_running_loop().run_in_executor(self._pool, self._compact)
+
+    def _compact(self) -> None:
+        try:
+            self._store.reclaim()
+        except JoblogError as error:
+            log.warning("the space of deleted logs is not given back yet: %s", error)
 
     def _some(self, namespace: str, run: str, task: str, attempt: int) -> dict[int, int]:
         """Lengths, by number, of the next few logs to delete."""

@@ -174,6 +174,20 @@ async def test_deleting_ends_its_tails_and_takes_its_key(leader: StoredLeader) -
         await deleter.delete("default", "")
 
 
+async def test_the_disk_gets_the_space_of_deleted_logs_back(leader: StoredLeader) -> None:
+    log = leader.log()
+    for _ in range(24):
+        log.append((STDOUT, os.urandom(MIB)))
+    kept = leader.log(LogName("default", "kept", "build", 1))
+    fill(kept, [b"stays\n"])
+    before = leader.store.disk_bytes()
+    assert before > 24 * MIB
+    deleter = Deleter(leader.store, Fence(leader), leader.reader.forget, leader.pool, reclaim_bytes=20 * MIB)
+    await deleter.delete(*NAME)
+    await eventually(lambda: leader.store.disk_bytes() < before - 20 * MIB)
+    assert b"".join([piece.data async for piece in leader.reader.read(kept.number, ReadSpec())]) == b"stays\n"
+
+
 async def test_a_reader_that_takes_nothing_holds_no_view_and_little_memory(
     leader: StoredLeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
