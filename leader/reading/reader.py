@@ -19,6 +19,7 @@ from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.metrics import Metrics
+from joblog.leader.reading.damage import DamageNotes
 from joblog.leader.reading.piece import Piece, ReadSpec
 from joblog.leader.reading.session import ReadSession
 from joblog.leader.reading.tiers import InArchive
@@ -116,6 +117,7 @@ class LogReader:
         """archive: reads what lies there; None where no archive is set."""
         self._store = store
         self._archive = archive
+        self._notes = DamageNotes(store)
         self._live = live
         self._pool = pool
         self._metrics = metrics.reads
@@ -161,7 +163,15 @@ class LogReader:
         middle when the log is deleted meanwhile.
         """
         spec.check()
-        session = ReadSession(self._store, number, spec, self._ciphers.open, self._metrics, archive=self._archive)
+        session = ReadSession(
+            self._store,
+            number,
+            spec,
+            self._ciphers.open,
+            self._metrics,
+            archive=self._archive,
+            notes=self._notes,
+        )
         read = _Read(session, self._pool, self._archive.readers if self._archive else self._pool)
         self._metrics.reads.labels("tail" if spec.follow else "read").inc()
         self._metrics.active.inc()
@@ -208,7 +218,14 @@ class LogReader:
         self._metrics.reads.labels("verify").inc()
         stopped = threading.Event()
         work = functools.partial(
-            verify_log, self._store, number, self._ciphers.open, progress, stopped=stopped.is_set, archive=self._archive
+            verify_log,
+            self._store,
+            number,
+            self._ciphers.open,
+            progress,
+            stopped=stopped.is_set,
+            archive=self._archive,
+            notes=self._notes,
         )
         try:
             async with self._verifying:

@@ -13,6 +13,7 @@ from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.buffer.store import Store, View
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.metrics import ReadMetrics
+from joblog.leader.reading.damage import DamageNotes
 from joblog.leader.reading.locate import Locator
 from joblog.leader.reading.piece import NO_FRAMES, PIECE_BYTES, FrameColumns, Piece, ReadSpec
 from joblog.leader.reading.records import first_offset
@@ -95,6 +96,7 @@ class ReadSession:
         metrics: ReadMetrics,
         *,
         archive: ExtentReader | None = None,
+        notes: DamageNotes | None = None,
     ) -> None:
         self._store = store
         self._number = number
@@ -102,10 +104,13 @@ class ReadSession:
         self._open_cipher = open_cipher
         self._metrics = metrics
         self._archive = archive
+        self._notes = notes
         # Objects that are not there although a view taken after that was known still names them.
         self._missing: set[str] = set()
         self._given_bytes = 0
         self._fetching = True
+        # A gap that is found here may have begun before.
+        self._unknown_begin = 0
         # (offset, newlines before it) where the last view was left.
         self._lines_at: tuple[int, int | None] = (0, None)
         self._source: TieredSource | None = None
@@ -228,6 +233,7 @@ class ReadSession:
             self.at = self._events_from = locator.offset_of(self._spec.start, self._spec.stream)
             self._first_length = length
         lines = self._lines_at[1] if self._lines_at[0] == self.at else None
+        self._unknown_begin = self.at if lines is None else 0
         self._scan = Scan(source, self._number, cipher, self.at, length, lines=lines)
         self._events = [
             event
@@ -257,6 +263,8 @@ class ReadSession:
             return False
         if chunk.damaged:
             self._metrics.corrupt_chunks.inc()
+            if self._notes is not None and (chunk.offset == 0 or chunk.offset != self._unknown_begin):
+                self._notes.note(self._number, chunk.offset, chunk.end)
         if chunk.raw is not None and (self._spec.stream or self._spec.with_frames):
             self._open_frames(chunk)
         return True

@@ -11,6 +11,7 @@ from joblog.errors import Interrupted, InvalidInput, NotFound
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.reading.damage import DamageNotes
 from joblog.leader.reading.scan import Opened, Scan
 from joblog.leader.reading.tiers import Reach, TieredSource
 from joblog.v1 import types_pb2
@@ -47,6 +48,7 @@ class _Check:
         self.sha256 = hashlib.sha256()
         self.gaps: list[types_pb2.Gap] = []
         self.problems: list[str] = []
+        self.damaged: list[tuple[int, int]] = []
 
     def problem(self, message: str) -> None:
         if len(self.problems) < _MAX_PROBLEMS:
@@ -62,6 +64,8 @@ class _Check:
         if chunk.raw is None:
             if chunk.damaged:
                 self.problem(f"{place}: missing or damaged in the store, see the leader's log for why")
+                if len(self.damaged) < _MAX_PROBLEMS:
+                    self.damaged.append((chunk.offset, chunk.end))
             self.gaps.append(chunk.gap())
         else:
             self.sha256.update(chunk.raw)
@@ -102,6 +106,7 @@ def verify_log(
     *,
     stopped: Callable[[], bool] = lambda: False,
     archive: ExtentReader | None = None,
+    notes: DamageNotes | None = None,
 ) -> Verdict:
     """Reads the whole log and holds it against its seal; blocks. Memory does not grow with the log.
 
@@ -125,6 +130,9 @@ def verify_log(
                 # Its bytes have moved; when the next view names it too, they are lost.
                 missing.add(gone.key)
     progress(check.at, length)
+    if notes is not None:
+        for begin, end in check.damaged:
+            notes.note(number, begin, end)
     sealed = first.state == types_pb2.LOG_STATE_COMPLETED
     if sealed:
         check.compare(first.seal)

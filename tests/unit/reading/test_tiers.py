@@ -245,6 +245,10 @@ async def test_a_missing_object_is_a_gap_and_the_rest_is_served(
     assert found[0].gap is not None
     verdict = await archived.reader.verify(log.number, lambda *_: None)
     assert any("missing" in problem for problem in verdict.problems)
+    # The log says so from then on, once.
+    events = leader.store.events(log.number)
+    assert [(event.kind, event.offset) for event in events] == [("bytes_missing", third)]
+    assert f"{third} to {2 * third}" in events[0].message
 
 
 @pytest.mark.parametrize("where", ["first", "middle", "last", "header", "several"])
