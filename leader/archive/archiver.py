@@ -200,10 +200,11 @@ class Archiver(Service):
 
     async def _watch_pressure(self) -> None:
         while True:
-            self._note_pressure()
+            self.note_pressure()
             await asyncio.sleep(_PRESSURE_SECONDS)
 
-    def _note_pressure(self) -> None:
+    def note_pressure(self) -> None:
+        """Looks how full the buffer is, and holds the intake or lets it go on. Called in the event loop; quick."""
         self._metrics.unarchived_bytes.set(self.pressure.bytes)
         if self.pressure.wants_flush():
             self._early.set()
@@ -296,7 +297,7 @@ class Archiver(Service):
         self._check_stopping()
         before = self._store.get_log(number)
         try:
-            result, put_bytes = self.sealer.seal(number)
+            done = self.sealer.seal(number)
         except (Corrupt, InvalidInput, WrongVersion) as error:
             self._metrics.failures.labels("seal", type(error).__name__).inc()
             if self._unsealable.get(number) != str(error):
@@ -304,12 +305,12 @@ class Archiver(Service):
             self._unsealable[number] = str(error)
             return False
         self._unsealable.pop(number, None)
-        self._metrics.put_bytes.labels("sealed").inc(put_bytes)
-        if result is SealResult.SEALED and before is not None:
+        self._metrics.put_bytes.labels("sealed").inc(done.put_bytes)
+        if done.result is SealResult.SEALED and before is not None:
             self._metrics.sealed_logs.inc()
-            self.pressure.dropped(before.stored_bytes)
+            self.pressure.dropped(done.dropped_bytes)
             self._tell(self._intake.sealed, number, before.seal.length)
-        return result is not SealResult.LATER
+        return done.result is not SealResult.LATER
 
     def _clean(self) -> None:
         self._metrics.deleted_objects.inc(self.cleaner.clean())

@@ -76,7 +76,8 @@ class Pressure:
                 archived = sum(extent.length for extent in self._store.extents(number))
                 waiting += max(0, record.stored_bytes - archived)
         with self._lock:
-            self._base = left_bytes + waiting - mark + self._dropped
+            # Both are never less than the truth: what came and went during the flush, and what was deleted.
+            self._base = min(self._base, left_bytes + waiting - mark + self._dropped)
 
     def reclaim(self) -> None:
         """Compacts the chunks when much was dropped: only then does the disk get the space back."""

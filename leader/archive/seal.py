@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from typing import NamedTuple
 
 from joblog.errors import Conflict, JoblogError
 from joblog.identity import LogName
@@ -36,6 +37,14 @@ class SealResult(Enum):
     LATER = 3
 
 
+class Sealing(NamedTuple):
+    """An attempt to seal a log. put_bytes: sent to the archive. dropped_bytes: of chunks that left the buffer."""
+
+    result: SealResult
+    put_bytes: int = 0
+    dropped_bytes: int = 0
+
+
 class Sealer:
     """Seals completed logs; any number at once, in different threads. Blocks.
 
@@ -59,53 +68,54 @@ class Sealer:
         # Logs of which something was missing, since when.
         self._missing_since: dict[int, float] = {}
 
-    def seal(self, number: int) -> tuple[SealResult, int]:
-        """Seals one log: (result, bytes put). Raises what the stores raise; then it is as it was, and tried again."""
+    def seal(self, number: int) -> Sealing:
+        """Seals one log. Raises what the stores raise; then it is as it was, and can be tried again."""
         record = self._store.get_log(number)
         if record is None or record.state != types_pb2.LOG_STATE_COMPLETED or record.tier == types_pb2.TIER_ARCHIVE:
             self._missing_since.pop(number, None)
-            return SealResult.GONE, 0
+            return Sealing(SealResult.GONE)
         name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
         keys = metadata_key(name), sealed_key(name)
         with self._context.busy.all([number, ("roll", number), *keys]) as free:
             if not free:
-                return SealResult.LATER, 0
+                return Sealing(SealResult.LATER)
             # Flushed or sealed since then.
             record = self._store.get_log(number)
             if record is None or record.tier == types_pb2.TIER_ARCHIVE:
-                return SealResult.GONE, 0
+                return Sealing(SealResult.GONE)
             self._context.putter.announce(keys)
             failpoints.reach("seal.announced")
             try:
-                result = self._seal(record, *keys)
+                done = self._seal(record, *keys)
             except JoblogError:
                 if not self._store.deleted_among([number]):
                     raise
-                result = SealResult.GONE, 0
-        if result[0] is not SealResult.LATER:
+                done = Sealing(SealResult.GONE)
+        if done.result is not SealResult.LATER:
             self._missing_since.pop(number, None)
-        return result
+        return done
 
-    def _seal(self, record: LogRecord, metadata_at: str, sealed_at: str) -> tuple[SealResult, int]:
+    def _seal(self, record: LogRecord, metadata_at: str, sealed_at: str) -> Sealing:
         hashing = not record.seal.sha256
         assembled, found = self._assemble(record, sealed_at, hashing=hashing)
         if found.lost and not hashing:
             # The seal's hash is that of all bytes: what is left is hashed anew.
             since = self._missing_since.setdefault(record.number, self._clock())
             if self._clock() - since < self._loss_patience_seconds:
-                return SealResult.LATER, assembled.footer.size
+                return Sealing(SealResult.LATER, assembled.footer.size)
             assembled, found = self._assemble(record, sealed_at, hashing=True)
         failpoints.reach("seal.put")
         self._amend(record, found, assembled.footer.size)
         sealed = SealedObject(assembled.footer, assembled.sha256)
         document = self._context.describer.sealed(record, sealed)
         if document is None:
-            return SealResult.GONE, 0
+            return Sealing(SealResult.GONE)
         self._context.putter.put_over(metadata_at, document)
         failpoints.reach("seal.metadata")
         committed = self._commit(record, assembled, found, [metadata_at], sealed_at)
         failpoints.reach("seal.committed")
-        return committed, assembled.footer.size + len(document)
+        dropped = found.buffered_bytes if committed is SealResult.SEALED else 0
+        return Sealing(committed, assembled.footer.size + len(document), dropped)
 
     def _assemble(self, record: LogRecord, key: str, *, hashing: bool) -> tuple[Assembled, Found]:
         chunks = LogChunks(self._context, self._reader, record, hashing=hashing)

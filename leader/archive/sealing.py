@@ -30,11 +30,15 @@ _WINDOW_BYTES = 8 << 20
 
 @dataclass(slots=True)
 class Found:
-    """What turned out on the way. lost: ranges that neither tier gives back. sha256: None when nothing was hashed."""
+    """What turned out on the way. lost: ranges that neither tier gives back. sha256: None when nothing was hashed.
+
+    buffered, buffered_bytes: chunks from the buffer.
+    """
 
     lost: list[Gap] = field(default_factory=list)
     sha256: bytes | None = None
     buffered: int = 0
+    buffered_bytes: int = 0
 
 
 class LogChunks:
@@ -120,8 +124,9 @@ class LogChunks:
         while at < end:
             with self._store.view() as view:
                 chunks = (chunk for chunk in view.chunks(self._record.number, at) if chunk[0] < end)
-                taken, _, more = take_some(chunks, _WINDOW_BYTES)
+                taken, size, more = take_some(chunks, _WINDOW_BYTES)
             self.found.buffered += len(taken)
+            self.found.buffered_bytes += size
             yield from taken
             if not more:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Archiving:
         self._waiting: dict[int, dict[Session, int]] = {}
         self._held: str | None = None
         self._reopened = asyncio.Event()
+        # Asked before anything is taken in; calls hold() where it has to.
+        self.look: Callable[[], None] = lambda: None
 
     def archived(self, offsets: Mapping[int, int]) -> None:
         """All below these offsets of these logs is in the archive."""
@@ -58,8 +60,10 @@ class Archiving:
 
     async def until_open(self) -> None:
         """Returns when there is room for what workers send."""
+        self.look()
         while self._held is not None:
             await self._reopened.wait()
+            self.look()
 
     def expect_seal(self, number: int, session: Session, handle: int) -> None:
         """The stream is told when the log, which is about to be closed, is sealed in the archive."""

@@ -73,6 +73,8 @@ class Push:
         self.welcome = ingest_pb2.Welcome()
         self.opened: dict[int, ingest_pb2.Opened] = {}
         self.acks: dict[int, int] = {}
+        self.archived: dict[int, int] = {}
+        self.sealed: set[int] = set()
         self.refusals: list[ingest_pb2.Refusal] = []
         self.closed: dict[int, ingest_pb2.Closed] = {}
         self.steers: list[ingest_pb2.Steer] = []
@@ -95,6 +97,8 @@ class Push:
             self.welcome = response.welcome
         self.opened.update({one.handle: one for one in response.opened})
         self.acks.update({ack.handle: ack.stored_offset for ack in response.acks})
+        self.archived.update({ack.handle: ack.archived_offset for ack in response.acks})
+        self.sealed.update(ack.handle for ack in response.acks if ack.sealed)
         self.refusals.extend(response.refusals)
         self.closed.update({one.handle: one for one in response.closed})
         self.steers.extend(response.steers)

@@ -144,7 +144,7 @@ async def test_a_log_deleted_meanwhile_stays_deleted(start: Start, step: str) ->
         site.store.write(changes)
 
     once(step, delete)
-    assert site.sealer.seal(log.number)[0] is SealResult.GONE
+    assert site.sealer.seal(log.number).result is SealResult.GONE
     assert site.store.get_log(log.number) is None
     site.context.claim.ensure()
     site.clean()
@@ -161,12 +161,12 @@ async def test_what_the_archive_lost_is_sealed_as_lost_once_it_is_certain(start:
     packs = [key for key in objects.all_keys() if key.endswith(".pack")]
     body = objects.get(packs[1])
     objects.delete([packs[1]])
-    assert site.sealer.seal(log.number)[0] is SealResult.LATER
+    assert site.sealer.seal(log.number).result is SealResult.LATER
     site.now += 50.0
-    assert site.sealer.seal(log.number)[0] is SealResult.LATER
+    assert site.sealer.seal(log.number).result is SealResult.LATER
     objects.put(packs[1], body[:-200] + bytes(200))
     site.now += 51.0
-    assert site.sealer.seal(log.number)[0] is SealResult.SEALED
+    assert site.sealer.seal(log.number).result is SealResult.SEALED
     record = site.store.get_log(log.number)
     assert record is not None
     [gap] = record.seal.gaps
@@ -185,7 +185,7 @@ async def test_a_lost_object_that_is_back_in_time_costs_nothing(start: Start, ob
     [pack] = [key for key in objects.all_keys() if key.endswith(".pack")]
     body = objects.get(pack)
     objects.delete([pack])
-    assert site.sealer.seal(log.number)[0] is SealResult.LATER
+    assert site.sealer.seal(log.number).result is SealResult.LATER
     objects.put(pack, body)
     site.now += 101.0
     site.seal()
