@@ -173,14 +173,16 @@ class Store:
             completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
             self._open_logs |= changes.logs.keys() - completed
             self._open_logs -= completed | deleted
-            for number in changes.dropping() | completed | deleted:
+            dropping = changes.dropping()
+            for number in dropping | completed | deleted:
                 self._tails.pop(number, None)
             for number, _, _ in changes.gap_drops:
                 self._rewrites[number] = self._rewrites.get(number, 0) + 1
             for number in completed | deleted:
                 self._rewrites.pop(number, None)
             self.put_bytes += changes.size_bytes
-            for number in tails.keys() & self._open_logs:
+            # What is put beside a drop may stand in the middle of the log, as the gap for it does.
+            for number in (tails.keys() & self._open_logs) - dropping:
                 if tails[number][0] >= self._tails.get(number, tails[number])[0]:
                     self._tails[number] = tails[number]
 

@@ -221,3 +221,18 @@ def test_completed_logs_wait_for_their_seal(store: Store, opener: Opener) -> Non
     changes.delete_log(two.number)
     store.write(changes)
     assert store.unsealed_logs(10) == []
+
+
+def test_a_gap_in_the_middle_does_not_move_a_live_logs_end(store: Store, opener: Opener, chunk: Chunk) -> None:
+    record = opener(store)
+    changes = Changes()
+    for offset in (0, 10, 20):
+        changes.put_chunk(record.number, offset, chunk(10, 1, offset // 10))
+    store.write(changes)
+    changes = Changes()
+    changes.put_chunk(record.number, 30, chunk(10, 1, 3))
+    changes.replace_by_gap(record.number, Gap(offset=10, length=10, newlines=1), 1, 1)
+    store.write(changes)
+    found = store.get_log(record.number)
+    assert found is not None
+    assert (found.next_offset, found.newlines) == (40, 4)
