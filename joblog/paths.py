@@ -106,7 +106,11 @@ def make_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.stat().st_mode & 0o077:
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            # Root could, but whoever owns the folder could still put other files in the place of ours.
+            raise Denied(f"{path}: belongs to user {found.st_uid}, must belong to this one ({os.geteuid()})")
+        if found.st_mode & 0o077:
             path.chmod(0o700)
     except (FileExistsError, NotADirectoryError):
         raise InvalidInput(

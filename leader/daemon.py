@@ -95,6 +95,8 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         return error.exit_code
     set_up_logging(settings.log.level, settings.log.format, secrets=[settings.keys.passphrase])
     try:
+        # The store's files too are for their owner alone, also where their folder is opened or moved.
+        os.umask(0o077)
         folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
         make_folder(folder.leader)
         return run_loop(lambda: _run(settings, folder))

@@ -12,6 +12,7 @@ import time
 
 from joblog.errors import JoblogError
 from joblog.identity import new_run_id
+from joblog.worker.capture.spec import NOT_STARTED
 from joblog.worker.delivery import Shipper, left_behind, say, tell_daemon, undelivered
 from joblog.worker.order import STDIN, Order, Place, unpack
 from joblog.worker.runlines import RunLines
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from joblog.worker.redaction import Masker
 
 DETACHED = "--detached"
+# So much of a command line is recorded; the leader does not take records without a bound.
+MAX_COMMAND_BYTES = 64 << 10
+# What an argument takes in a record beside its own bytes, at least.
+_ARGUMENT_BYTES = 4
 INTERRUPTED_EXIT_CODE = 130
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -147,6 +152,8 @@ class Job:
         outcome: Outcome | None = None
         try:
             outcome = self._supervise()
+            if outcome.kind == NOT_STARTED and self._is_foreground():
+                say(outcome.message)
             self.lines.finish(outcome.exit_code, outcome.signal or None, _shown(outcome.message, self.mask))
             self._finish_delivery(self.place.drain_seconds)
         except KeyboardInterrupt:
@@ -214,4 +221,14 @@ def _shown(text: str, mask: Masker | None) -> str:
 def _shown_command(order: Order, mask: Masker | None) -> list[str]:
     if order.mask_arguments and len(order.command) > 1:
         return [_shown(order.command[0], mask), "***"]
-    return [_shown(argument, mask) for argument in order.command]
+    shown: list[str] = []
+    room = MAX_COMMAND_BYTES
+    for argument in order.command:
+        content = _shown(argument, mask).encode()
+        if room < len(content) + _ARGUMENT_BYTES:
+            left_out = len(order.command) - len(shown)
+            shown.append(f"{content[: max(room, 0)].decode(errors='ignore')}... ({left_out} arguments not whole)")
+            break
+        room -= len(content) + _ARGUMENT_BYTES
+        shown.append(content.decode())
+    return shown

@@ -13,7 +13,7 @@ from rich.markup import escape
 from joblog import paths
 from joblog.cli.daemons import Config, Set, collect_flags
 from joblog.cli.options import AsJson, DataDir
-from joblog.cli.output import out, print_json, table
+from joblog.cli.output import out, print_json, print_table, table
 from joblog.errors import InvalidInput
 from joblog.settings import Effective, effective, load
 
@@ -57,7 +57,7 @@ def show(
         shown = table("SETTING", "VALUE", "FROM")
         for item in items:
             shown.add_row(escape(item.key), escape(item.value), escape(item.source))
-        out.print(shown)
+        print_table(shown)
 
 
 def _effective(

@@ -131,7 +131,7 @@ def _say_where_to_look(data_dir: Path, leader: LeaderFile) -> None:
     where = f"--data-dir {shlex.quote(str(data_dir))}"
     lines = ["joblog is running. Look around from another terminal:"]
     if leader.http_url:
-        lines += [f"  {leader.http_url}/api/v1/namespaces/default/runs", f"  {leader.http_url}/docs"]
+        lines += [f"  {leader.http_url}/ in a browser", f"  {leader.http_url}/api/v1/openapi.json describes the API"]
     lines += [
         f"  {joblog} ls {where}",
         f"  {joblog} run {where} --run mine --task build -- make -j2",

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from joblog.cli.options import DEFAULT, AsJson, DataDir, Leader, LogPath, Namespace, open_client
-from joblog.cli.output import out, print_json, styled, table
+from joblog.cli.output import out, print_json, print_table, styled, table
 from joblog.cli.words import (
     as_dict,
     bytes_text,
@@ -122,7 +122,7 @@ def _print_runs(runs: Iterator[types_pb2.RunRecord], as_json: bool) -> None:
             str(run.tasks_failed),
             escape(printable(labels)),
         )
-    out.print(shown)
+    print_table(shown)
 
 
 def _print_logs(logs: list[types_pb2.LogRecord], as_json: bool) -> None:
@@ -142,7 +142,7 @@ def _print_logs(logs: list[types_pb2.LogRecord], as_json: bool) -> None:
             took_text(log),
             escape(printable(log.start.host)),
         )
-    out.print(shown)
+    print_table(shown)
 
 
 def took_text(log: types_pb2.LogRecord) -> str:

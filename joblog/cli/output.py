@@ -21,6 +21,8 @@ from rich.table import Table
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+# Of tables: more than any has.
+_TABLE_WIDTH = 10_000
 _STYLES = {"live": "cyan", "completed": "green", "succeeded": "green", "interrupted": "yellow", "failed": "red"}
 
 
@@ -36,6 +38,11 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
     return made
+
+
+def print_table(shown: Table) -> None:
+    """A table on stdout, at its own width: what does not fit on the terminal is never cut off."""
+    Console(file=out.file, highlight=False, width=_TABLE_WIDTH).print(shown)
 
 
 def styled(state: str) -> str:

@@ -67,6 +67,9 @@ def logs(
     stderr. With --follow, a broken connection is made again, and the log goes on where it was.
     """
     name = parse_log_path(path, namespace)
+    starts = {"--from": from_offset, "--tail": tail, "--line": line}
+    if len(given := [flag for flag, value in starts.items() if value is not None]) > 1:
+        raise InvalidInput(f"{' and '.join(given)} are given together: a log is printed from one place on, choose one")
     renderer = _renderer(output_format, timestamps, split, filtered=stream is not None)
     notices = Notices(follow)
     if follow:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from joblog.cli.options import DEFAULT, AsJson, DataDir, Namespace, chosen_data_dir
-from joblog.cli.output import err, out, print_json, styled, table
+from joblog.cli.output import err, print_json, print_table, styled, table
 from joblog.cli.words import bytes_text
 from joblog.errors import NotFound
 from joblog.identity import parse_log_path
@@ -73,7 +73,7 @@ def list_tasks(as_json: AsJson = False, data_dir: DataDir = None) -> None:
             bytes_text(task["length_bytes"]),
             bytes_text(max(0, task["length_bytes"] - task["acked_bytes"])),
         )
-    out.print(shown)
+    print_table(shown)
 
 
 @app.command(name="signal")

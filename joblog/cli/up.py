@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,15 +99,16 @@ def _ready_worker(folder: paths.DataFolder) -> bool | None:
 
 
 def _print_where(data_dir: Path, leader: LeaderFile) -> None:
-    where = "" if data_dir == paths.data_dir(None, os.environ) else f" --data-dir {data_dir}"
+    joblog = "joblog" if shutil.which("joblog") else shlex.quote(str(Path(sys.executable).with_name("joblog")))
+    where = "" if data_dir == paths.data_dir(None, os.environ) else f" --data-dir {shlex.quote(str(data_dir))}"
     lines = [
         "joblog is up: a leader and a worker",
         f"  data   {data_dir}",
         f"  grpc   {leader.grpc_address}",
         f"  http   {leader.http_url or 'turned off'}",
         "try, in another terminal:",
-        f"  joblog run{where} --run demo --task hello -- sh -c 'for i in 1 2 3; do echo line $i; sleep 1; done'",
-        f"  joblog logs{where} -f demo/hello",
+        f"  {joblog} run{where} --run demo --task hello -- sh -c 'for i in 1 2 3; do echo line $i; sleep 1; done'",
+        f"  {joblog} logs{where} -f demo/hello",
         "Ctrl-C stops both.",
     ]
     typer.echo("\n".join(lines))

@@ -115,6 +115,21 @@ def test_an_offset_beyond_the_end(machine: Machine) -> None:
     assert b"1000" in done.stderr
 
 
+def test_two_places_to_start_at(machine: Machine) -> None:
+    done = machine.call("logs", "demo/mixed", "--from", "1", "--tail", "2", check=False)
+    assert done.returncode == 2
+    assert b"--from and --tail are given together" in done.stderr
+
+
+def test_tables_are_never_cut_off(machine: Machine) -> None:
+    task = "a-task-with-a-name-that-is-" + "long-" * 20
+    machine.run(f"wide/{task}", "true")
+    shown = machine.call("ls", "wide").stdout.decode()
+    assert task in shown
+    assert "completed" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
 def test_a_log_that_is_not_there(machine: Machine) -> None:
     done = machine.call("logs", "demo/nothing", check=False)
     assert done.returncode == 3

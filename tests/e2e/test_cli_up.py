@@ -42,6 +42,18 @@ def test_up_runs_both_says_where_and_stops_both(machine: Machine) -> None:
     assert json.loads(after.stdout)["grpc_address"] is None
 
 
+def test_nothing_of_it_is_for_others(machine: Machine, data_dir: Path) -> None:
+    umask = os.umask(0)
+    try:
+        machine.start_up()
+        machine.run("r/t", "umask")
+    finally:
+        os.umask(umask)
+    assert machine.call("logs", "r/t").stdout == b"0000\n", "a task has the umask that it would have without joblog"
+    found = [path for path in (data_dir, *data_dir.rglob("*")) if path.lstat().st_mode & 0o077]
+    assert not found
+
+
 def test_a_second_up_on_the_folder_is_refused(machine: Machine) -> None:
     machine.start_up()
     second = machine.call("up", "--grpc-listen", "127.0.0.1:0", check=False)

@@ -102,6 +102,13 @@ async def test_bad_requests_say_what_is_wrong(api: Api) -> None:
         assert "Traceback" not in message
 
 
+async def test_a_parameter_that_is_not_known_is_refused(api: Api) -> None:
+    for path, name in ((RUNS, "lable"), (f"{LOG}/lines", "line"), ("/api/v1/status", "x")):
+        status, code, message = error_of(await api.http.get(path, params={name: "1"}))
+        assert (status, code) == (400, "INVALID_ARGUMENT")
+        assert repr(name) in message
+
+
 async def test_bytes_with_gaps_lines_and_streams(api: Api) -> None:
     log = api.stored.log()
     log.append((STDOUT, b"out 1\n"), (STDERR, b"err 1\n"))

@@ -48,9 +48,17 @@ def test_the_exit_code_is_the_commands(data_dir: Path, script: str, code: int, o
 
 
 def test_a_command_that_is_not_there(data_dir: Path) -> None:
-    assert joblog(data_dir, *NAMED, "--", "/not/there").returncode == 127
+    done = joblog(data_dir, *NAMED, "--quiet", "--", "/not/there")
+    assert done.returncode == 127
+    assert b"joblog: '/not/there' can't be run" in done.stderr
     (spool,) = spools(data_dir)
     assert spool.outcome["kind"] == 3
+
+
+def test_all_folders_are_private(data_dir: Path) -> None:
+    joblog(data_dir, *NAMED, "--", "true")
+    found = [path for path in (data_dir, *data_dir.rglob("*")) if path.lstat().st_mode & 0o077]
+    assert not found
 
 
 def test_output_is_shown_and_kept(data_dir: Path, tmp_path: Path) -> None:

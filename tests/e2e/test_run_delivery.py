@@ -66,6 +66,12 @@ def test_all_is_at_the_leader_when_run_ends(data_dir: Path, leader: str) -> None
     assert joblog(data_dir, "verify", "r1/t1", "--leader", leader).returncode == 0
 
 
+def test_a_command_line_of_any_length_does_not_keep_a_log_from_the_leader(data_dir: Path, leader: str) -> None:
+    arguments = [*["\u00fc" * 500] * 1000, "x" * 100_000]
+    assert run(data_dir, leader, "long", "--", "echo", *arguments).returncode == 0
+    assert stored(leader, "r1/long") == (" ".join(arguments) + "\n").encode()
+
+
 def test_a_long_task_can_be_watched_while_it_runs(data_dir: Path, leader: str, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     os.mkfifo(go_on)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from joblog.errors import InvalidInput
+from joblog.errors import Denied, InvalidInput
 from joblog.paths import MAX_SOCKET_PATH_BYTES, DataFolder, check_socket_path, config_file, data_dir, make_folder
 
 
@@ -51,6 +51,15 @@ def test_folders_are_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
     made.chmod(0o755)
     assert stat.S_IMODE(make_folder(made).stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(Denied, match="belongs to user 65534"):
+        make_folder(folder)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

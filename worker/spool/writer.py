@@ -85,7 +85,10 @@ class SpoolWriter:
             ) from error
 
     def _create(self, bounds: SpoolBounds) -> None:
-        os.makedirs(os.path.dirname(self.folder), FOLDER_MODE, exist_ok=True)
+        root = os.path.dirname(self.folder)
+        for folder in (os.path.dirname(root), root):
+            # Of what it makes on the way, makedirs gives the mode to the last folder only.
+            os.makedirs(folder, FOLDER_MODE, exist_ok=True)
         os.mkdir(self.folder, FOLDER_MODE)
         self._lock = os.open(f"{self.folder}/{LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         fcntl.flock(self._lock, fcntl.LOCK_EX)

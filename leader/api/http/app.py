@@ -6,13 +6,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from joblog import __version__
-from joblog.errors import JoblogError
+from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.api.errors import INTERNAL_MESSAGE, message_of
 from joblog.leader.api.http import catalog, data, models, raw
 from joblog.leader.api.http.context import ApiContext
@@ -41,7 +43,7 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
     )
     app.state.context = context
     for router in (catalog.router, data.router, raw.router):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
     _add_page(app)
     app.add_exception_handler(JoblogError, _joblog_error)
@@ -49,6 +51,21 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     return Guard(app, hosts=hosts, metrics=context.metrics.api)
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*map(_query_names, dependant.dependencies))
+
+
+async def _known_parameters(request: Request) -> None:
+    """Refuses a parameter that the route does not have: a misspelt filter would let everything through."""
+    route: APIRoute = request.scope["route"]
+    known = _query_names(route.dependant)
+    for name in request.query_params:
+        if name not in known:
+            takes = ", ".join(sorted(known)) or "none"
+            raise InvalidInput(f"parameter {name[:60]!r} is not known here; this address takes: {takes}")
 
 
 def _add_probes(app: FastAPI, context: ApiContext) -> None:
