@@ -17,10 +17,11 @@ from joblog.v1.archive_pb2 import Extent
 
 log = logging.getLogger(__name__)
 
-# A read begins with a request of this size, and doubles it as it goes on. An extent that is no larger needs no index.
+# A read begins with a request of this size, and asks for more each time. An extent that is no larger needs no index.
 FIRST_WINDOW_BYTES = 256 << 10
-WINDOW_BYTES = 4 << 20
-WINDOWS_AHEAD = 4
+_GROWTH = 4
+WINDOW_BYTES = 8 << 20
+WINDOWS_AHEAD = 2
 # A read that has come to windows of this size is taken to go on.
 _AHEAD_FROM_BYTES = 1 << 20
 # What a read takes beyond this is not kept: a long one would only push out what others come back for.
@@ -246,7 +247,7 @@ class ExtentRead:
         """How much to ask for at position `at` of extent `number`; the next time it is more."""
         if number == self._at_extent and at < self._exact_end:
             return min(self._exact_end - at, WINDOW_BYTES)
-        size, self._grown = self._grown, min(2 * self._grown, WINDOW_BYTES)
+        size, self._grown = self._grown, min(_GROWTH * self._grown, WINDOW_BYTES)
         return size
 
     def _go_ahead(self, at: int) -> None:
