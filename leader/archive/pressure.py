@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from joblog.leader.buffer.store import Store
 
@@ -29,6 +29,8 @@ class Pressure:
         self._dropped = 0
         self._unreclaimed = self._base
         self._held = False
+        # Bytes that are on their way into the buffer.
+        self.coming: Callable[[], int] = lambda: 0
         self._flushed_at = store.put_bytes
 
     @property
@@ -44,10 +46,13 @@ class Pressure:
         """The buffer fills: logs that have little go to the archive too."""
         return self.bytes >= self._budget_bytes // 2
 
+    def _is_full(self) -> bool:
+        limit = self._budget_bytes * (_REOPEN_SHARE if self._held else 1.0)
+        return self.bytes + self.coming() >= limit
+
     def reason(self, problems: Mapping[str, str]) -> str | None:
         """Why nothing can be taken in now; None when it can. problems: what the archiver has trouble with."""
-        limit = self._budget_bytes * (_REOPEN_SHARE if self._held else 1.0)
-        self._held = self.bytes >= limit
+        self._held = self._is_full()
         if not self._held:
             return None
         why = problems.get("flush") or problems.get("seal") or "more comes in than the archive takes"

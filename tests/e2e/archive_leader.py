@@ -16,8 +16,8 @@ import grpc.aio
 from joblog.channel import server_options
 from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
-from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archiving import archive_parts
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
@@ -25,7 +25,7 @@ from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.piece import ReadSpec
-from joblog.leader.reading.reader import CipherCache, LogReader
+from joblog.leader.reading.reader import LogReader
 from joblog.v1 import ingest_pb2_grpc
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.shipper import Shipper
@@ -80,19 +80,9 @@ async def archive_leader(
         keyring = Keyring.open(store, FileKms(kek or folder / "kek.key"), store.store_id)
         metrics = Metrics()
         ingest = Ingest(store, keyring, metrics, IngestLimits(**ingest_limits), keep_until_archived=keep)
-        extents = ExtentReader(objects, RangeCache(0))
-        archiver = Archiver(
-            store,
-            objects,
-            limits,
-            keyring=keyring,
-            open_cipher=CipherCache(store, keyring).open,
-            reader=extents,
-            intake=ingest.archiving,
-            metrics=metrics,
+        end, archiver, extents = archive_parts(
+            objects, limits, RangeCache(0), store=store, keyring=keyring, ingest=ingest, metrics=metrics
         )
-        ingest.on_completed(archiver.completed)
-        ingest.archiving.look = archiver.note_pressure
         await ingest.start()
         server = grpc.aio.server(options=server_options())
         ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)  # type: ignore[no-untyped-call]
@@ -113,7 +103,7 @@ async def archive_leader(
             await asyncio.gather(running, leader.archiving, return_exceptions=True)
             await archiver.stop()
             await ingest.stop()
-            extents.close()
+            await end.stop()
     finally:
         pool.shutdown()
         store.close()

@@ -1,0 +1,76 @@
+"""The archive as the leader's daemon runs it: what reads from it, what writes to it, and what closes it at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from joblog.leader.archive.archiver import Archiver, ArchiverLimits
+from joblog.leader.archive.cache import RangeCache
+from joblog.leader.archive.fetch import ExtentReader
+from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.ingest import Ingest
+from joblog.leader.metrics import Metrics
+from joblog.leader.reading.reader import CipherCache
+from joblog.service import Service
+
+
+class ArchiveEnd(Service):
+    """Closes the archive once nobody uses it any more: the first to start, the last to stop."""
+
+    name = "archive"
+
+    def __init__(self, objects: ObjectStore, extents: ExtentReader) -> None:
+        self._objects = objects
+        self._extents = extents
+
+    async def stop(self) -> None:
+        """Ends reads that are under way, and connections."""
+        await asyncio.to_thread(self._extents.close)
+        await asyncio.to_thread(self._objects.close)
+
+
+class ArchiveParts(NamedTuple):
+    """What the daemon runs and hands to the reader. `end` goes before all that reads from the archive."""
+
+    end: ArchiveEnd
+    archiver: Archiver
+    extents: ExtentReader
+
+
+def archive_parts(
+    objects: ObjectStore,
+    limits: ArchiverLimits,
+    cache: RangeCache,
+    *,
+    store: Store,
+    keyring: Keyring,
+    ingest: Ingest,
+    metrics: Metrics,
+) -> ArchiveParts:
+    """The parts of a leader with an archive, tied to its ingest."""
+    extents = ExtentReader(objects, cache)
+    ciphers = CipherCache(store, keyring)
+
+    def open_cipher(number: int) -> LogCipher:
+        live = ingest.registry.get(number)
+        return live.cipher if live is not None else ciphers.open(number)
+
+    archiver = Archiver(
+        store,
+        objects,
+        limits,
+        keyring=keyring,
+        open_cipher=open_cipher,
+        # Sealing reads each byte once: it keeps nothing, and leaves the readers' cache alone.
+        reader=ExtentReader(objects, RangeCache(0)),
+        intake=ingest.archiving,
+        metrics=metrics,
+    )
+    ingest.on_completed(archiver.completed)
+    ingest.archiving.look = archiver.note_pressure
+    archiver.pressure.coming = lambda: ingest.gate.used_bytes
+    return ArchiveParts(ArchiveEnd(objects, extents), archiver, extents)
