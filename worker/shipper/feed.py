@@ -185,6 +185,14 @@ class Feed:
             return False
         return self.reader.length > self.reader.offset or self.reader.ended is not None or not self.reader.alive()
 
+    def is_left(self) -> bool:
+        """Whether there is something of it that the leader is not known to have: bytes, or the log's end."""
+        if self.state in (FeedState.KEPT, FeedState.DONE):
+            return False
+        if self.state is FeedState.OPEN:
+            return self.has_news() or bool(self._inflight)
+        return self.reader.pending_bytes() > 0 or not self.reader.alive()
+
     def take(self, max_raw_bytes: int, max_batch_bytes: int) -> Taken:
         """The next bytes of the log, ready to be sent; empty when there is nothing new."""
         packing = _Packing(self, max_batch_bytes)

@@ -119,9 +119,9 @@ class Shipper(Service):
         return self._stream is not None
 
     def left(self) -> tuple[int, int]:
-        """(logs, bytes) that were captured and that no leader has acked."""
-        pending = [feed.reader.pending_bytes() for feed in self._feeds.values()]
-        return sum(1 for feed in self._feeds.values() if feed.has_news() or feed.reader.pending_bytes()), sum(pending)
+        """(logs, bytes) that were captured and that no leader has acked; a log's end counts as well."""
+        left = [feed.reader.pending_bytes() for feed in self._feeds.values() if feed.is_left()]
+        return len(left), sum(left)
 
     async def wait_shipped(self, spool_id: str) -> None:
         """Returns when the leader has the whole log, or refused it for good.
@@ -155,6 +155,8 @@ class Shipper(Service):
         """Sends what is captured; says what is left at the deadline."""
         self._draining = True
         deadline = time.monotonic() + deadline_seconds
+        for folder in list_spools(self._root):
+            self.adopt(folder.name)
         while time.monotonic() < deadline:
             if self._stream is not None:
                 self._stream.schedule.flush()
