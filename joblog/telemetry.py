@@ -53,6 +53,11 @@ class _JsonFormatter(_Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """gRPC says so of each client that went away while it was written to, with a trace: no fault of anybody's."""
+    return not (record.exc_info and type(record.exc_info[1]).__name__ == "ExecuteBatchError")
+
+
 def set_up_logging(
     level: str = "info", form: str = "text", *, secrets: Sequence[str] = (), output: TextIO | None = None
 ) -> None:
@@ -62,6 +67,7 @@ def set_up_logging(
     """
     handler = logging.StreamHandler(output or sys.stderr)
     handler.setFormatter(_JsonFormatter(secrets) if form == "json" else _TextFormatter(secrets))
+    handler.addFilter(_is_worth_a_line)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -188,6 +188,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         finally:
             for task in (reading, writing):
                 task.cancel()
+                # What ended the stream may have ended it too, and nobody asks it any more.
+                task.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._part(session)
 
     async def _read(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> None:

@@ -57,3 +57,15 @@ def test_warnings_are_logged(output: io.StringIO) -> None:
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
     assert "DeprecationWarning: old" in output.getvalue()
+
+
+def test_a_client_that_went_away_is_not_worth_a_trace(output: io.StringIO) -> None:
+    class ExecuteBatchError(Exception):
+        """As gRPC has it, in a module that can't be imported from."""
+
+    set_up_logging(output=output)
+    grpc_log = logging.getLogger("grpc._cython.cygrpc")
+    for error in (ExecuteBatchError("gone"), ValueError("a fault")):
+        grpc_log.error("raised in core by servicer method [%s]", "/joblog.v1.Logs/Read", exc_info=error)
+    assert "a fault" in output.getvalue()
+    assert "gone" not in output.getvalue()
