@@ -142,10 +142,15 @@ def declared(kind: type[Any], prefix: str = "") -> Iterator[Declared]:
             yield Declared(prefix + item.name, rule._replace(type=str(item.type)), default)
 
 
-def sections(kind: type[Any]) -> dict[str, str]:
-    """Names of the sections of `kind`, and what each is about."""
+def sections(kind: type[Any], prefix: str = "") -> dict[str, str]:
+    """Dotted names of the sections of `kind`, those in others too, and what each is about."""
     assert is_dataclass(kind)
-    return {item.name: item.metadata["doc"] for item in fields(kind) if "section" in item.metadata}
+    found: dict[str, str] = {}
+    for item in fields(kind):
+        if "section" in item.metadata:
+            found[prefix + item.name] = item.metadata["doc"]
+            found |= sections(item.metadata["section"], f"{prefix}{item.name}.")
+    return found
 
 
 def load(
@@ -271,13 +276,18 @@ def _from_file(kind: type[Any], file: Path) -> Iterator[_Found]:
     except ValueError as error:
         raise InvalidSettings(f"{file}: is not TOML: {error}") from None
     lines = _lines(text)
-    groups = sections(kind)
-    for name, value in tables.items():
-        inner = value.items() if isinstance(value, dict) and name in groups else None
-        pairs = [(name, value)] if inner is None else [(f"{name}.{key}", item) for key, item in inner]
-        for key, raw in pairs:
-            line = lines.get(key) or lines.get(name)
-            yield _Found(key, raw, f"{file} line {line}" if line else str(file), False)
+    for key, raw in _flat(tables, sections(kind)):
+        line = lines.get(key) or lines.get(key.partition(".")[0])
+        yield _Found(key, raw, f"{file} line {line}" if line else str(file), False)
+
+
+def _flat(table: Mapping[str, object], groups: Mapping[str, str], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted keys and values of a table, those of tables in it that are sections too."""
+    for name, value in table.items():
+        if isinstance(value, dict) and prefix + name in groups:
+            yield from _flat(value, groups, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _lines(text: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from joblog.address import check_address
 from joblog.errors import InvalidInput
+from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
 from joblog.settings import LogSettings, Settings, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -153,6 +154,85 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Settings:
+    """How to reach the bucket of an archive whose URL is s3://bucket/prefix."""
+
+    endpoint: str = setting("", "The server's address, http(s)://HOST:PORT. Empty: AWS.", check=check_endpoint)
+    region: str = setting("", "The bucket's region. Empty: as boto3 finds it, else us-east-1.")
+    path_style: bool = setting(False, "Name the bucket in the path instead of the host, as most other servers need it.")
+    ca_file: Path | None = setting(None, "Certificates (PEM) to trust instead of the system's.")
+    access_key: str = setting("", "Access key. Empty: credentials as boto3 finds them.", secret=True)
+    secret_key: str = setting("", "The access key's secret.", secret=True)
+    session_token: str = setting("", "Session token that belongs to a temporary access key.", secret=True)
+    sse: str = setting(
+        "",
+        "Encryption at the server, beside joblog's own. Empty: as the bucket has it.",
+        choices=("", "s3", "kms", "customer"),
+    )
+    sse_kms_key: str = setting("", "Key of the server's KMS, for sse = kms. Empty: the bucket's.")
+    sse_customer_key: str = setting(
+        "", "Key for sse = customer: 32 bytes in base64.", secret=True, check=check_customer_key
+    )
+    storage_class: str = setting("", "Storage class of objects that stay. Empty: the bucket's.")
+    object_lock_mode: str = setting("", "Object lock for objects that stay.", choices=("", "GOVERNANCE", "COMPLIANCE"))
+    object_lock_days: int = setting(0, "How long they are locked.", unit="days", low=0, high=36_500)
+    max_connections: int = setting(32, "Connections to the server at most.", low=1, high=1000)
+    connect_timeout_seconds: float = setting(5.0, "How long a connection may take.", unit="seconds", low=0.1, high=300)
+    read_timeout_seconds: float = setting(
+        60.0, "How long the server may be silent.", unit="seconds", low=0.1, high=3600
+    )
+    verify: str = setting(
+        "checksum",
+        "How a new object is verified before anything is dropped. checksum: by what the server says it has. read: it "
+        "is read back.",
+        choices=("checksum", "read"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Where logs go for good. Without an archive the buffer keeps them."""
+
+    url: str = setting("", "The archive: s3://BUCKET/PREFIX or file:///FOLDER. Empty: there is none.", check=check_url)
+    create_bucket: bool = setting(True, "Make the bucket or folder when it is missing.")
+    flush_interval_seconds: float = setting(
+        10.0, "How often live logs go to the archive.", unit="seconds", low=0.1, high=86_400
+    )
+    pack_max_bytes: int = setting(
+        64 * MIB, "Size of an object with chunks of live logs at most.", unit="bytes", low=MIB, high=GIB
+    )
+    multipart_bytes: int = setting(
+        16 * MIB, "From this size on an object is sent in parts of that size.", unit="bytes", low=5 * MIB, high=GIB
+    )
+    buffer_budget_bytes: int = setting(
+        2 * GIB,
+        "Bytes that may wait in the buffer. When they are reached, workers wait and keep what comes in their spools.",
+        unit="bytes",
+        low=16 * MIB,
+        high=16384 * GIB,
+    )
+    ack: str = setting(
+        "stored",
+        "Until when workers keep what they have sent. stored: until it is on the leader's disk. archived: until it is "
+        "in the archive too, so that the loss of the leader's disk loses nothing.",
+        choices=("stored", "archived"),
+    )
+    retry_seconds: float = setting(20.0, "How long a request is tried again.", unit="seconds", low=0, high=3600)
+    cache_memory_bytes: int = setting(
+        64 * MIB, "Memory for what was read from the archive.", unit="bytes", low=0, high=64 * GIB
+    )
+    cache_disk_bytes: int = setting(
+        GIB, "Disk for what was read from the archive, encrypted as it is there.", unit="bytes", low=0, high=16384 * GIB
+    )
+    s3: S3Settings = section(S3Settings, "How to reach the bucket.")
+
+    def options(self) -> ArchiveOptions:
+        """What the object store is opened with."""
+        s3 = S3Options(**{name: getattr(self.s3, name) for name in S3Settings.__slots__})
+        return ArchiveOptions(self.url, self.create_bucket, self.retry_seconds, s3)
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderSettings(Settings):
     """All settings of a leader."""
 
@@ -171,6 +251,7 @@ class LeaderSettings(Settings):
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
+    archive: ArchiveSettings = section(ArchiveSettings, "Where logs go for good.")
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
 
@@ -187,5 +268,14 @@ class LeaderSettings(Settings):
             yield "ingest.max_message_bytes", "must be at least ingest.max_batch_bytes and 128 KiB more"
         if ingest.window_bytes < ingest.max_batch_bytes:
             yield "ingest.window_bytes", "must be at least ingest.max_batch_bytes"
+        archive = self.archive
+        if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
+            yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"
+        if bool(archive.s3.object_lock_mode) != bool(archive.s3.object_lock_days):
+            yield "archive.s3.object_lock_mode", "and archive.s3.object_lock_days must be given together"
+        if bool(archive.s3.access_key) != bool(archive.s3.secret_key):
+            yield "archive.s3.access_key", "and archive.s3.secret_key must be given together"
+        if archive.pack_max_bytes > archive.buffer_budget_bytes:
+            yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
         if self.keys.kind == "passphrase" and not self.keys.passphrase:
             yield "keys.kind", "needs a passphrase: set JOBLOG_KEYS_PASSPHRASE"

@@ -134,6 +134,17 @@ class ObjectStore(Protocol):
         """Begins an object that is put together of parts."""
         ...
 
+    def drop_uploads(self, older_than_seconds: float) -> int:
+        """Drops what was sent of objects that were begun so long ago and never completed; returns how many."""
+        ...
+
+    def set_lifecycle(self, *, live_days: int, upload_days: int) -> bool:
+        """Has the store itself delete objects below _live/ and unfinished uploads after so many days; 0: never.
+
+        Rules that others made stay. Returns False when it has no such thing.
+        """
+        ...
+
     def check(self, *, create: bool) -> None:
         """Raises unless the bucket or folder is there and can be used: NotFound, Denied, Unavailable.
 

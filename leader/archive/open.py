@@ -1,0 +1,25 @@
+"""Opens the object store that an archive's URL names."""
+
+from __future__ import annotations
+
+from joblog.errors import InvalidInput
+from joblog.leader.archive.folder import FolderStore
+from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.options import ArchiveOptions, parse_url
+from joblog.leader.archive.retrying import RetryingStore
+
+
+def open_store(options: ArchiveOptions) -> ObjectStore:
+    """The store, with retries; nothing is asked of it yet. Raises InvalidInput, also where boto3 is not installed."""
+    place = parse_url(options.url)
+    if place.folder is not None:
+        store: ObjectStore = FolderStore(place.folder, create=options.create_bucket)
+    else:
+        try:
+            from joblog.leader.archive.s3 import S3Store
+        except ModuleNotFoundError as error:
+            if error.name not in ("boto3", "botocore"):
+                raise
+            raise InvalidInput("an archive in S3 needs boto3: install joblog[s3]") from None
+        store = S3Store(place.bucket, place.prefix, options.s3)
+    return RetryingStore(store, options.retry_seconds)
