@@ -54,7 +54,7 @@ class _JsonFormatter(_Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """gRPC says so of each client that went away while it was written to, with a trace: no fault of anybody's."""
+    """Not what gRPC says of each client that went away while it was written to, with a trace: nobody's fault."""
     return not (record.exc_info and type(record.exc_info[1]).__name__ == "ExecuteBatchError")
 
 
