@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import joblog
-from joblog.cli import configuring, daemons, deleting, diagnosing, listing, reading, status, tasks, verifying
+from joblog.cli import archive, configuring, daemons, deleting, diagnosing, listing, reading, status, tasks, verifying
 from joblog.cli import up as upping
 
 _EPILOG = (
@@ -79,6 +79,7 @@ app.command(name="up", rich_help_panel=_MACHINE)(upping.up)
 app.command(name="status", rich_help_panel=_MACHINE)(status.status)
 app.command(name="leader", rich_help_panel=_MACHINE)(daemons.leader)
 app.command(name="worker", rich_help_panel=_MACHINE)(daemons.worker)
+app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
 app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
 app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)
 app.command(name="completion", rich_help_panel=_MACHINE)(configuring.completion)

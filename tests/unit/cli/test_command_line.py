@@ -32,7 +32,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     done = call("--help", data_dir=tmp_path)
     assert done.returncode == 0
     words = done.stdout.split()
-    names = "run pipe logs ls stat verify delete up status leader worker doctor config completion"
+    names = "run pipe logs ls stat verify delete up status leader worker archive doctor config completion"
     assert [name for name in names.split() if name not in words] == []
 
 
