@@ -98,6 +98,11 @@ class DataFolder(NamedTuple):
         """Folder with one folder per spooled log."""
         return self.worker / "spool"
 
+    @property
+    def refused(self) -> Path:
+        """Folder with the spools that the leader refuses for good."""
+        return self.worker / "refused"
+
 
 def make_folder(path: Path) -> Path:
     """Makes `path`, and its parents where they are missing, so that only its owner can look into it; returns it.

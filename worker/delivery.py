@@ -136,6 +136,19 @@ def undelivered(folders: Sequence[str]) -> str:
     return f"{count} bytes of output" if count else "the result"
 
 
+def refused(folders: Sequence[str]) -> tuple[str, str] | None:
+    """The first of some spools that the leader refuses for good: where it lies now, and why it was refused."""
+    for folder in folders:
+        root, spool_id = os.path.split(folder)
+        aside = f"{os.path.dirname(root)}/{layout.REFUSED_FOLDER}/{spool_id}"
+        try:
+            with open(f"{aside}/{layout.REFUSAL_FILE}", errors="replace") as file:
+                return aside, file.read()
+        except FileNotFoundError:
+            continue
+    return None
+
+
 def _undelivered_bytes(folder: str) -> int:
     try:
         with open(f"{folder}/{layout.CONTROL_FILE}", "rb") as file:

@@ -13,7 +13,7 @@ import time
 from joblog.errors import JoblogError
 from joblog.identity import new_run_id
 from joblog.worker.capture.spec import NOT_STARTED
-from joblog.worker.delivery import Shipper, left_behind, say, tell_daemon, undelivered
+from joblog.worker.delivery import Shipper, left_behind, refused, say, tell_daemon, undelivered
 from joblog.worker.order import STDIN, Order, Place, unpack
 from joblog.worker.runlines import RunLines
 from joblog.worker.spool.bound import SpoolBounds
@@ -197,6 +197,9 @@ class Job:
         return supervise(spec, self.writer, echo=echo, mask=self.mask)
 
     def _report(self) -> None:
+        if found := refused(self.folders):
+            folder, why = found
+            say(f"the leader does not take this output: {why}; it lies in {folder}")
         left = undelivered(self.folders)
         if not left:
             return

@@ -68,6 +68,7 @@ def _all_findings(folder: paths.DataFolder, leader: str | None, data_dir: Path |
     about_worker = worker_status(folder)
     yield _worker(about_worker)
     yield _spools(folder, about_worker["running"])
+    yield from _refused(folder)
 
 
 def _versions() -> Finding:
@@ -160,6 +161,20 @@ def _worker(about: dict[str, Any]) -> Finding:
     if not about["running"]:
         return Finding("worker", "warning", f"{about['error']}; without one each `joblog run` ships its own output")
     return Finding("worker", "ok", f"process {about['pid']}, version {about['version']}, {about['tasks']} tasks")
+
+
+def _refused(folder: paths.DataFolder) -> Iterator[Finding]:
+    try:
+        count = len(os.listdir(folder.refused))
+    except OSError:
+        return
+    if count:
+        yield Finding(
+            "refused",
+            "warning",
+            f"{count} spools in {folder.refused} that the leader refuses for good, each with its reason in the file "
+            "`refusal`: delete them, or move them back to spool/ once the reason is gone",
+        )
 
 
 def _spools(folder: paths.DataFolder, worker_runs: bool) -> Finding:

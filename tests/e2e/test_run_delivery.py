@@ -66,6 +66,18 @@ def test_all_is_at_the_leader_when_run_ends(data_dir: Path, leader: str) -> None
     assert joblog(data_dir, "verify", "r1/t1", "--leader", leader).returncode == 0
 
 
+def test_output_that_the_leader_refuses_is_set_aside_and_the_user_told(data_dir: Path, leader: str) -> None:
+    assert run(data_dir, leader, "twice", "--attempt", "1", "--", "echo", "one").stderr == b""
+    done = run(data_dir, leader, "twice", "--attempt", "1", "--", "echo", "two")
+    assert done.returncode == 0
+    assert b"does not take this output: default:r1/twice/1: the log has another writer" in done.stderr
+    assert stored(leader, "r1/twice") == b"one\n"
+    (spool,) = (data_dir / "worker" / "refused").iterdir()
+    assert str(spool).encode() in done.stderr
+    assert b"two\n" in b"".join(segment.read_bytes() for segment in spool.glob("*.seg"))
+    assert b"1 spools in" in joblog(data_dir, "doctor", "--leader", leader).stdout
+
+
 def test_a_command_line_of_any_length_does_not_keep_a_log_from_the_leader(data_dir: Path, leader: str) -> None:
     arguments = [*["\u00fc" * 500] * 1000, "x" * 100_000]
     assert run(data_dir, leader, "long", "--", "echo", *arguments).returncode == 0

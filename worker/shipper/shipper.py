@@ -22,14 +22,18 @@ from joblog.v1 import ingest_pb2, ingest_pb2_grpc
 from joblog.worker.shipper.feed import Feed, FeedState, claim
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.stream import LeaderStream
+from joblog.worker.spool.format import FILE_MODE, REFUSAL_FILE, REFUSED_FOLDER
 from joblog.worker.spool.reader import SpoolReader, list_spools
 
 log = logging.getLogger(__name__)
 
-REFUSED_FOLDER = "refused"
 WELCOME_SECONDS = 15.0
 # No other folder is looked into: what a datagram says might name any.
 SPOOL_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
 
 
 class Shipper(Service):
@@ -220,6 +224,9 @@ class Shipper(Service):
         aside = self._root.parent / REFUSED_FOLDER
         with contextlib.suppress(OSError):
             aside.mkdir(mode=0o700, exist_ok=True)
+            with open(feed.reader.folder / REFUSAL_FILE, "w", opener=_private) as file:
+                file.write(feed.refusal)
+        with contextlib.suppress(OSError):
             os.rename(self._root / feed.spool_id, aside / feed.spool_id)
         feed.release()
         self._feeds.pop(feed.spool_id, None)

@@ -22,6 +22,9 @@ CONTROL_FILE = "control"
 RESERVE_FILE = "reserve"
 SEGMENT_SUFFIX = ".seg"
 NOTIFY_SOCKET = "notify.sock"
+# Beside the spools: those that the leader refuses for good, and in each of them why.
+REFUSED_FOLDER = "refused"
+REFUSAL_FILE = "refusal"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
