@@ -7,9 +7,10 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from joblog.errors import Corrupt, NotFound
+from joblog.errors import Corrupt, NotFound, Unavailable
 from joblog.leader.archive.cache import KEY_BYTES, RangeCache
 from joblog.leader.archive.container import FOOTER_BYTES, LogEntries, read_footer, read_index
+from joblog.leader.archive.layout import claim_key
 from joblog.leader.archive.objects import ObjectStore
 from joblog.v1.archive_pb2 import Extent
 
@@ -59,14 +60,24 @@ class ExtentReader:
         self.readers.shutdown(wait=True, cancel_futures=True)
 
     def get(self, key: str, start: int, length: int) -> bytes:
-        """A range of an object. Raises ObjectGone, Corrupt."""
+        """A range of an object. Raises ObjectGone, Corrupt; Unavailable where the archive as a whole is not there."""
         try:
             return self.store.get(key, start, length)
         except NotFound:
-            # Not the bucket, which head() would say.
             if self.store.head(key) is None:
+                self._check_archive()
                 raise ObjectGone(key) from None
             return self.store.get(key, start, length)
+
+    def _check_archive(self) -> None:
+        """Raises Unavailable where there is no bucket or folder, or an empty one, as where a mount is missing."""
+        try:
+            self.store.check(create=False)
+            if self.store.head(claim_key()) is not None or self.store.list("", limit=1)[0]:
+                return
+        except NotFound as error:
+            raise Unavailable(f"the archive is not there: {error}") from None
+        raise Unavailable(f"archive {self.store.name} is empty: is it the right one, and is its folder mounted?")
 
     def get_ahead(self, key: str, start: int, length: int) -> Future[bytes] | None:
         """The same, in another thread; None when too much is under way. Give back the bytes by release_ahead()."""

@@ -74,6 +74,7 @@ class TiersModel(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.objects = Moody(self.folder / "archive", seed)
         self.objects.moods = moods
+        self.objects.put("claim", b"there is an archive")
         self.leader = StoredLeader(self.folder)
         self.log = self.leader.log()
         self.neighbour = self.leader.log(LogName("default", "demo", "neighbour", 1))

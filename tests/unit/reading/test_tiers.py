@@ -426,3 +426,23 @@ async def test_reads_of_the_buffer_do_not_wait_for_the_archive(leader: StoredLea
     objects.free.set()
     await asyncio.gather(*waiting)
     archived.close()
+
+
+async def test_an_archive_that_is_not_there_at_all_is_no_gap(
+    leader: StoredLeader, archived: Archived, tmp_path: Path
+) -> None:
+    log = leader.log()
+    fill(log, [b"archived\n"] * 10)
+    archived.mover.flush([log])
+    (tmp_path / "archive").rename(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="not there"):
+        await holds(archived, log)
+    # A folder where nothing is mounted.
+    (tmp_path / "archive").mkdir()
+    with pytest.raises(Unavailable, match="mounted"):
+        await holds(archived, log)
+    (tmp_path / "archive" / ".incoming").rmdir()
+    (tmp_path / "archive").rmdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "archive")
+    await holds(archived, log)
+    assert not leader.store.events(log.number)
