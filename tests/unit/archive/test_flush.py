@@ -12,7 +12,9 @@ from joblog.identity import LogName
 from joblog.leader.archive.flush import EAGER_BYTES, FlushLimits
 from joblog.leader.archive.rollup import SMALL_EXTENTS
 from joblog.leader.archive.roster import parse_roster
+from joblog.leader.archive.rosters import MAX_ROSTERS
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.extents import UnusedObject
 from joblog.v1.types_pb2 import GAP_REASON_LOG_LIMIT, Gap
 from tests.archiving import ArchiveSite, CountedPuts, once
 from tests.stored_log import StoredLog, fill
@@ -189,3 +191,29 @@ async def test_a_log_completed_meanwhile_is_flushed_and_then_sealed(start: Start
     site.clean()
     assert (await site.verify(log.number)).complete
     assert [key for key in site.objects.all_keys() if key.endswith(".pack")] == []
+
+
+async def test_rosters_stay_few_however_many_logs_come_one_by_one(start: Start, objects: CountedPuts) -> None:
+    site = start()
+    logs = []
+    for at in range(MAX_ROSTERS + 8):
+        logs.append(site.leader.log(LogName("default", f"run{at}", "task", 1)))
+        fill(logs[-1], [b"text\n"])
+        site.flush()
+        site.clean()
+    rosters = [key for key in objects.all_keys() if key.endswith(".roster")]
+    assert len(rosters) <= MAX_ROSTERS
+    found = {metadata.record.uid for key in rosters for metadata in parse_roster(objects.get(key))}
+    assert found == {log.record.uid for log in logs}
+
+
+async def test_an_object_that_came_into_use_is_not_deleted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = start()
+    [log] = some_logs(site, 1)
+    fill(log, [b"text\n"])
+    site.flush()
+    [extent] = site.store.extents(log.number)
+    # The list was read just before the extent was committed.
+    monkeypatch.setattr(site.store, "unused_objects", lambda _limit: [UnusedObject(extent.object, 0)])
+    assert site.clean() == 0
+    assert await site.text(log.number) == b"text\n"
