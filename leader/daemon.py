@@ -11,15 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from joblog import __version__
-from joblog.errors import JoblogError
+from joblog.errors import Conflict, JoblogError
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.status import LeaderStatus
+from joblog.leader.archive.archiver import ArchiverLimits
+from joblog.leader.archive.cache import RangeCache
+from joblog.leader.archive.open import open_store
+from joblog.leader.archive.rebuild import is_unfinished
+from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.compaction import Compactor
@@ -120,6 +126,18 @@ def _open_kms(settings: LeaderSettings, folder: DataFolder) -> Kms:
     return kms
 
 
+class _Core(NamedTuple):
+    """What everything else in a leader works with."""
+
+    settings: LeaderSettings
+    folder: DataFolder
+    store: Store
+    keyring: Keyring
+    readers: ThreadPoolExecutor
+    metrics: Metrics
+    ingest: Ingest
+
+
 async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
     buffer = settings.buffer
     options = StoreOptions(
@@ -130,6 +148,8 @@ async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
     store = Store.open(folder.store, options=options)
     readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
     try:
+        if is_unfinished(store):
+            raise Conflict(f"{folder.store} is being rebuilt from the archive: finish it with `joblog archive rebuild`")
         keyring = Keyring.open(store, _open_kms(settings, folder), store.store_id)
         return await serve(_services(settings, folder, store, keyring, readers), drain_seconds=settings.drain_seconds)
     finally:
@@ -143,9 +163,48 @@ def _services(
     metrics = Metrics()
     asked = settings.ingest
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
-    ingest = Ingest(store, keyring, metrics, limits)
-    reader = LogReader(store, keyring, ingest.live, readers, metrics)
-    deleter = Deleter(store, ingest, reader.forget, readers)
+    keep = bool(settings.archive.url) and settings.archive.ack == "archived"
+    ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep)
+    core = _Core(settings, folder, store, keyring, readers, metrics, ingest)
+    size = StoreSize(store, metrics)
+    if settings.archive.url:
+        archive = _archive(core)
+        return [archive.end, ingest, archive.archiver, *_servers(core, archive), size]
+    compactor = Compactor(store, keyring, metrics.compaction)
+    ingest.on_completed(compactor.wake)
+    return [ingest, compactor, *_servers(core, None), size]
+
+
+def _archive(core: _Core) -> ArchiveParts:
+    """What works with the archive."""
+    asked = core.settings.archive
+    limits = ArchiverLimits(
+        flush_interval_seconds=asked.flush_interval_seconds,
+        pack_bytes=asked.pack_max_bytes,
+        buffer_budget_bytes=asked.buffer_budget_bytes,
+        multipart_bytes=asked.multipart_bytes,
+        create_bucket=asked.create_bucket,
+        # What a log's limit may drop later must not become one chunk with what stays.
+        merge=not core.settings.ingest.max_log_bytes,
+    )
+    cache = RangeCache(asked.cache_memory_bytes, asked.cache_disk_bytes, core.folder.leader / "cache")
+    return archive_parts(
+        open_store(asked.options()),
+        limits,
+        cache,
+        store=core.store,
+        keyring=core.keyring,
+        ingest=core.ingest,
+        metrics=core.metrics,
+    )
+
+
+def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
+    """gRPC, HTTP, and the file that says where they are."""
+    store, ingest, metrics = core.store, core.ingest, core.metrics
+    extents = archive.extents if archive else None
+    reader = LogReader(store, core.keyring, ingest.live, core.readers, metrics, archive=extents)
+    deleter = Deleter(store, ingest, reader.forget, core.readers)
     http: list[HttpServer] = []
     status = LeaderStatus(
         leader_id=store.store_id,
@@ -156,24 +215,23 @@ def _services(
         workers=ingest.seen.all,
         logs_live=lambda: len(ingest.registry.all()),
         not_ready=ingest.not_ready,
+        warnings=archive.archiver.warnings if archive else list,
     )
-    if settings.http.listen:
-        host, _, port = settings.http.listen.rpartition(":")
+    if core.settings.http.listen:
+        host, _, port = core.settings.http.listen.rpartition(":")
         context = ApiContext(store, reader, deleter, status, metrics)
         http.append(HttpServer(context, host=host.strip("[]"), port=int(port)))
-    grpc_host, _, grpc_port = settings.grpc.listen.rpartition(":")
+    grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")
     grpc = GrpcServer(
         LogsService(store, reader),
         AdminService(reader, deleter, status),
         host=grpc_host.strip("[]"),
         port=int(grpc_port),
-        max_message_bytes=settings.ingest.max_message_bytes,
+        max_message_bytes=core.settings.ingest.max_message_bytes,
         more=[partial(ingest_pb2_grpc.add_IngestServicer_to_server, ingest)],
         ends=[ingest.drain],
     )
     address = AddressFile(
-        folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
+        core.folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
     )
-    compactor = Compactor(store, keyring, metrics.compaction)
-    ingest.on_completed(compactor.wake)
-    return [ingest, compactor, grpc, *http, StoreSize(store, metrics), address]
+    return [grpc, *http, address]
