@@ -36,6 +36,9 @@ SETTINGS = {
     "JOBLOG_INGEST_LOST_AFTER_SECONDS": "2",
     "JOBLOG_SHIP_BACKOFF_MAX_SECONDS": "0.5",
     "JOBLOG_CAPTURE_EXIT_WAIT_SECONDS": "2",
+    # Half a megabyte a segment: acked ones go while the task still runs.
+    "JOBLOG_SPOOL_MAX_TASK_BYTES": "4MiB",
+    "JOBLOG_SPOOL_SEGMENT_BYTES": "2MiB",
 }
 
 

@@ -22,6 +22,8 @@ from tests.small_disk import fill, small_disk
 pytestmark = [pytest.mark.short, pytest.mark.timeout(180)]
 
 MIB = 1 << 20
+# It is the disk that is full, not the spool.
+ROOM = {"JOBLOG_SPOOL_MAX_TASK_BYTES": "256MiB", "JOBLOG_SPOOL_SEGMENT_BYTES": "8MiB"}
 BLOCK_BYTES = 4096
 BLOCKS = 8192
 # Writes blocks that no codec makes smaller, and of which it is known what stands at an offset; then makes a file.
@@ -83,7 +85,7 @@ def start_blocks(cluster: Cluster, **settings: str) -> tuple[subprocess.Popen[by
     """A task that writes all blocks, and the file that is there once it has written all."""
     done = cluster.folder / "done"
     command = [*JOBLOG, "run", "--quiet", "--run", "chaos", "--task", "blocks", "--"]
-    environment = cluster.environment | {"JOBLOG_DATA_DIR": str(cluster.worker_dir)} | settings
+    environment = cluster.environment | ROOM | {"JOBLOG_DATA_DIR": str(cluster.worker_dir)} | settings
     with cluster.messages("run").open("ab") as messages:
         command += [sys.executable, "-c", WRITE_BLOCKS, str(BLOCKS), str(done)]
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=messages), done

@@ -207,6 +207,21 @@ class Chain(RuleBasedStateMachine):
 
         self.run(work())
 
+    @rule(number=st.integers(0, 2), seed=st.integers(0, 2**32))
+    def lose_what_is_on_its_way(self, number: int, seed: int) -> None:
+        """On a slow line acks come for a part of what was sent; the rest is lost."""
+
+        async def work() -> None:
+            self.proxy.slow(200_000)
+            log = self.logs[number % len(self.logs)]
+            for again in range(0 if log.over else 6):
+                log.write(frames_of(seed + again, 2, RECORD_BYTES))
+            await asyncio.sleep(0.04)
+            self.proxy.cut()
+            self.proxy.slow(0)
+
+        self.run(work())
+
     @rule(seconds=st.sampled_from([0.0, 0.005, 0.05]))
     def let_it_work(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
@@ -397,8 +412,8 @@ class Chain(RuleBasedStateMachine):
             assert seal.newlines == at_most or (self.policy == TRUNCATE and seal.newlines < at_most)
         assert self.leader is not None
         events = [event.kind for event in self.leader.store.events(record.number)]
-        for kind in log.events if not self.may_have_gaps else []:
-            assert events.count(kind) == 1, (kind, events)
+        # One that is the last thing in a segment goes with it when its message is lost and the bytes before it are not.
+        assert all(events.count(kind) <= 1 for kind in log.events), events
         verdict = await self._reader().verify(record.number, lambda *_: None)
         assert verdict.complete, verdict.problems
 
