@@ -1,4 +1,4 @@
-"""What all tests share: an environment without the user's settings, marks of the fault tests, their seed."""
+"""What all tests share: an environment without the user's settings, marks and seed of the fault tests, S3 servers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.object_servers import moto_server, rgw_missing, rgw_server
 
 FAULTS = Path(__file__).parent / "fault"
 SEED_VARIABLE = "FAULT_SEED"
@@ -49,3 +51,19 @@ def data_dir() -> Iterator[Path]:
 def seed() -> int:
     """The seed of random faults: FAULT_SEED, or another one each time, shown in the head of pytest's output."""
     return SEED
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a moto server."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a real S3 server, started for the first test that needs one."""
+    if reason := rgw_missing():
+        pytest.skip(reason)
+    with rgw_server(lambda: tmp_path_factory.mktemp("rgw")) as endpoint:
+        yield endpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,11 +28,15 @@ RGW_PACKAGES = ("ceph-mon", "ceph-osd", "radosgw", "ceph-common")
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody listens on now, of those that no connection is given by itself before somebody does."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def options_for(endpoint: str, **more: object) -> S3Options:
@@ -57,10 +62,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _until(condition: object, what: str) -> None:
-    assert callable(condition)
+def _until(condition: Callable[[], bool], what: str, processes: Sequence[subprocess.Popen[bytes]] = ()) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not condition():
+        assert all(process.poll() is None for process in processes), f"{what} ended before it was ready"
         assert time.monotonic() < deadline, f"{what} did not start within {START_SECONDS} s"
         time.sleep(0.1)
 
@@ -102,6 +107,25 @@ def rgw_missing() -> str:
     return ""
 
 
+@contextmanager
+def rgw_server(new_folder: Callable[[], Path]) -> Iterator[str]:
+    """The endpoint of a fresh RADOS Gateway. A port may be taken under its hands: then another start has others."""
+    server = Rgw(new_folder())
+    for more_tries in (2, 1, 0):
+        try:
+            server.start()
+            break
+        except AssertionError:
+            server.stop()
+            if not more_tries:
+                raise
+            server = Rgw(new_folder())
+    try:
+        yield server.endpoint
+    finally:
+        server.stop()
+
+
 class Rgw:
     """A monitor, an OSD and a gateway in a folder. `endpoint` is where the gateway answers."""
 
@@ -113,6 +137,7 @@ class Rgw:
         self._conf = str(folder / "ceph.conf")
         self._log = folder / "ceph.log"
         self._stack = ExitStack()
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def _ceph(self, *command: str, check: bool = True) -> str:
         program, *rest = command
@@ -138,7 +163,7 @@ class Rgw:
         )
         self._ceph("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
         self._daemon("ceph-mon", "-i", "a", "-f")
-        _until(
+        self._until(
             lambda: "fsid" in self._ceph("ceph", "--connect-timeout", "5", "-f", "json", "status", check=False), "mon"
         )
         osd = str(uuid.uuid4())
@@ -146,17 +171,20 @@ class Rgw:
         self._ceph("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._ceph("ceph", "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=localhost")
         self._daemon("ceph-osd", "-i", "0", "-f")
-        _until(lambda: '"num_up_osds":1' in self._ceph("ceph", "-f", "json", "osd", "stat", check=False), "osd")
+        self._until(lambda: '"num_up_osds":1' in self._ceph("ceph", "-f", "json", "osd", "stat", check=False), "osd")
         self._ceph(
             "radosgw-admin",
             *("user", "create", "--uid", "joblog", "--display-name", "joblog"),
             *("--access-key", ACCESS_KEY, "--secret", SECRET_KEY),
         )
         self._daemon("radosgw", "-n", "client.rgw.a", "-f", "--no-mon-config")
-        _until(lambda: _answers(self.endpoint), "radosgw")
+        self._until(lambda: _answers(self.endpoint), "radosgw")
 
     def _daemon(self, program: str, *arguments: str) -> None:
-        self._stack.enter_context(_process([program, "-c", self._conf, *arguments], self._log))
+        self._processes.append(self._stack.enter_context(_process([program, "-c", self._conf, *arguments], self._log)))
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        _until(condition, what, self._processes)
 
     def stop(self) -> None:
         """Kills all of it."""

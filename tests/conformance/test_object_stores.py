@@ -17,27 +17,9 @@ from joblog.leader.archive.objects import MIN_PART_BYTES, ObjectStore, Precondit
 from joblog.leader.archive.options import ArchiveOptions
 from joblog.leader.archive.retrying import RetryingStore
 from joblog.leader.archive.s3 import S3Store
-from tests.object_servers import KMS_KEY, SECRET_KEY, Rgw, free_port, moto_server, options_for, rgw_missing
+from tests.object_servers import KMS_KEY, SECRET_KEY, free_port, options_for
 
 SERVERS = ("moto", "rgw")
-
-
-@pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with moto_server(tmp_path_factory.mktemp("moto")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="session")
-def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if reason := rgw_missing():
-        pytest.skip(reason)
-    server = Rgw(tmp_path_factory.mktemp("rgw"))
-    try:
-        server.start()
-        yield server.endpoint
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["folder", "retrying", *SERVERS])
