@@ -14,3 +14,13 @@ def keep_memory(size_bytes: int = KEPT_BYTES) -> None:
     """
     # glibc sets its limits by the largest block that it has seen go. This one is never touched, so it costs nothing.
     bytearray(size_bytes)
+
+
+def give_back() -> None:
+    """Gives freed memory that lies unused back to the kernel, where the C library can: after a burst, now and then."""
+    # Supervisors use this module too, and have no use for these.
+    import ctypes
+    from contextlib import suppress
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

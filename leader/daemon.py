@@ -38,6 +38,7 @@ from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.settings import LeaderSettings
+from joblog.memory import give_back
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, run_loop, serve
 from joblog.settings import load
@@ -46,13 +47,13 @@ from joblog.v1 import ingest_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-STORE_SIZE_SECONDS = 5.0
+HOUSEKEEPING_SECONDS = 15.0
 
 
-class StoreSize(Service):
-    """Keeps the metric of the buffer's size up to date."""
+class Housekeeping(Service):
+    """Keeps the metric of the buffer's size up to date, and gives memory of a burst back."""
 
-    name = "store size"
+    name = "housekeeping"
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
@@ -63,7 +64,8 @@ class StoreSize(Service):
         while True:
             stats = await asyncio.to_thread(self._store.stats)
             self._metrics.buffer_bytes.set(stats.disk_bytes)
-            await asyncio.sleep(STORE_SIZE_SECONDS)
+            await asyncio.to_thread(give_back)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
 class AddressFile(Service):
@@ -166,13 +168,13 @@ def _services(
     keep = bool(settings.archive.url) and settings.archive.ack == "archived"
     ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep)
     core = _Core(settings, folder, store, keyring, readers, metrics, ingest)
-    size = StoreSize(store, metrics)
+    housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
-        return [archive.end, ingest, archive.archiver, *_servers(core, archive), size]
+        return [archive.end, ingest, archive.archiver, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
-    return [ingest, compactor, *_servers(core, None), size]
+    return [ingest, compactor, *_servers(core, None), housekeeping]
 
 
 def _archive(core: _Core) -> ArchiveParts:

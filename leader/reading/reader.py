@@ -20,7 +20,7 @@ from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.damage import DamageNotes
-from joblog.leader.reading.piece import Piece, ReadSpec
+from joblog.leader.reading.piece import PIECE_BYTES, Piece, ReadSpec
 from joblog.leader.reading.session import ReadSession
 from joblog.leader.reading.tiers import InArchive
 from joblog.leader.reading.verify import Progress, Verdict, verify_log
@@ -30,6 +30,11 @@ T = TypeVar("T")
 
 # While nobody takes the next piece, a read keeps its view for so long.
 _HOLD_SECONDS = 5.0
+# Pieces of all open reads together, and the least of one.
+_ALL_PIECES_BYTES = 32 << 20
+_LEAST_PIECE_BYTES = 64 << 10
+# Nothing is read ahead while more reads than these are open.
+_MAX_AHEAD = 32
 # A tail looks after its log this often although nothing woke it: states and events may change unheard.
 _RECHECK_SECONDS = 5.0
 # The pauses of a tail whose log is not open for writing: its worker is away.
@@ -117,6 +122,7 @@ class LogReader:
         """archive: reads what lies there; None where no archive is set."""
         self._store = store
         self._archive = archive
+        self._active = 0
         self._notes = DamageNotes(store)
         self._live = live
         self._pool = pool
@@ -171,10 +177,12 @@ class LogReader:
             self._metrics,
             archive=self._archive,
             notes=self._notes,
+            piece_bytes=self._piece_bytes,
         )
         read = _Read(session, self._pool, self._archive.readers if self._archive else self._pool)
         self._metrics.reads.labels("tail" if spec.follow else "read").inc()
         self._metrics.active.inc()
+        self._active += 1
         if spec.follow:
             self._live.watch(number)
         try:
@@ -185,6 +193,7 @@ class LogReader:
                 # Those who poll come back at once: the worker is not told to slow down in between.
                 asyncio.get_running_loop().call_later(_WATCH_LINGER_SECONDS, self._live.unwatch, number)
             self._metrics.active.dec()
+            self._active -= 1
             read.close()
 
     async def _pieces(
@@ -199,7 +208,7 @@ class LogReader:
                     lag_ns = time.time_ns() - session.first_time_ns
                     self._metrics.tail_lag_seconds.observe(max(0, lag_ns) / 1e9)
                 at_end, pause = False, _FIRST_PAUSE_SECONDS
-                if not session.limit_reached:
+                if not session.limit_reached and self._active <= _MAX_AHEAD:
                     read.start_next()
                 yield piece
                 continue
@@ -212,6 +221,10 @@ class LogReader:
                 pause = min(2 * pause, _LAST_PAUSE_SECONDS)
             else:
                 await self._live.wait(number, session.at, _RECHECK_SECONDS)
+
+    def _piece_bytes(self) -> int:
+        """The more reads are open, the smaller their pieces: together they keep to a bound, taken or not."""
+        return max(_LEAST_PIECE_BYTES, min(PIECE_BYTES, _ALL_PIECES_BYTES // max(1, self._active)))
 
     async def verify(self, number: int, progress: Progress) -> Verdict:
         """Reads the whole log and holds it against its seal. progress is called from another thread."""

@@ -38,8 +38,9 @@ _VIEW_SECONDS = 10.0
 class _Builder:
     """Gathers the parts of one piece that begins at `offset`."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, limit_bytes: int) -> None:
         self.offset = offset
+        self.limit_bytes = limit_bytes
         self.line = 1
         self.parts: list[memoryview] = []
         self.frames: list[FrameColumns] = []
@@ -52,7 +53,7 @@ class _Builder:
     @property
     def full(self) -> bool:
         return (
-            self.size >= PIECE_BYTES
+            self.size >= self.limit_bytes
             or self._scanned >= _MAX_SCANNED_BYTES
             or self._chunks >= _MAX_CHUNKS
             or self._frame_count >= _MAX_FRAMES
@@ -97,7 +98,10 @@ class ReadSession:
         *,
         archive: ExtentReader | None = None,
         notes: DamageNotes | None = None,
+        piece_bytes: Callable[[], int] = lambda: PIECE_BYTES,
     ) -> None:
+        """piece_bytes: how large a piece may be; asked for each."""
+        self._piece_bytes = piece_bytes
         self._store = store
         self._number = number
         self._spec = spec
@@ -293,7 +297,7 @@ class ReadSession:
 
     def _build(self) -> Piece | None:
         assert self.at is not None
-        builder = _Builder(self.at)
+        builder = _Builder(self.at, self._piece_bytes())
         began = self.at
         while not builder.full and not self.limit_reached:
             if self._chunk is None and not self._more(began):
@@ -303,7 +307,7 @@ class ReadSession:
             if not builder.size:
                 self._tier = self._source.tier
             if raw is not None:
-                if builder.size and builder.size + len(raw) > PIECE_BYTES:
+                if builder.size and builder.size + len(raw) > builder.limit_bytes:
                     # A large chunk is a piece of its own: its bytes are not copied once more.
                     break
                 self._add(builder, self._chunk, raw)
@@ -330,7 +334,7 @@ class ReadSession:
     def _add(self, builder: _Builder, chunk: Opened, raw: bytes) -> None:
         """Adds what fits of the current chunk, and moves on."""
         assert self.at is not None
-        room = PIECE_BYTES - builder.size
+        room = builder.limit_bytes - builder.size
         limit = room if self._left is None else min(room, self._left)
         start = self.at - chunk.offset
         stream = self._spec.stream

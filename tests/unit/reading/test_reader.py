@@ -209,6 +209,23 @@ async def test_a_reader_that_takes_nothing_holds_no_view_and_little_memory(
     await eventually(lambda: not views.open)
 
 
+async def test_many_reads_share_a_bound(leader: StoredLeader) -> None:
+    log = leader.log()
+    data = os.urandom(4 * MIB)
+    for start in range(0, len(data), MIB):
+        log.append((STDOUT, data[start : start + MIB]))
+    log.complete()
+    reads = [leader.reader.read(log.number, ReadSpec()) for _ in range(100)]
+    sizes = [len((await anext(read)).data) for read in reads]
+    assert sizes[0] == MIB
+    assert sizes[-1] == 32 * MIB // 100
+    rest = b"".join([piece.data async for piece in reads[-1]])
+    assert data[: sizes[-1]] + rest == data
+    for read in reads:
+        await read.aclose()
+    assert len((await anext(leader.reader.read(log.number, ReadSpec()))).data) == MIB
+
+
 async def test_pieces_are_bounded_and_whole_chunks_stay_whole(leader: StoredLeader) -> None:
     log = leader.log()
     for size in (10, MIB, 3 * MIB, 5, 7, MIB - 3):
