@@ -1,7 +1,8 @@
-"""An object store in a bucket: S3, or anything that speaks it. With its two neighbours the only user of boto3.
+"""An object store in a bucket: S3, or anything that speaks it. With its neighbours s3_* the only user of boto3.
 
-A put carries an MD5 that the server holds against the bytes it got, and our own CRC-32C as metadata; what it has then
-is asked for. Retries are those of joblog.leader.archive.retrying: boto3's own would hide that an outcome is unknown.
+Each body goes with its SHA-256 in the signature and its CRC-32C in a header: a server refuses what does not fit those
+of them that it knows. What it says of the object is then held against what was sent. Retries are those of
+joblog.leader.archive.retrying: boto3's own would hide that an outcome is unknown.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
-from joblog.errors import Corrupt, InvalidInput, NotFound, Unavailable
+from joblog.errors import Corrupt, Denied, InvalidInput, NotFound, Unavailable
 from joblog.leader.archive.objects import (
     MAX_DELETES,
     Data,
@@ -27,41 +27,17 @@ from joblog.leader.archive.objects import (
     pieces_of,
 )
 from joblog.leader.archive.options import S3Options, customer_key
-from joblog.leader.archive.s3_errors import translated
+from joblog.leader.archive.s3_client import make_client
+from joblog.leader.archive.s3_errors import code_of, translated
 from joblog.leader.archive.s3_upload import S3Upload
+from joblog.leader.archive.s3_verify import check_etag, check_said, header_of, said_checksum
 
 CHECKSUM = "joblog-checksum"
 _LIST_PAGE = 1000
 _LIVE = "_live/"
 _RULES = ("joblog-live", "joblog-uploads")
-
-
-def make_client(options: S3Options) -> Any:
-    """A client with the connection settings of `options`; credentials by boto3's own chain unless they are given."""
-    session = boto3.session.Session(
-        aws_access_key_id=options.access_key or None,
-        aws_secret_access_key=options.secret_key or None,
-        aws_session_token=options.session_token or None,
-        region_name=options.region or None,
-    )
-    config = Config(
-        signature_version="s3v4",
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=options.connect_timeout_seconds,
-        read_timeout=options.read_timeout_seconds,
-        max_pool_connections=options.max_connections,
-        s3={"addressing_style": "path" if options.path_style else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    region = session.region_name or "us-east-1"
-    return session.client(
-        "s3",
-        region_name=region,
-        endpoint_url=options.endpoint or None,
-        verify=str(options.ca_file) if options.ca_file else None,
-        config=config,
-    )
+# What servers say that can't delete many objects at once, or only with a header of their own.
+_NO_BATCHES = frozenset({"NotImplemented", "MissingContentMD5", "InvalidRequest", "MethodNotAllowed"})
 
 
 class S3Store:
@@ -71,8 +47,28 @@ class S3Store:
         self.bucket = bucket
         self._prefix = prefix
         self._options = options
-        with translated(f"s3://{bucket}"):
-            self.client = make_client(options)
+        self._made: Any = None
+        self._making = threading.Lock()
+        # Learnt from the server: it compares etags without their quotes.
+        self._bare_etags = False
+
+    @property
+    def client(self) -> Any:
+        """boto3's client, made when first needed: looking for credentials may take a while."""
+        with self._making:
+            if self._made is None:
+                self._made = make_client(self._options)
+            return self._made
+
+    def forget_client(self) -> None:
+        """Has credentials looked for again: a client that once found none never does."""
+        with self._making:
+            self._made = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the server's etags may be MD5s: they are not where it encrypts with a key of a KMS or ours."""
+        return self._options.sse in ("", "s3")
 
     @property
     def name(self) -> str:
@@ -131,35 +127,53 @@ class S3Store:
             "Bucket": self.bucket,
             "Key": self.full_key(key),
             "Body": body,
-            "ContentMD5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+            "ChecksumAlgorithm": "CRC32C",
+            "ChecksumCRC32C": header_of(checksum),
             "Metadata": {**(metadata or {}), CHECKSUM: checksum},
         }
-        with translated(self.where(key)):
+        with translated(self.where(key), self):
             if if_absent:
-                self.client.put_object(**fields, IfNoneMatch="*")
+                reply = self.client.put_object(**fields, IfNoneMatch="*")
             elif if_match is not None:
-                self._put_matching(fields, if_match)
+                reply = self._put_matching(key, fields, if_match)
             else:
-                self.client.put_object(**fields)
-        return self._verified(key, len(body), checksum, body)
+                reply = self.client.put_object(**fields)
+        check_said(self.where(key), reply, checksum)
+        if self.is_plain:
+            check_etag(self.where(key), reply, body)
+        return self._verified(key, reply, body, checksum)
 
-    def _put_matching(self, fields: dict[str, Any], etag: str) -> None:
+    def _put_matching(self, key: str, fields: dict[str, Any], etag: str) -> Any:
         """Some servers compare a quoted etag with their own unquoted one."""
+        bare = etag.strip('"')
         try:
-            with translated(self.name):
-                self.client.put_object(**fields, IfMatch=etag)
+            return self._put_if(key, fields, bare if self._bare_etags else etag)
         except PreconditionFailed:
-            bare = etag.strip('"')
-            if bare == etag:
+            there = None if bare == etag or self._bare_etags else self.head(key)
+            if there is None or there.etag != etag:
                 raise
-            self.client.put_object(**fields, IfMatch=bare)
+        reply = self._put_if(key, fields, bare)
+        self._bare_etags = True
+        return reply
 
-    def _verified(self, key: str, size: int, checksum: str, body: bytes) -> ObjectInfo:
+    def _put_if(self, key: str, fields: dict[str, Any], etag: str) -> Any:
+        with translated(self.where(key), self) as client:
+            try:
+                return client.put_object(**fields, IfMatch=etag)
+            except client.exceptions.ClientError as error:
+                if code_of(error) == "NoSuchKey":
+                    raise PreconditionFailed(f"{self.where(key)} is gone") from None
+                raise
+
+    def _verified(self, key: str, reply: Mapping[str, Any], body: bytes, checksum: str) -> ObjectInfo:
+        """What the store shows now of an object that it took."""
         info = self.head(key)
         if info is None:
             raise Unavailable(f"{self.where(key)}: the store does not show what it has just taken")
-        if (info.size, info.checksum) != (size, checksum):
-            raise PreconditionFailed(f"{self.where(key)}: another writer's object is there")
+        if info.etag != reply.get("ETag"):
+            raise Unavailable(f"{self.where(key)}: the store shows another object than the one it has just taken")
+        if (info.size, info.checksum) != (len(body), checksum):
+            raise Corrupt(f"{self.where(key)}: the store has {info.size} bytes, {info.checksum or 'no checksum'}")
         if self._options.verify == "read" and self.get(key) != body:
             raise Corrupt(f"{self.where(key)}: the store gives back other bytes than it took")
         return info
@@ -174,14 +188,16 @@ class S3Store:
         if start or length is not None:
             end = "" if length is None else str(start + length - 1)
             fields["Range"] = f"bytes={start}{'-' if start >= 0 else ''}{end}"
-        with translated(self.where(key)):
-            try:
-                reply = self.client.get_object(Bucket=self.bucket, Key=full, **fields)
-            except self.client.exceptions.ClientError as error:
-                if start < 0 and error.response.get("Error", {}).get("Code") == "InvalidRange":
-                    return b""  # an empty object has no last bytes
-                raise
-            data: bytes = reply["Body"].read()
+        try:
+            with translated(self.where(key), self) as client:
+                reply = client.get_object(Bucket=self.bucket, Key=full, **fields)
+                data: bytes = reply["Body"].read()
+        except Corrupt:
+            if start < 0:
+                return b""  # an empty object has no last bytes
+            raise
+        if start > 0 and not str(reply.get("ContentRange", "")).startswith(f"bytes {start}-"):
+            raise Corrupt(f"{self.where(key)}: the server gave another range than the one from {start}")
         if length is not None and len(data) != length:
             raise Corrupt(f"{self.where(key)} ends before {start + length}, the end of the range that was asked for")
         recorded = reply.get("Metadata", {}).get(CHECKSUM, "")
@@ -191,19 +207,22 @@ class S3Store:
 
     def head(self, key: str) -> ObjectInfo | None:
         try:
-            with translated(self.where(key)):
-                reply = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key), **self.customer_fields())
+            with translated(self.where(key), self):
+                reply = self.client.head_object(
+                    Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED", **self.customer_fields()
+                )
         except NotFound:
             return None
         metadata = dict(reply.get("Metadata", {}))
-        checksum = metadata.pop(CHECKSUM, "")
+        ours = metadata.pop(CHECKSUM, "")
+        checksum = said_checksum(reply) or ours
         modified = int(reply["LastModified"].timestamp() * 1e9)
         return ObjectInfo(key, reply["ContentLength"], reply["ETag"], checksum, modified, metadata)
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> tuple[list[ObjectInfo], bool]:
         check_prefix(prefix)
         fields: dict[str, Any] = {"StartAfter": self._prefix + after} if after else {}
-        with translated(self.where(prefix)):
+        with translated(self.where(prefix), self):
             reply = self.client.list_objects_v2(
                 Bucket=self.bucket, Prefix=self._prefix + prefix, MaxKeys=min(limit, _LIST_PAGE), **fields
             )
@@ -219,15 +238,24 @@ class S3Store:
     def delete(self, keys: Sequence[str]) -> None:
         full = [self.full_key(key) for key in keys]
         for begin in range(0, len(full), MAX_DELETES):
-            entries = [{"Key": key} for key in full[begin : begin + MAX_DELETES]]
-            with translated(self.name):
-                reply = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": entries, "Quiet": True})
-            failed = [error for error in reply.get("Errors", []) if error.get("Code") != "NoSuchKey"]
-            if failed:
-                first = failed[0]
-                raise Unavailable(
-                    f"{self.name}: {len(failed)} objects were not deleted, {first.get('Key')}: {first.get('Code')}"
-                )
+            self._delete_some(full[begin : begin + MAX_DELETES])
+
+    def _delete_some(self, full: Sequence[str]) -> None:
+        with translated(self.name, self) as client:
+            try:
+                entries = [{"Key": key} for key in full]
+                reply = client.delete_objects(Bucket=self.bucket, Delete={"Objects": entries, "Quiet": True})
+            except client.exceptions.ClientError as error:
+                if code_of(error) not in _NO_BATCHES:
+                    raise
+                for key in full:
+                    client.delete_object(Bucket=self.bucket, Key=key)
+                return
+        failed = [error for error in reply.get("Errors", []) if error.get("Code") != "NoSuchKey"]
+        if failed:
+            first = failed[0]
+            kind = Denied if first.get("Code") == "AccessDenied" else Unavailable
+            raise kind(f"{self.name}: {len(failed)} objects were not deleted, {first.get('Key')}: {first.get('Code')}")
 
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> S3Upload:
         return S3Upload(self, key, metadata or {})
@@ -235,7 +263,7 @@ class S3Store:
     def drop_uploads(self, older_than_seconds: float) -> int:
         before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=older_than_seconds)
         dropped = 0
-        with translated(self.name):
+        with translated(self.name, self):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self._prefix
             )
@@ -263,7 +291,7 @@ class S3Store:
                     "AbortIncompleteMultipartUpload": aborts,
                 }
             )
-        with translated(self.name):
+        with translated(self.name, self):
             if rules:
                 self.client.put_bucket_lifecycle_configuration(
                     Bucket=self.bucket, LifecycleConfiguration={"Rules": rules}
@@ -273,35 +301,37 @@ class S3Store:
         return True
 
     def _lifecycle(self) -> Sequence[dict[str, Any]]:
-        try:
-            reply = self.client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
-        except self.client.exceptions.ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "NoSuchLifecycleConfiguration":
-                return []
-            with translated(self.name):
+        with translated(self.name, self) as client:
+            try:
+                reply = client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
+            except client.exceptions.ClientError as error:
+                if code_of(error) == "NoSuchLifecycleConfiguration":
+                    return []
                 raise
         rules: Sequence[dict[str, Any]] = reply.get("Rules", [])
         return rules
 
     def check(self, *, create: bool) -> None:
         try:
-            with translated(self.name):
-                self.client.head_bucket(Bucket=self.bucket)
+            with translated(self.name, self) as client:
+                client.head_bucket(Bucket=self.bucket)
                 return
         except NotFound:
             if not create:
                 raise NotFound(
-                    f"{self.name}: there is no bucket {self.bucket}: make it, or set create_bucket"
+                    f"{self.name}: there is no bucket {self.bucket}: make it, or set archive.create_bucket"
                 ) from None
-        region = self.client.meta.region_name
+        with translated(self.name, self) as client:
+            self._create(client)
+
+    def _create(self, client: Any) -> None:
+        region = client.meta.region_name
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        with translated(self.name):
-            try:
-                self.client.create_bucket(
-                    Bucket=self.bucket, **place, ObjectLockEnabledForBucket=bool(self._options.object_lock_mode)
-                )
-            except self.client.exceptions.BucketAlreadyOwnedByYou:
-                return
+        lock = {"ObjectLockEnabledForBucket": True} if self._options.object_lock_mode else {}
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=self.bucket, **place, **lock)
 
     def close(self) -> None:
-        self.client.close()
+        with self._making:
+            if self._made is not None:
+                self._made.close()

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from joblog.errors import Corrupt, InvalidInput, NotFound, Unavailable
-from joblog.leader.archive.objects import MAX_PARTS, Data, ObjectInfo, PreconditionFailed, pieces_of
+from joblog.leader.archive.crc import combine_crc32c
+from joblog.leader.archive.objects import (
+    MAX_PARTS,
+    Data,
+    ObjectInfo,
+    PreconditionFailed,
+    checksum_of,
+    checksum_text,
+    pieces_of,
+)
 from joblog.leader.archive.s3_errors import translated
+from joblog.leader.archive.s3_verify import check_etag, check_joined_etag, check_said, header_of, said_checksum
 
 if TYPE_CHECKING:
     from joblog.leader.archive.s3 import S3Store
 
 
 class _Part(NamedTuple):
+    """crc32c: -1 when it is not known, as of a part that was copied at the server."""
+
     etag: str
     size: int
+    crc32c: int
 
 
 class S3Upload:
-    """A MultipartUpload. The server holds an MD5 against each part that comes from here."""
+    """A MultipartUpload. What goes with a part and what is checked of it is as with an object."""
 
     def __init__(self, store: S3Store, key: str, metadata: Mapping[str, str]) -> None:
         self._store = store
@@ -31,9 +42,14 @@ class S3Upload:
         self._full = store.full_key(key)
         self._lock = threading.Lock()
         self._parts: dict[int, _Part] = {}
-        with translated(store.where(key)):
+        with translated(store.where(key), store):
             reply = store.client.create_multipart_upload(
-                Bucket=store.bucket, Key=self._full, Metadata=dict(metadata), **store.write_fields(key)
+                Bucket=store.bucket,
+                Key=self._full,
+                Metadata=dict(metadata),
+                ChecksumAlgorithm="CRC32C",
+                ChecksumType="FULL_OBJECT",
+                **store.write_fields(key),
             )
         self._id: str = reply["UploadId"]
         self._is_open = True
@@ -45,18 +61,24 @@ class S3Upload:
     def upload(self, number: int, data: Data) -> None:
         self._check(number)
         body = b"".join(pieces_of(data)) if not isinstance(data, bytes) else data
-        with translated(self._store.where(self._key)):
+        checksum = checksum_of(body)
+        where = f"{self._store.where(self._key)}, part {number}"
+        with translated(self._store.where(self._key), self._store):
             reply = self._store.client.upload_part(
                 Bucket=self._store.bucket,
                 Key=self._full,
                 UploadId=self._id,
                 PartNumber=number,
                 Body=body,
-                ContentMD5=base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
+                ChecksumAlgorithm="CRC32C",
+                ChecksumCRC32C=header_of(checksum),
                 **self._store.customer_fields(),
             )
+        check_said(where, reply, checksum)
+        if self._store.is_plain:
+            check_etag(where, reply, body)
         with self._lock:
-            self._parts[number] = _Part(reply["ETag"], len(body))
+            self._parts[number] = _Part(reply["ETag"], len(body), _number(checksum))
 
     def copy(self, number: int, source_key: str, start: int, length: int) -> None:
         self._check(number)
@@ -65,7 +87,7 @@ class S3Upload:
             raise NotFound(f"{self._store.where(source_key)}: there is no such object")
         if start < 0 or length < 1 or start + length > source.size:
             raise Corrupt(f"{self._store.where(source_key)} ends before {start + length}, the end of what is copied")
-        with translated(self._store.where(self._key)):
+        with translated(self._store.where(self._key), self._store):
             reply = self._store.client.upload_part_copy(
                 Bucket=self._store.bucket,
                 Key=self._full,
@@ -76,11 +98,12 @@ class S3Upload:
                 **self._store.customer_fields(),
                 **self._store.customer_fields("CopySourceSSECustomer"),
             )
-        etag = reply.get("CopyPartResult", {}).get("ETag", "")
+        result = reply.get("CopyPartResult", {})
+        etag = result.get("ETag", "")
         if not etag:
             raise Unavailable(f"{self._store.where(self._key)}: the store does not say that it has copied a part")
         with self._lock:
-            self._parts[number] = _Part(etag, length)
+            self._parts[number] = _Part(etag, length, _number(said_checksum(result)))
 
     def complete(self, *, if_absent: bool = False) -> ObjectInfo:
         with self._lock:
@@ -90,27 +113,44 @@ class S3Upload:
         if if_absent and self._store.head(self._key) is not None:
             # Not every server looks at If-None-Match here.
             raise PreconditionFailed(f"{self._store.where(self._key)} is there already")
-        with translated(self._store.where(self._key)):
-            self._store.client.complete_multipart_upload(
+        size, checksum = _joined([part for _, part in parts])
+        whole = {"ChecksumCRC32C": header_of(checksum), "ChecksumType": "FULL_OBJECT"} if checksum else {}
+        with translated(self._store.where(self._key), self._store) as client:
+            reply = client.complete_multipart_upload(
                 Bucket=self._store.bucket,
                 Key=self._full,
                 UploadId=self._id,
                 MultipartUpload={"Parts": [{"PartNumber": number, "ETag": part.etag} for number, part in parts]},
+                MpuObjectSize=size,
+                **whole,
                 **({"IfNoneMatch": "*"} if if_absent else {}),
                 **self._store.customer_fields(),
             )
         self._is_open = False
+        return self._verified(reply, [part.etag for _, part in parts], size, checksum)
+
+    def _verified(self, reply: Mapping[str, Any], etags: Sequence[str], size: int, checksum: str) -> ObjectInfo:
+        where = self._store.where(self._key)
         info = self._store.head(self._key)
-        size = sum(part.size for _, part in parts)
-        if info is None or info.size != size:
-            raise Corrupt(f"{self._store.where(self._key)}: the store has not put the parts together: {size} bytes")
-        return info
+        if info is None:
+            raise Unavailable(f"{where}: the store does not show what it has just put together")
+        if info.size != size:
+            raise Corrupt(f"{where}: the store has put {info.size} bytes together from parts of {size}")
+        # Some servers give none here.
+        etag = str(reply.get("ETag", "")).strip('"')
+        if etag and etag != info.etag.strip('"'):
+            raise Unavailable(f"{where}: the store shows another object than the one it has just put together")
+        if self._store.is_plain:
+            check_joined_etag(where, info.etag, etags)
+        if info.checksum and checksum and info.checksum != checksum:
+            raise Corrupt(f"{where}: the store has {info.checksum}, the parts together have {checksum}")
+        return info._replace(checksum=info.checksum or checksum)
 
     def abort(self) -> None:
         if not self._is_open:
             return
         self._is_open = False
-        with suppress(NotFound), translated(self._store.where(self._key)):
+        with suppress(NotFound), translated(self._store.where(self._key), self._store):
             self._store.client.abort_multipart_upload(Bucket=self._store.bucket, Key=self._full, UploadId=self._id)
 
     def _check(self, number: int) -> None:
@@ -118,3 +158,18 @@ class S3Upload:
             raise InvalidInput(f"{self._key}: the upload is over")
         if not 1 <= number <= MAX_PARTS:
             raise InvalidInput(f"{self._key}: part {number} is not one of 1 to {MAX_PARTS}")
+
+
+def _number(checksum: str) -> int:
+    return int(checksum.removeprefix("crc32c:"), 16) if checksum else -1
+
+
+def _joined(parts: Sequence[_Part]) -> tuple[int, str]:
+    """Size and checksum of the whole; no checksum when that of a part is not known."""
+    size = crc32c = 0
+    is_known = True
+    for part in parts:
+        size += part.size
+        is_known = is_known and part.crc32c >= 0
+        crc32c = combine_crc32c(crc32c, part.crc32c, part.size) if is_known else 0
+    return size, checksum_text(crc32c) if is_known else ""
