@@ -420,7 +420,7 @@ class Chain(RuleBasedStateMachine):
 
 TestChain = pytest.mark.timeout(300)(Chain.TestCase)
 TestChain.settings = settings(
-    max_examples=80,
+    max_examples=70,
     stateful_step_count=25,
     deadline=None,
     # What it finds depends on time as well, so that making it smaller takes long and seldom succeeds.
