@@ -17,7 +17,7 @@ from joblog.leader.archive.describing import Describer
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.flush import Flushed, Flusher, FlushLimits
 from joblog.leader.archive.folder import FolderStore
-from joblog.leader.archive.objects import Data, MultipartUpload, ObjectInfo, size_of, walk
+from joblog.leader.archive.objects import Data, MultipartUpload, ObjectInfo, ObjectStore, size_of, walk
 from joblog.leader.archive.putting import Putter
 from joblog.leader.archive.rosters import Rosters
 from joblog.leader.archive.seal import Sealer
@@ -110,7 +110,7 @@ class ArchiveSite:
     def __init__(
         self,
         folder: Path,
-        objects: CountedPuts,
+        objects: ObjectStore,
         *,
         limits: FlushLimits = DEFAULT_LIMITS,
         multipart_bytes: int = 16 << 20,

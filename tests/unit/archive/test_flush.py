@@ -181,7 +181,7 @@ async def test_a_range_that_became_a_gap_meanwhile_stays_one(start: Start, step:
     assert buffered(site, one.number) == 0
 
 
-async def test_a_log_completed_meanwhile_is_flushed_and_then_sealed(start: Start) -> None:
+async def test_a_log_completed_meanwhile_is_flushed_and_then_sealed(start: Start, objects: CountedPuts) -> None:
     site = start()
     [log] = some_logs(site, 1)
     fill(log, [b"text\n"])
@@ -190,7 +190,7 @@ async def test_a_log_completed_meanwhile_is_flushed_and_then_sealed(start: Start
     site.seal()
     site.clean()
     assert (await site.verify(log.number)).complete
-    assert [key for key in site.objects.all_keys() if key.endswith(".pack")] == []
+    assert [key for key in objects.all_keys() if key.endswith(".pack")] == []
 
 
 async def test_rosters_stay_few_however_many_logs_come_one_by_one(start: Start, objects: CountedPuts) -> None:
