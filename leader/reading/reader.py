@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # While nobody takes the next piece, a read keeps its view for so long.
 _HOLD_SECONDS = 5.0
+# The same while many reads are open: a view with its chunk takes a few MiB.
+_SHORT_HOLD_SECONDS = 1.0
 # Pieces of all open reads together, and the least of one.
 _ALL_PIECES_BYTES = 32 << 20
 _LEAST_PIECE_BYTES = 64 << 10
@@ -179,7 +181,9 @@ class LogReader:
             notes=self._notes,
             piece_bytes=self._piece_bytes,
         )
-        read = _Read(session, self._pool, self._archive.readers if self._archive else self._pool)
+        read = _Read(
+            session, self._pool, self._archive.readers if self._archive else self._pool, hold_seconds=self._hold_seconds
+        )
         self._metrics.reads.labels("tail" if spec.follow else "read").inc()
         self._metrics.active.inc()
         self._active += 1
@@ -222,6 +226,9 @@ class LogReader:
             else:
                 await self._live.wait(number, session.at, _RECHECK_SECONDS)
 
+    def _hold_seconds(self) -> float:
+        return _HOLD_SECONDS if self._active <= _MAX_AHEAD else _SHORT_HOLD_SECONDS
+
     def _piece_bytes(self) -> int:
         """The more reads are open, the smaller their pieces: together they keep to a bound, taken or not."""
         return max(_LEAST_PIECE_BYTES, min(PIECE_BYTES, _ALL_PIECES_BYTES // max(1, self._active)))
@@ -255,7 +262,10 @@ class _Read:
     Loads that wait for the archive run in archive_pool: a slow one holds up no read of the buffer.
     """
 
-    def __init__(self, session: ReadSession, pool: Executor, archive_pool: Executor) -> None:
+    def __init__(
+        self, session: ReadSession, pool: Executor, archive_pool: Executor, *, hold_seconds: Callable[[], float]
+    ) -> None:
+        self._hold_seconds = hold_seconds
         self._session = session
         self._pool = pool
         self._archive_pool = archive_pool
@@ -274,7 +284,7 @@ class _Read:
         self._fetching = fetching
         work = functools.partial(self._session.load, fetching=fetching)
         self._ahead = self._loop.run_in_executor(self._archive_pool if fetching else self._pool, work)
-        self._expiry = self._loop.call_later(_HOLD_SECONDS, self._let_go)
+        self._expiry = self._loop.call_later(self._hold_seconds(), self._let_go)
 
     async def next(self) -> Piece | None:
         """The next piece, as ReadSession.load()."""
