@@ -186,6 +186,7 @@ def _archive(core: _Core) -> ArchiveParts:
         buffer_budget_bytes=asked.buffer_budget_bytes,
         multipart_bytes=asked.multipart_bytes,
         create_bucket=asked.create_bucket,
+        plain_copy=asked.plain_copy,
         # What a log's limit may drop later must not become one chunk with what stays.
         merge=not core.settings.ingest.max_log_bytes,
     )

@@ -218,6 +218,14 @@ class ArchiveSettings:
         choices=("stored", "archived"),
     )
     retry_seconds: float = setting(20.0, "How long a request is tried again.", unit="seconds", low=0, high=3600)
+    plain_copy: bool = setting(
+        False,
+        "Write each completed log a second time, as plain text (logs.txt), for tools that only know S3. It is "
+        "encrypted at the server alone: archive.s3.sse must be s3 or kms.",
+    )
+    require_envelope: bool = setting(
+        False, "Refuse every setting with which bytes of logs lie in the archive without joblog's own encryption."
+    )
     cache_memory_bytes: int = setting(
         64 * MIB, "Memory for what was read from the archive.", unit="bytes", low=0, high=64 * GIB
     )
@@ -275,6 +283,13 @@ class LeaderSettings(Settings):
             yield "archive.s3.object_lock_mode", "and archive.s3.object_lock_days must be given together"
         if bool(archive.s3.access_key) != bool(archive.s3.secret_key):
             yield "archive.s3.access_key", "and archive.s3.secret_key must be given together"
+        if archive.plain_copy and archive.require_envelope:
+            yield "archive.plain_copy", "can't be switched on together with archive.require_envelope"
+        if archive.plain_copy and not (archive.url.startswith("s3:") and archive.s3.sse in ("s3", "kms")):
+            yield (
+                "archive.plain_copy",
+                "needs an archive in S3 with archive.s3.sse = s3 or kms: the text is not encrypted",
+            )
         if archive.pack_max_bytes > archive.buffer_budget_bytes:
             yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
         if self.keys.kind == "passphrase" and not self.keys.passphrase:

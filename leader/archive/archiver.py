@@ -22,6 +22,7 @@ from joblog.leader.archive.describing import Describer
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.flush import Flushed, Flusher, FlushLimits
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.plain import PlainCopier
 from joblog.leader.archive.pressure import Pressure
 from joblog.leader.archive.putting import Putter
 from joblog.leader.archive.rosters import Rosters
@@ -42,7 +43,7 @@ _PRESSURE_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ArchiverLimits:
-    """What the archiver keeps to. merge: whether chunks of live logs may be merged."""
+    """What the archiver keeps to. merge: whether chunks of live logs may be merged. plain_copy: see plain.py."""
 
     flush_interval_seconds: float = 10.0
     pack_bytes: int = 64 << 20
@@ -53,6 +54,7 @@ class ArchiverLimits:
     threads: int = 16
     create_bucket: bool = True
     merge: bool = True
+    plain_copy: bool = False
 
 
 class Intake(Protocol):
@@ -114,7 +116,13 @@ class Archiver(Service):
         )
         flushing = FlushLimits(limits.pack_bytes, limits.flush_interval_seconds, limits.merge)
         self.flusher = Flusher(self.context, Rosters(self.context), flushing, clock=clock)
-        self.sealer = Sealer(self.context, reader, loss_patience_seconds=limits.loss_patience_seconds, clock=clock)
+        self.sealer = Sealer(
+            self.context,
+            reader,
+            loss_patience_seconds=limits.loss_patience_seconds,
+            plain=PlainCopier(self.context, reader) if limits.plain_copy else None,
+            clock=clock,
+        )
         self.joiner = Joiner(self.context, reader)
         self.cleaner = Cleaner(self.context, grace_seconds=limits.grace_seconds)
         self.pressure = Pressure(store, limits.buffer_budget_bytes, limits.pack_bytes)

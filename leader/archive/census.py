@@ -29,6 +29,7 @@ from joblog.leader.archive.layout import (
     parse_log_key,
     parse_pack_key,
     parse_roster_key,
+    plain_key,
     run_prefix,
     sealed_key,
 )
@@ -128,7 +129,7 @@ def sealed_extent(metadata: Metadata) -> Extent | None:
         index_position=footer.index_position,
         index_length=footer.index_length,
         object_logs=1,
-        companions=[metadata_key(metadata.name)],
+        companions=[metadata_key(metadata.name), plain_key(metadata.name)],
     )
 
 

@@ -16,6 +16,7 @@ from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.layout import metadata_key, sealed_key
 from joblog.leader.archive.metadata import SealedObject
+from joblog.leader.archive.plain import PlainCopier
 from joblog.leader.archive.sealing import Found, LogChunks, new_assembly
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.keys import MAX_U64
@@ -58,8 +59,11 @@ class Sealer:
         reader: ExtentReader,
         *,
         loss_patience_seconds: float = 3600.0,
+        plain: PlainCopier | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """plain: writes a plain copy of each log too."""
+        self._plain = plain
         self._context = context
         self._store = context.store
         self._reader = reader
@@ -83,7 +87,7 @@ class Sealer:
             record = self._store.get_log(number)
             if record is None or record.tier == types_pb2.TIER_ARCHIVE:
                 return Sealing(SealResult.GONE)
-            self._context.putter.announce(keys)
+            self._context.putter.announce([*keys, *self._plain_keys(record)])
             failpoints.reach("seal.announced")
             try:
                 done = self._seal(record, *keys)
@@ -112,10 +116,16 @@ class Sealer:
             return Sealing(SealResult.GONE)
         self._context.putter.put_over(metadata_at, document)
         failpoints.reach("seal.metadata")
-        committed = self._commit(record, assembled, found, [metadata_at], sealed_at)
+        if self._plain is not None:
+            self._plain.write(record, assembled.extents(sealed_at, 0))
+        companions = [metadata_at, *self._plain_keys(record)]
+        committed = self._commit(record, assembled, found, companions, sealed_at)
         failpoints.reach("seal.committed")
         dropped = found.buffered_bytes if committed is SealResult.SEALED else 0
         return Sealing(committed, assembled.footer.size + len(document), dropped)
+
+    def _plain_keys(self, record: LogRecord) -> list[str]:
+        return [] if self._plain is None else [self._plain.key(record)]
 
     def _assemble(self, record: LogRecord, key: str, *, hashing: bool) -> tuple[Assembled, Found]:
         chunks = LogChunks(self._context, self._reader, record, hashing=hashing)
