@@ -8,17 +8,20 @@ import select
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated
 
 import typer
 
 from joblog.cli.main import BROKEN_PIPE_EXIT_CODE
 from joblog.cli.options import DEFAULT, DataDir, Leader, LogPath, Namespace, open_client
+from joblog.client import Client
 from joblog.errors import InvalidInput, JoblogError
 from joblog.formats import Cri, Json, Renderer, Timestamps, gap_reason
-from joblog.identity import parse_log_path
+from joblog.identity import RUN_LOG_TASK, LogName, parse_log_path
 from joblog.v1 import logs_pb2, types_pb2
+
+MAX_RUN_LOG_BYTES = 64 << 20
 
 
 class Format(enum.StrEnum):
@@ -64,7 +67,8 @@ def logs(
     """Print a log: every byte that the task wrote, stdout and stderr in the order in which they came.
 
     What joblog itself has to say (bytes that are missing, a worker that is lost, a leader that does not answer) goes to
-    stderr. With --follow, a broken connection is made again, and the log goes on where it was.
+    stderr. RUN/@run is the run's log: the lines of all who wrote to it, by time. With --follow, a broken connection is
+    made again, and the log goes on where it was.
     """
     name = parse_log_path(path, namespace)
     starts = {"--from": from_offset, "--tail": tail, "--line": line}
@@ -75,6 +79,11 @@ def logs(
     if follow:
         _end_with_reader(1)
     with open_client(leader, data_dir) as client:
+        whole = not (given or follow or stream or split or renderer)
+        if whole and name.task == RUN_LOG_TASK and not name.attempt:
+            parts = run_log(client, name)
+            _write_raw(parts, notices)
+            return
         parts = client.read(
             name,
             offset=from_offset,
@@ -94,6 +103,21 @@ def logs(
                 _write_raw(parts, notices)
         except BrokenPipeError:
             raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
+
+
+def run_log(client: Client, name: LogName) -> Iterator[logs_pb2.ReadResponse]:
+    """A run's log: the lines of all who wrote to it, by their times. Where they are many, those of the newest alone."""
+    attempts = list(client.logs(name.run, name.namespace, task=name.task))
+    if sum(log.next_offset for log in attempts) > MAX_RUN_LOG_BYTES:
+        yield from client.read(name)
+        return
+    lines: list[bytes] = []
+    for log in attempts:
+        text = b"".join(part.data for part in client.read(name._replace(attempt=log.id.attempt)))
+        lines += text.splitlines(keepends=True)
+    # Each begins with its time; those of one writer are in order, and stay so.
+    lines.sort(key=lambda line: line.partition(b" ")[0])
+    yield logs_pb2.ReadResponse(data=b"".join(lines), state=types_pb2.LOG_STATE_COMPLETED)
 
 
 def _renderer(output_format: Format, timestamps: bool, split: bool, *, filtered: bool) -> Renderer | None:

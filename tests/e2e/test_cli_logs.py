@@ -56,6 +56,18 @@ def test_raw_is_what_the_task_wrote(machine: Machine) -> None:
     assert machine.call("logs", "-f", "demo/mixed/1").stdout == WHOLE
 
 
+def test_a_run_log_is_that_of_all_who_wrote_to_it(machine: Machine) -> None:
+    for task in ("first", "second", "third"):
+        machine.run(f"chain/{task}", "true")
+    until(lambda: machine.call("logs", "chain/@run").stdout.count(b"finished") == 3, "all have finished")
+    lines = machine.call("logs", "chain/@run").stdout.splitlines()
+    assert [re.search(rb"task=(\w+)", line)[1] for line in lines] == [  # type: ignore[index]
+        task for task in (b"first", b"second", b"third") for _ in range(2)
+    ]
+    assert lines == sorted(lines)
+    assert len(machine.call("logs", "chain/@run/1").stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("flags", "found"),
     [
