@@ -31,7 +31,8 @@ def verify(
 ) -> None:
     """Read logs whole and hold them against their seals: length, SHA-256, lines, gaps.
 
-    Exit code 0: all are complete, byte for byte what the tasks wrote. 1: bytes are missing, damaged, or still to come.
+    Exit code 0: all are complete, byte for byte what the tasks wrote. 1: bytes are missing, damaged, or still to come;
+    also where the seal says which are missing and the rest is as it was (`sound` in JSON).
     A log that is still being written is no problem with --all, where it is only mentioned.
     """
     if (path is None) is not everything:
@@ -74,7 +75,7 @@ def _named_logs(client: Client, target: LogName) -> Iterator[types_pb2.LogRecord
 def _verify_one(client: Client, record: types_pb2.LogRecord, progress: Progress) -> dict[str, Any]:
     name = log_name(record.id)
     state = log_state(record.state)
-    verdict: dict[str, Any] = {"log": str(name), "state": state, "complete": False, "problems": []}
+    verdict: dict[str, Any] = {"log": str(name), "state": state, "complete": False, "sound": False, "problems": []}
     if record.state != types_pb2.LOG_STATE_COMPLETED:
         verdict["problems"] = [f"the log is {state}: its end has not come yet, {record.next_offset:,} bytes so far"]
         return verdict
@@ -86,13 +87,16 @@ def _verify_one(client: Client, record: types_pb2.LogRecord, progress: Progress)
     problems = list(last.problems)
     if not last.done:
         problems.append("the leader ended without a verdict")
+    sound = last.done and last.complete and not problems
+    gaps = last.found.gaps or last.expected.gaps
     verdict.update(
-        complete=last.done and last.complete and not problems,
+        sound=sound,
+        complete=sound and not gaps,
         problems=problems,
         expected=as_dict(last.expected),
         found=as_dict(last.found),
     )
-    verdict["gaps"] = [_gap_text(gap) for gap in last.found.gaps or last.expected.gaps]
+    verdict["gaps"] = [_gap_text(gap) for gap in gaps]
     return verdict
 
 
@@ -102,6 +106,8 @@ def _gap_text(gap: types_pb2.Gap) -> str:
 
 def _print_verdict(verdict: dict[str, Any]) -> None:
     word = "[green]complete[/green]" if verdict["complete"] else "[red]NOT COMPLETE[/red]"
+    if verdict["sound"] and not verdict["complete"]:
+        word = "[yellow]not complete, as its seal says[/yellow]"
     if verdict["state"] == "live":
         word = "[cyan]live[/cyan]"
     out.print(f"{verdict['log']}: {word}")

@@ -156,7 +156,7 @@ class Welcome(_message.Message):
     def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., window_bytes: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., heartbeat_seconds: _Optional[float] = ..., lost_after_seconds: _Optional[float] = ..., gather_seconds: _Optional[float] = ..., gather_bytes: _Optional[int] = ..., keep_until_archived: _Optional[bool] = ...) -> None: ...
 
 class Opened(_message.Message):
-    __slots__ = ("handle", "id", "number", "next_offset", "completed", "watched", "sealed")
+    __slots__ = ("handle", "id", "number", "next_offset", "completed", "watched", "sealed", "newlines")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +164,7 @@ class Opened(_message.Message):
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     WATCHED_FIELD_NUMBER: _ClassVar[int]
     SEALED_FIELD_NUMBER: _ClassVar[int]
+    NEWLINES_FIELD_NUMBER: _ClassVar[int]
     handle: int
     id: _types_pb2.LogId
     number: int
@@ -171,7 +172,8 @@ class Opened(_message.Message):
     completed: bool
     watched: bool
     sealed: bool
-    def __init__(self, handle: _Optional[int] = ..., id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., number: _Optional[int] = ..., next_offset: _Optional[int] = ..., completed: _Optional[bool] = ..., watched: _Optional[bool] = ..., sealed: _Optional[bool] = ...) -> None: ...
+    newlines: int
+    def __init__(self, handle: _Optional[int] = ..., id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., number: _Optional[int] = ..., next_offset: _Optional[int] = ..., completed: _Optional[bool] = ..., watched: _Optional[bool] = ..., sealed: _Optional[bool] = ..., newlines: _Optional[int] = ...) -> None: ...
 
 class Ack(_message.Message):
     __slots__ = ("handle", "stored_offset", "archived_offset", "sealed")

@@ -288,6 +288,7 @@ class Session:
             if isinstance(result, LiveLog):
                 opened.id.CopyFrom(result.record.id)
                 opened.next_offset = result.next_offset
+                opened.newlines = result.accepted_lines
                 opened.watched = self.ingest.live.watched(result.number)
                 if not result.gone:
                     self.ingest.live.advance(result.number, result.durable_offset)

@@ -108,8 +108,11 @@ def test_a_torn_spool_is_delivered_as_far_as_it_goes(
             assert gap.offset + gap.length == reply.log.seal.length
         kept = reply.log.seal.length - sum(gap.length for gap in gaps)
         assert sum(map(len, found.values())) == kept
-        (verdict,) = json.loads(cluster.joblog("verify", f"chaos/{task.log.task}", "--json").stdout)
+        done = cluster.joblog("verify", f"chaos/{task.log.task}", "--json")
+        (verdict,) = json.loads(done.stdout)
         assert (verdict["problems"], len(verdict["gaps"])) == ([], len(gaps))
+        assert (verdict["sound"], verdict["complete"]) == (True, not gaps)
+        assert done.returncode == (1 if gaps else 0)
         cluster.assert_no_crash()
 
 

@@ -170,7 +170,7 @@ class Feed:
         if opened.next_offset < self.acked_offset:
             # A leader that lost its disk: what it had acked counts no more.
             self._note_acked(opened.next_offset)
-        self.reader.seek(opened.next_offset)
+        self.reader.seek(opened.next_offset, opened.newlines)
 
     def rewind(self, next_offset: int) -> None:
         """Goes on at next_offset: what was sent beyond it was not taken."""
