@@ -11,8 +11,8 @@ from joblog.memory import keep_memory
 
 # The largest message either side takes: a few batches of the largest size with their columns.
 MAX_MESSAGE_BYTES = 16 << 20
-KEEPALIVE_SECONDS = 30
-KEEPALIVE_TIMEOUT_SECONDS = 10
+KEEPALIVE_SECONDS = 10
+KEEPALIVE_TIMEOUT_SECONDS = 5
 
 Options = list[tuple[str, int]]
 
