@@ -7,7 +7,7 @@ import sys
 
 from bench.report import main as write_report
 
-NAMES = ("ingest", "tail", "many", "overhead", "read")
+NAMES = ("ingest", "tail", "many", "overhead", "read", "archive")
 
 
 def main() -> int:

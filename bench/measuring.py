@@ -82,3 +82,18 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest of the values that `percent` of them do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def reset_memory_peak() -> None:
+    """From now on self_memory_peak_bytes() tells of what comes."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def self_memory_peak_bytes() -> int:
+    """The most resident memory that this process has had."""
+    return memory_peak_bytes(os.getpid())
+
+
+def self_memory_bytes() -> int:
+    """Resident memory of this process now."""
+    return _status_bytes(Path("/proc/self/status"), "VmRSS")
