@@ -192,7 +192,7 @@ def _archive(core: _Core) -> ArchiveParts:
     )
     cache = RangeCache(asked.cache_memory_bytes, asked.cache_disk_bytes, core.folder.leader / "cache")
     return archive_parts(
-        open_store(asked.options()),
+        open_store(asked.options(), core.metrics.object_store),
         limits,
         cache,
         store=core.store,

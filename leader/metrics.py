@@ -130,6 +130,34 @@ class ArchiveMetrics:
         )
 
 
+class ObjectStoreMetrics:
+    """Requests to the archive's object store, each attempt for itself."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "joblog_archive_requests",
+            "Requests to the archive's object store; outcome: ok, or the kind of error",
+            ["operation", "outcome"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "joblog_archive_request_seconds",
+            "Time of such a request",
+            ["operation"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.sent_bytes = Counter("joblog_archive_sent_bytes", "Bytes sent to the object store", registry=registry)
+        self.got_bytes = Counter("joblog_archive_got_bytes", "Bytes got from the object store", registry=registry)
+
+    def observe(self, operation: str, outcome: str, seconds: float, *, sent_bytes: int, got_bytes: int) -> None:
+        """One request is over. Any thread may call."""
+        self.requests.labels(operation, outcome).inc()
+        self.seconds.labels(operation).observe(seconds)
+        self.sent_bytes.inc(sent_bytes)
+        self.got_bytes.inc(got_bytes)
+
+
 class ApiMetrics:
     """Requests over HTTP."""
 
@@ -157,6 +185,7 @@ class Metrics:
         self.api = ApiMetrics(self.registry)
         self.compaction = CompactionMetrics(self.registry)
         self.archive = ArchiveMetrics(self.registry)
+        self.object_store = ObjectStoreMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

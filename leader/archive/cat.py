@@ -15,8 +15,8 @@ from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectStore
-from joblog.leader.archive.opening import open_bytes
 from joblog.leader.buffer.chunk import KIND_GAP
+from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import open_described
 from joblog.leader.crypto.kms import Kms

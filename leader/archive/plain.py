@@ -16,9 +16,9 @@ from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.archive.layout import plain_key
 from joblog.leader.archive.objects import Bytes
-from joblog.leader.archive.opening import open_bytes
 from joblog.leader.archive.putting import cut
 from joblog.leader.buffer.chunk import KIND_GAP
+from joblog.leader.buffer.opening import open_bytes
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import LogRecord
 

@@ -24,7 +24,9 @@ def header_of(checksum: str) -> str:
 def said_checksum(reply: Mapping[str, Any]) -> str:
     """The checksum of a whole object, or of one part, in a server's reply; "" when it gives none."""
     text = str(reply.get("ChecksumCRC32C", ""))
-    if not text or "-" in text or reply.get("ChecksumType") == "COMPOSITE":
+    # Of an object of parts it may be a checksum of their checksums, which not every server says.
+    is_joined = "-" in str(reply.get("ETag", ""))
+    if not text or "-" in text or reply.get("ChecksumType", "COMPOSITE" if is_joined else "") == "COMPOSITE":
         return ""
     try:
         value = base64.b64decode(text, validate=True)

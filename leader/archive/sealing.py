@@ -7,8 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from joblog.batch import open_payload
-from joblog.errors import Corrupt, InvalidInput, NotFound, WrongVersion
+from joblog.errors import Corrupt, NotFound, WrongVersion
 from joblog.leader.archive.assembling import Assembly, copy_range
 from joblog.leader.archive.container import KIND_SEALED
 from joblog.leader.archive.context import ArchiveContext
@@ -17,6 +16,7 @@ from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.archive.flush import Chunk, take_some
 from joblog.leader.archive.merge import FINAL_LEVEL, LARGE_BYTES, merge_chunks
 from joblog.leader.buffer.chunk import KIND_GAP, gap_header
+from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import GAP_REASON_LOST, Gap, LogRecord
@@ -111,9 +111,8 @@ class LogChunks:
         if header.kind == KIND_GAP or self._hash is None:
             return True
         try:
-            plain = self._cipher.open(header.pack(), offset, sealed)
-            raw = open_payload(header.codec, plain[header.frames_length :], header.raw_length, header.crc32c)
-        except (Corrupt, InvalidInput):
+            raw = open_bytes(self._cipher, offset, header, sealed)
+        except Corrupt:
             return False
         self._hash.update(raw)
         return True

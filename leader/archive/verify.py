@@ -16,9 +16,9 @@ from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.layout import METADATA_NAME, parse_log_key, parse_pack_key, parse_roster_key
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectInfo, ObjectStore, walk
-from joblog.leader.archive.opening import open_bytes
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.buffer.chunk import KIND_DATA
+from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.kms import Kms
 from joblog.v1.archive_pb2 import Extent
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from joblog.batch import open_payload
 from joblog.leader.buffer.chunk import HEADER_BYTES, KIND_DATA
+from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.buffer.store import Store
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.v1 import ingest_pb2, types_pb2
@@ -55,8 +55,5 @@ def _hash_again(store: Store, live: LiveLog) -> bytes:
     with store.view() as view:
         for offset, header, sealed in view.chunks(live.number, 0):
             if header.kind == KIND_DATA:
-                plain = live.cipher.open(header.pack(), offset, sealed)
-                found.update(
-                    open_payload(header.codec, plain[header.frames_length :], header.raw_length, header.crc32c)
-                )
+                found.update(open_bytes(live.cipher, offset, header, sealed))
     return found.digest()
