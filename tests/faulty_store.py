@@ -24,7 +24,7 @@ class Faults:
 
     before: it never got there. after: it was done, and the answer is lost. truncated: a body ends early and the
     connection with it. damaged: a body has another byte, and nobody on the way notices. denied: 403. slow_seconds: what
-    each request takes at most.
+    each request takes at most. keys: they befall only requests for keys that end like this.
     """
 
     before: float = 0.0
@@ -33,6 +33,7 @@ class Faults:
     damaged: float = 0.0
     denied: float = 0.0
     slow_seconds: float = 0.0
+    keys: str = ""
 
 
 NO_FAULTS = Faults()
@@ -71,6 +72,8 @@ class FaultyStore:
             raise self._fault("down", Unavailable(f"{key}: no answer: EndpointConnectionError"))
         if self.gone:
             raise self._fault("gone", NotFound(f"{key}: NoSuchBucket: there is no such object, upload or bucket"))
+        if not key.endswith(faults.keys):
+            return work()
         if chance < faults.before:
             raise self._fault("before", Unavailable(f"{key}: SlowDown: the store can't take it now"))
         chance -= faults.before

@@ -123,7 +123,17 @@ def site(tmp_path: Path, seed: int) -> Site:
     return Site(tmp_path, seed)
 
 
-@pytest.mark.parametrize("faults", [EVERYTHING, STORM, Faults(after=0.7), Faults(truncated=0.4, damaged=0.3)])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        EVERYTHING,
+        STORM,
+        Faults(after=0.7),
+        Faults(truncated=0.4, damaged=0.3),
+        # Everything before this step goes well.
+        *(Faults(before=0.85, denied=0.1, keys=keys) for keys in (".roster", ".pack", "log.joblog", "metadata.json")),
+    ],
+)
 async def test_storms_under_load(site: Site, faults: Faults) -> None:
     async with site.leader() as leader, leader.push() as push:
         handles = range(1, 7)
