@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FAULTS):
             item.add_marker(pytest.mark.fault)
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters:
+            item.add_marker(pytest.mark.rgw)
 
 
 @pytest.fixture(scope="session", autouse=True)

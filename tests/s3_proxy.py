@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 REFUSED = "refused"
 LOST = "lost"
@@ -38,10 +47,37 @@ class Fault:
     within: str = ""
 
 
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """TLS of a server at 127.0.0.1, and the file with the certificate that its clients must trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, ca_file = serialization.Encoding.PEM, folder / "ca.pem"
+    ca_file.write_bytes(certificate.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    both = folder / "server.pem"
+    both.write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return context, ca_file
+
+
 class S3Proxy:
     """Forwards to the server at `target`. `faults` may be changed at any time; `requests` counts methods."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
         self.target = urlsplit(target).netloc
         self.faults: list[Fault] = []
         self.requests: Counter[str] = Counter()
@@ -54,9 +90,11 @@ class S3Proxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, name="s3 proxy")
         self._thread.start()
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.endpoint = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
         self.released.set()
@@ -80,8 +118,9 @@ class S3Proxy:
 
 
 @contextmanager
-def s3_proxy(target: str) -> Iterator[S3Proxy]:
-    proxy = S3Proxy(target)
+def s3_proxy(target: str, tls: ssl.SSLContext | None = None) -> Iterator[S3Proxy]:
+    """tls: that of the proxy's own side; clients see https then."""
+    proxy = S3Proxy(target, tls)
     try:
         yield proxy
     finally:

@@ -40,6 +40,11 @@ _RULES = ("joblog-live", "joblog-uploads")
 _NO_BATCHES = frozenset({"NotImplemented", "MissingContentMD5", "InvalidRequest", "MethodNotAllowed"})
 
 
+def _stays(key: str) -> bool:
+    """Whether an object is there for good: packs, segments and the like go again."""
+    return not key.startswith(_LIVE) and not key.endswith(".seg")
+
+
 class S3Store:
     """An ObjectStore in a bucket below a prefix ("" or ending in "/"); see the module."""
 
@@ -103,14 +108,26 @@ class S3Store:
             fields["ServerSideEncryption"] = "aws:kms"
             if options.sse_kms_key:
                 fields["SSEKMSKeyId"] = options.sse_kms_key
-        if not key.startswith(_LIVE) and not key.endswith(".seg"):
-            if options.storage_class:
-                fields["StorageClass"] = options.storage_class
-            if options.object_lock_mode and options.object_lock_days:
-                until = dt.datetime.now(dt.UTC) + dt.timedelta(days=options.object_lock_days)
-                fields["ObjectLockMode"] = options.object_lock_mode
-                fields["ObjectLockRetainUntilDate"] = until
+        if _stays(key) and options.storage_class:
+            fields["StorageClass"] = options.storage_class
+        if lock := self._lock_of(key):
+            fields["ObjectLockMode"], fields["ObjectLockRetainUntilDate"] = lock
         return fields
+
+    def _lock_of(self, key: str) -> tuple[str, dt.datetime] | None:
+        options = self._options
+        if not (options.object_lock_mode and options.object_lock_days and _stays(key)):
+            return None
+        return options.object_lock_mode, dt.datetime.now(dt.UTC) + dt.timedelta(days=options.object_lock_days)
+
+    def lock(self, key: str) -> None:
+        """Locks an object that was put together of parts: not every server does as it was asked to at the start."""
+        if lock := self._lock_of(key):
+            mode, until = lock
+            with translated(self.where(key), self) as client:
+                client.put_object_retention(
+                    Bucket=self.bucket, Key=self.full_key(key), Retention={"Mode": mode, "RetainUntilDate": until}
+                )
 
     def put(
         self,

@@ -144,6 +144,7 @@ class S3Upload:
             check_joined_etag(where, info.etag, etags)
         if info.checksum and checksum and info.checksum != checksum:
             raise Corrupt(f"{where}: the store has {info.checksum}, the parts together have {checksum}")
+        self._store.lock(self._key)
         return info._replace(checksum=info.checksum or checksum)
 
     def abort(self) -> None:

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import botocore.auth
 import pytest
@@ -31,6 +32,7 @@ from tests.s3_proxy import (
     Fault,
     S3Proxy,
     s3_proxy,
+    self_signed,
 )
 
 RETRY_SECONDS = 10.0
@@ -328,6 +330,26 @@ def test_a_server_without_tls_where_it_is_expected(rgw: str, bucket: str) -> Non
     store = S3Store(bucket, "", options_for(rgw.replace("http://", "https://")))
     with pytest.raises(Unavailable, match="TLS"):
         store.put("a", b"x")
+
+
+def test_over_tls_with_a_certificate_of_our_own(rgw: str, direct: S3Store, tmp_path: Path) -> None:
+    context, ca_file = self_signed(tmp_path)
+    data = os.urandom(MIN_PART_BYTES)
+    with s3_proxy(rgw, context) as proxy:
+        trusting = S3Store(direct.bucket, "p/", options_for(proxy.endpoint, ca_file=ca_file))
+        trusting.put("a", data, if_absent=True)
+        assert trusting.get("a", 5, 100) == data[5:105]
+        upload = trusting.start_multipart("b")
+        upload.upload(1, data)
+        upload.copy(2, "a", 0, len(data))
+        assert upload.complete().size == 2 * len(data)
+        trusting.delete(["a"])
+        proxy.faults = [Fault("PUT", DAMAGED_REQUEST)]
+        with pytest.raises(Unavailable, match="damaged"):
+            trusting.put("c", data)
+        with pytest.raises(Unavailable, match="ca_file"):
+            S3Store(direct.bucket, "p/", options_for(proxy.endpoint)).get("b")
+    assert direct.get("b") == data + data
 
 
 def test_a_server_that_takes_connections_and_says_nothing(bucket: str) -> None:
