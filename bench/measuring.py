@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from joblog.memory import give_back
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
@@ -85,7 +88,9 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def reset_memory_peak() -> None:
-    """From now on self_memory_peak_bytes() tells of what comes."""
+    """From now on self_memory_peak_bytes() tells of what comes. Freed memory is given back first."""
+    gc.collect()
+    give_back()
     Path("/proc/self/clear_refs").write_text("5")
 
 
