@@ -167,8 +167,8 @@ class FolderStore:
     def move(self, fresh: Path, path: Path, *, if_absent: bool = False, if_match: str | None = None) -> None:
         """Gives the synced file `fresh` the name `path`; raises PreconditionFailed, OSError."""
         for attempt in range(_MOVE_ATTEMPTS):
-            make_folders(path.parent, self._root)
             try:
+                make_folders(path.parent, self._root)
                 if if_match is not None:
                     self._swap(fresh, path, if_match)
                 elif if_absent:

@@ -95,7 +95,9 @@ def make_folders(folder: Path, top: Path | None = None) -> None:
         missing.append(folder)
         folder = folder.parent
     for made in reversed(missing):
-        made.mkdir(FOLDER_MODE, exist_ok=True)
+        # Not exist_ok: that raises when somebody takes the folder away again at this very moment.
+        with contextlib.suppress(FileExistsError):
+            made.mkdir(FOLDER_MODE)
         sync_folder(made.parent)
 
 
