@@ -55,6 +55,8 @@ class FaultyStore:
         self.hit: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
+        # Also those of which nobody was told; the server drops them some day.
+        self._uploads: list[MultipartUpload] = []
 
     @property
     def name(self) -> str:
@@ -131,7 +133,12 @@ class FaultyStore:
         self.request("delete", ", ".join(keys)[:80], lambda: self.inner.delete(keys))
 
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> MultipartUpload:
-        return _FaultyUpload(self, self.request("start", key, lambda: self.inner.start_multipart(key, metadata)))
+        def start() -> MultipartUpload:
+            upload = self.inner.start_multipart(key, metadata)
+            self._uploads.append(upload)
+            return upload
+
+        return _FaultyUpload(self, self.request("start", key, start))
 
     def drop_uploads(self, older_than_seconds: float) -> int:
         return self.request("drop", "", lambda: self.inner.drop_uploads(older_than_seconds))
@@ -143,6 +150,8 @@ class FaultyStore:
         self.request("check", "", lambda: self.inner.check(create=create))
 
     def close(self) -> None:
+        for upload in self._uploads:
+            upload.abort()
         self.inner.close()
 
 

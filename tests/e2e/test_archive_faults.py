@@ -208,9 +208,9 @@ async def test_a_large_log_through_a_storm(site: Site) -> None:
     """Parts, copies and completions that fail, before and after they were done."""
     async with site.leader() as leader, leader.push() as push:
         await site.write(push, range(2, 3), 48, most_bytes=1_000_000)
-        site.faulty.faults = Faults(before=0.1, after=0.25)
+        site.faulty.faults = Faults(before=0.05, after=0.3, keys="log.joblog")
         await site.close(push, range(2, 3))
-        await until(lambda: site.faulty.requests["complete"], "it is sent in parts")
+        await until(lambda: site.faulty.requests["complete"], "it is sent in parts", RECOVERY_SECONDS)
         await site.assert_recovers(leader)
     site.assert_tidy()
 
