@@ -44,6 +44,8 @@ MAX_ROUND_TRIPS = 2
 SEALING_THREADS = 16
 # What a read may hold ahead, and parts under way; beside it nothing should grow.
 MAX_GROWTH_MIB = 192
+# A pack's chunks, the pack made of them, and parts of it under way.
+MAX_FLUSH_GROWTH_MIB = (2 * PACK_BYTES + 4 * PART_BYTES) // MIB + 32
 
 
 class Spent(NamedTuple):
@@ -194,7 +196,7 @@ def flushing(result: Result, bucket: Bucket, site: ArchiveSite, size: int) -> St
     result.add("flush", size / 2 / ours / 1e6, "MB/s")
     result.add("flush, against multipart PUTs by boto3", theirs / ours, "times", at_least=MIN_SHARE)
     result.add("flush: CPU beyond boto3's", more, "s/GiB", at_most=MAX_CPU_SECONDS_PER_GIB)
-    result.add("flush: memory that it takes", growth / MIB, "MiB", at_most=2 * PACK_BYTES / MIB + 64)
+    result.add("flush: memory that it takes", growth / MIB, "MiB", at_most=MAX_FLUSH_GROWTH_MIB)
     return log
 
 
