@@ -117,7 +117,7 @@ class IngestSettings:
         high=3600,
     )
     gather_seconds: float = setting(
-        0.5,
+        0.25,
         "How long a worker may gather bytes of a log that nobody watches. Watched logs are sent at once.",
         unit="seconds",
         low=0,

@@ -45,7 +45,7 @@ class IngestLimits:
     total_memory_bytes: int = 256 << 20
     heartbeat_seconds: float = 5.0
     lost_after_seconds: float = 30.0
-    gather_seconds: float = 0.5
+    gather_seconds: float = 0.25
     gather_bytes: int = 256 << 10
     max_log_bytes: int = 0
     commit_max_bytes: int = 16 << 20

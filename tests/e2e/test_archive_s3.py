@@ -17,22 +17,10 @@ from joblog.leader.archive.flush import FlushLimits
 from joblog.leader.archive.retrying import RetryingStore
 from joblog.leader.archive.s3 import S3Store
 from tests.archiving import ArchiveSite
-from tests.object_servers import Rgw, options_for, rgw_missing
+from tests.object_servers import options_for
 from tests.stored_log import fill
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if missing := rgw_missing():
-        pytest.skip(missing)
-    server = Rgw(tmp_path_factory.mktemp("rgw"))
-    try:
-        server.start()
-        yield server.endpoint
-    finally:
-        server.stop()
 
 
 @pytest.fixture
