@@ -1,0 +1,1 @@
+"""Who may do what: roles, tokens, certificates, sessions, the rules of every method, quotas, and the audit log."""

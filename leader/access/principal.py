@@ -1,0 +1,57 @@
+"""Who makes a request, as far as the leader knows."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from joblog.errors import Denied
+from joblog.leader.access.roles import NAMESPACED, ROLES, Grant, Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who was recognised.
+
+    kind: "token", "worker" (by its certificate), "session" (a browser), "open" (access control is off).
+    name: for people and the audit log. id: the token's, the certificate's serial, the session's; never a secret.
+    worker_id: the only worker as which it may push; empty: not bound to one. token_id: the token behind it, if any.
+    peer: the address that the request came from.
+    """
+
+    kind: str
+    name: str
+    id: str
+    grants: tuple[Grant, ...] = ()
+    worker_id: str = ""
+    token_id: str = ""
+    peer: str = ""
+
+    def may(self, permission: Permission, namespace: str | None = None) -> bool:
+        """Whether it may do it; namespace: where, for what is granted on namespaces. None: everywhere."""
+        return any(grant.permits(permission, namespace) for grant in self.grants)
+
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Whether there may be a namespace where it may do it."""
+        return any(permission in ROLES[grant.role] for grant in self.grants)
+
+    def require(self, permission: Permission, namespace: str | None = None) -> None:
+        """Raises Denied when it may not."""
+        if not self.may(permission, namespace):
+            where = f" in namespace {namespace}" if namespace is not None and permission in NAMESPACED else ""
+            raise Denied(f"{self.kind} {self.name!r} has no permission {permission}{where}: ask an admin for a role")
+
+
+# What a leader without access control takes everybody for.
+EVERYBODY = Principal("open", "everybody", "", (Grant("admin", ("*", "@*")),))
+
+# Of the request that the running task answers; set by the gate alone.
+CURRENT: ContextVar[Principal] = ContextVar("joblog_principal")
+
+
+def current() -> Principal:
+    """Who makes the request that is being answered. Raises Denied where nobody was recognised."""
+    try:
+        return CURRENT.get()
+    except LookupError:
+        raise Denied("nobody was recognised for this request") from None
