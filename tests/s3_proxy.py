@@ -29,7 +29,7 @@ DAMAGED_REPLY = "damaged reply"
 WRONG_ETAG = "wrong etag"
 
 _WRONG = '"00000000000000000000000000000000"'
-_SENTENCES = {"403": "Forbidden", "500": "Internal", "503": "Slow"}
+_SENTENCES = {"403": "Forbidden", "404": "Missing", "500": "Internal", "503": "Slow"}
 
 
 @dataclass

@@ -48,6 +48,7 @@ class FolderUpload:
         self._waiting: dict[int, _Part] = {}
         self._crc32c = 0
         self._is_open = True
+        self._is_complete = False
         self._folder = store.fresh_file(".parts")
         with store.errors(key):
             self._folder.mkdir(FOLDER_MODE)
@@ -71,6 +72,8 @@ class FolderUpload:
 
     def complete(self, *, if_absent: bool = False) -> ObjectInfo:
         with self._lock, self._store.errors(self._key):
+            if self._is_complete:
+                return self._shown()
             self._check_open()
             if not self._joined or self._waiting:
                 raise InvalidInput(f"{self._key}: part {len(self._joined) + 1} is missing")
@@ -83,7 +86,11 @@ class FolderUpload:
             except PreconditionFailed:
                 self._end()
                 raise
+            self._is_complete = True
             self._end()
+            return self._shown()
+
+    def _shown(self) -> ObjectInfo:
         info = self._store.head(self._key)
         if info is None or info.size != sum(part.size for part in self._joined):
             raise Corrupt(f"{self._store.name}: {self._key} is not what was put together of its parts")

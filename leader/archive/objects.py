@@ -73,7 +73,9 @@ class MultipartUpload(Protocol):
         """Makes the object appear, whole and verified.
 
         if_absent: raises PreconditionFailed when there is one already. Some servers can't do this in one step; an
-        object that appears at the very same moment is then replaced.
+        object that appears at the very same moment is then replaced. After Unavailable it may be called again: it looks
+        up whether this upload has become the object, and then returns as the first call would have. Raises NotFound
+        when the upload is gone and has not: its parts have to be sent anew.
         """
         ...
 

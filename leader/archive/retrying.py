@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from itertools import count
+from typing import Protocol, TypeVar
 
 from joblog.errors import OutOfSpace, Unavailable
 from joblog.leader.archive.objects import (
@@ -22,6 +23,12 @@ T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+
+
+class _Retry(Protocol):
+    """RetryingStore's way to try something again."""
+
+    def __call__(self, work: Callable[[], T]) -> T: ...
 
 
 class RetryingStore:
@@ -53,14 +60,16 @@ class RetryingStore:
     def _retry(self, work: Callable[[], T]) -> T:
         until = self._clock() + self._retry_seconds
         pause = _FIRST_PAUSE_SECONDS
-        while True:
+        for tried in count(1):
             try:
                 return work()
             except Unavailable:
-                if self._clock() + pause > until:
+                # One that took all the time to fail is tried once more: what became of it is not known yet.
+                if self._clock() + pause > until and (tried > 1 or not self._retry_seconds):
                     raise
             self._sleep(pause * (0.5 + 0.5 * self._jitter()))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("it is tried for ever")
 
     def put(
         self,
@@ -126,9 +135,9 @@ class RetryingStore:
 
 
 class RetryingUpload:
-    """Wraps an upload: parts may be sent again; completing is not, as nobody could tell whose object is there."""
+    """Wraps an upload: parts may be sent again, and the inner upload looks up what became of its completion."""
 
-    def __init__(self, inner: MultipartUpload, retry: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, inner: MultipartUpload, retry: _Retry) -> None:
         self._inner = inner
         self._retry = retry
 
@@ -143,7 +152,7 @@ class RetryingUpload:
         self._retry(lambda: self._inner.copy(number, source_key, start, length))
 
     def complete(self, *, if_absent: bool = False) -> ObjectInfo:
-        return self._inner.complete(if_absent=if_absent)
+        return self._retry(lambda: self._inner.complete(if_absent=if_absent))
 
     def abort(self) -> None:
         self._inner.abort()

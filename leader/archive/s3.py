@@ -30,7 +30,7 @@ from joblog.leader.archive.options import S3Options, customer_key
 from joblog.leader.archive.s3_client import make_client
 from joblog.leader.archive.s3_errors import code_of, translated
 from joblog.leader.archive.s3_upload import S3Upload
-from joblog.leader.archive.s3_verify import check_etag, check_said, header_of, said_checksum
+from joblog.leader.archive.s3_verify import UPLOAD, check_etag, check_said, header_of, said_checksum
 
 CHECKSUM = "joblog-checksum"
 _LIST_PAGE = 1000
@@ -223,6 +223,11 @@ class S3Store:
         return data
 
     def head(self, key: str) -> ObjectInfo | None:
+        found = self.seen(key)
+        return None if found is None else found[0]
+
+    def seen(self, key: str) -> tuple[ObjectInfo, str] | None:
+        """As head(), and which upload made the object: what S3Upload had put with it under UPLOAD, "" for none."""
         try:
             with translated(self.where(key), self):
                 reply = self.client.head_object(
@@ -231,10 +236,10 @@ class S3Store:
         except NotFound:
             return None
         metadata = dict(reply.get("Metadata", {}))
-        ours = metadata.pop(CHECKSUM, "")
+        ours, upload = metadata.pop(CHECKSUM, ""), metadata.pop(UPLOAD, "")
         checksum = said_checksum(reply) or ours
         modified = int(reply["LastModified"].timestamp() * 1e9)
-        return ObjectInfo(key, reply["ContentLength"], reply["ETag"], checksum, modified, metadata)
+        return ObjectInfo(key, reply["ContentLength"], reply["ETag"], checksum, modified, metadata), upload
 
     def list(self, prefix: str, after: str = "", limit: int = 1000) -> tuple[list[ObjectInfo], bool]:
         check_prefix(prefix)

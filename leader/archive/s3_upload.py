@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from joblog.leader.archive.objects import (
     pieces_of,
 )
 from joblog.leader.archive.s3_errors import translated
-from joblog.leader.archive.s3_verify import check_etag, check_joined_etag, check_said, header_of, said_checksum
+from joblog.leader.archive.s3_verify import UPLOAD, check_etag, check_joined_etag, check_said, header_of, said_checksum
 
 if TYPE_CHECKING:
     from joblog.leader.archive.s3 import S3Store
@@ -42,11 +43,15 @@ class S3Upload:
         self._full = store.full_key(key)
         self._lock = threading.Lock()
         self._parts: dict[int, _Part] = {}
+        # Tells its object from any other one that may come to lie under the key.
+        self._token = secrets.token_hex(8)
+        # Completing it was asked for, and how that ended is not known.
+        self._is_unknown = False
         with translated(store.where(key), store):
             reply = store.client.create_multipart_upload(
                 Bucket=store.bucket,
                 Key=self._full,
-                Metadata=dict(metadata),
+                Metadata={**metadata, UPLOAD: self._token},
                 ChecksumAlgorithm="CRC32C",
                 ChecksumType="FULL_OBJECT",
                 **store.write_fields(key),
@@ -110,13 +115,33 @@ class S3Upload:
             parts = [(number, part) for number, part in sorted(self._parts.items())]
         if not parts or [number for number, _ in parts] != list(range(1, len(parts) + 1)):
             raise InvalidInput(f"{self._key}: a part is missing")
-        if if_absent and self._store.head(self._key) is not None:
-            # Not every server looks at If-None-Match here.
-            raise PreconditionFailed(f"{self._store.where(self._key)} is there already")
         size, checksum = _joined([part for _, part in parts])
+        etags = [part.etag for _, part in parts]
+        # Not every server looks at If-None-Match here.
+        found = self._store.seen(self._key) if self._is_unknown or if_absent else None
+        if self._is_unknown and self._is_mine(found, size, checksum):
+            return self._verified({}, etags, size, checksum)
+        if if_absent and found is not None:
+            raise PreconditionFailed(f"{self._store.where(self._key)} is there already")
+        try:
+            reply = self._complete(parts, size, checksum, if_absent=if_absent)
+        except (NotFound, PreconditionFailed, InvalidInput):
+            # The upload is gone because the earlier call came through meanwhile?
+            if not (self._is_unknown and self._is_mine(self._store.seen(self._key), size, checksum)):
+                raise
+            reply = {}
+        except Unavailable:
+            self._is_unknown = True
+            raise
+        self._is_unknown = True
+        return self._verified(reply, etags, size, checksum)
+
+    def _complete(
+        self, parts: Sequence[tuple[int, _Part]], size: int, checksum: str, *, if_absent: bool
+    ) -> Mapping[str, Any]:
         whole = {"ChecksumCRC32C": header_of(checksum), "ChecksumType": "FULL_OBJECT"} if checksum else {}
         with translated(self._store.where(self._key), self._store) as client:
-            reply = client.complete_multipart_upload(
+            reply: Mapping[str, Any] = client.complete_multipart_upload(
                 Bucket=self._store.bucket,
                 Key=self._full,
                 UploadId=self._id,
@@ -126,8 +151,15 @@ class S3Upload:
                 **({"IfNoneMatch": "*"} if if_absent else {}),
                 **self._store.customer_fields(),
             )
-        self._is_open = False
-        return self._verified(reply, [part.etag for _, part in parts], size, checksum)
+        return reply
+
+    def _is_mine(self, found: tuple[ObjectInfo, str] | None, size: int, checksum: str) -> bool:
+        """Whether the object that was seen is this upload's."""
+        if found is None or found[0].size != size:
+            return False
+        info, token = found
+        # A server that keeps no metadata of uploads can only be asked for the bytes.
+        return token == self._token if token else bool(checksum) and info.checksum == checksum
 
     def _verified(self, reply: Mapping[str, Any], etags: Sequence[str], size: int, checksum: str) -> ObjectInfo:
         where = self._store.where(self._key)
@@ -145,6 +177,7 @@ class S3Upload:
         if info.checksum and checksum and info.checksum != checksum:
             raise Corrupt(f"{where}: the store has {info.checksum}, the parts together have {checksum}")
         self._store.lock(self._key)
+        self._is_open = False
         return info._replace(checksum=info.checksum or checksum)
 
     def abort(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from joblog.errors import Unavailable
 
+# In the metadata of an object of parts: which upload it was.
+UPLOAD = "joblog-upload"
 # An MD5 takes as much CPU as all else together: of larger objects the server has checked SHA-256 or CRC-32C.
 _MD5_UP_TO_BYTES = 1 << 20
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')

@@ -18,7 +18,7 @@ import pytest
 from joblog.errors import Corrupt, Denied, InvalidInput, JoblogError, NotFound, Unavailable
 from joblog.leader.archive.metered import MeteredStore
 from joblog.leader.archive.objects import MIN_PART_BYTES, PreconditionFailed
-from joblog.leader.archive.retrying import RetryingStore
+from joblog.leader.archive.retrying import RetryingStore, RetryingUpload
 from joblog.leader.archive.s3 import S3Store
 from tests.object_servers import ACCESS_KEY, SECRET_KEY, options_for
 from tests.s3_proxy import (
@@ -257,6 +257,84 @@ def test_a_part_whose_answer_was_lost_is_sent_again(store: RetryingStore, proxy:
     info = upload.complete(if_absent=True)
     assert info == direct.head("a")._replace(checksum=info.checksum)  # type: ignore[union-attr]
     assert direct.get("a") == b"".join(parts)
+
+
+def two_parts(store: RetryingStore, direct: S3Store, *, copied: bool) -> tuple[RetryingUpload, bytes]:
+    """An upload that only has to be completed, and what its object will hold."""
+    parts = [os.urandom(MIN_PART_BYTES), b"end"]
+    direct.put("source", parts[0])
+    upload = store.start_multipart("a", {"kind": "sealed"})
+    if copied:
+        upload.copy(1, "source", 0, MIN_PART_BYTES)
+    else:
+        upload.upload(1, parts[0])
+    upload.upload(2, parts[1])
+    return upload, b"".join(parts)
+
+
+@pytest.fixture(params=["rgw", "moto"])
+def multipart(request: pytest.FixtureRequest, bucket: str) -> Iterator[tuple[RetryingStore, S3Proxy, S3Store]]:
+    """A store through a proxy, the proxy, and the same objects without it."""
+    endpoint = request.getfixturevalue(request.param)
+    direct = S3Store(bucket, "p/", options_for(endpoint))
+    direct.check(create=True)
+    with s3_proxy(endpoint) as proxy:
+        raw = S3Store(bucket, "p/", options_for(proxy.endpoint, read_timeout_seconds=1.0))
+        yield RetryingStore(raw, RETRY_SECONDS), proxy, direct
+        raw.close()
+    direct.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "if_absent", "copied"),
+    [
+        (LOST, True, False),
+        (LOST, False, True),
+        (SILENT, True, True),
+        ("503 SlowDown", True, False),
+        (REFUSED, False, True),
+    ],
+)
+def test_a_completion_whose_answer_was_lost_is_looked_up(
+    multipart: tuple[RetryingStore, S3Proxy, S3Store], kind: str, if_absent: bool, copied: bool
+) -> None:
+    store, proxy, direct = multipart
+    upload, data = two_parts(store, direct, copied=copied)
+    before = proxy.forwarded["POST"]
+    proxy.faults = [Fault("POST", kind)]
+    info = upload.complete(if_absent=if_absent)
+    assert proxy.forwarded["POST"] == before + 1
+    shown = direct.head("a")
+    assert shown is not None
+    assert (info.size, info.etag, info.metadata) == (len(data), shown.etag, {"kind": "sealed"})
+    assert direct.get("a") == data
+
+
+def test_a_completion_that_was_seen_late_is_found_by_no_such_upload(
+    multipart: tuple[RetryingStore, S3Proxy, S3Store],
+) -> None:
+    """Nothing is there yet when it is looked up; then the server knows the upload no more."""
+    store, proxy, direct = multipart
+    upload, data = two_parts(store, direct, copied=False)
+    proxy.faults = [Fault("POST", LOST), Fault("HEAD", "404 NoSuchKey", 2), Fault("POST", "404 NoSuchUpload")]
+    assert upload.complete(if_absent=True).size == len(data)
+    assert direct.get("a") == data
+
+
+def test_an_upload_that_is_gone_without_an_object_is_said_to_be(
+    multipart: tuple[RetryingStore, S3Proxy, S3Store],
+) -> None:
+    """Another leader's object of the same size is none of ours."""
+    store, proxy, direct = multipart
+    for theirs in (None, b"x" * (MIN_PART_BYTES + 3)):
+        upload, _ = two_parts(store, direct, copied=False)
+        direct.drop_uploads(0.0)
+        if theirs is not None:
+            direct.put("a", theirs)
+        proxy.faults = [Fault("POST", REFUSED), Fault("POST", "404 NoSuchUpload")]
+        with pytest.raises(NotFound):
+            upload.complete()
+        assert (direct.get("a") if theirs else direct.head("a")) == theirs
 
 
 def test_an_outage_under_load_loses_nothing(store: RetryingStore, proxy: S3Proxy, direct: S3Store) -> None:

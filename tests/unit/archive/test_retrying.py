@@ -157,12 +157,40 @@ def test_it_ends_by_its_deadline(store: RetryingStore, inner: Scripted, clock: C
     assert inner.requests["put"] == before + 1
 
 
-def test_parts_are_sent_again_and_completing_is_not(store: RetryingStore, inner: Scripted) -> None:
+def test_parts_are_sent_again(store: RetryingStore, inner: Scripted) -> None:
     upload = store.start_multipart("whole")
     inner.script = [("part", TIMEOUT, True), ("part", TIMEOUT, False)]
     upload.upload(1, b"data")
     assert inner.requests["part"] == 3
-    inner.script = [("complete", TIMEOUT, True)]
-    with pytest.raises(Unavailable):
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("if_absent", [True, False])
+def test_a_completion_without_an_answer_is_looked_up_and_else_repeated(
+    store: RetryingStore, inner: Scripted, done: bool, if_absent: bool
+) -> None:
+    upload = store.start_multipart("whole")
+    upload.upload(1, b"data")
+    inner.script = [("complete", TIMEOUT, done), ("complete", TIMEOUT, False)]
+    info = upload.complete(if_absent=if_absent)
+    assert info == inner.inner.head("whole")
+    assert info.checksum == checksum_of(b"data")
+    assert inner.requests["complete"] == 3
+
+
+def test_a_completion_does_not_take_someone_elses_object_for_its_own(store: RetryingStore, inner: Scripted) -> None:
+    upload = store.start_multipart("whole")
+    upload.upload(1, b"data")
+    inner.script = [("complete", TIMEOUT, False)]
+    inner.before_failure = lambda: inner.inner.put("whole", b"data")
+    with pytest.raises(PreconditionFailed):
         upload.complete(if_absent=True)
-    assert store.get("whole") == b"data"
+
+
+def test_what_fails_only_after_all_the_time_is_tried_once_more(inner: Scripted, clock: Clock) -> None:
+    """A server that is silent for longer than the retries last: what became of the put is found out."""
+    inner.script = [("put", TIMEOUT, True)]
+    inner.before_failure = lambda: clock.sleep(60.0)
+    store = RetryingStore(inner, 10.0, clock=lambda: clock.now, sleep=clock.sleep)
+    assert store.put("a", b"data", if_absent=True) == inner.inner.head("a")
+    assert inner.requests["put"] == 1
