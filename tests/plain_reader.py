@@ -51,10 +51,12 @@ def open_dek(kek: bytes, metadata: dict[str, dict[str, str]]) -> bytes:
     """Section Keys: KEK, store key, DEK."""
     key = metadata["key"]
     record = base64.b64decode(key["store_key"])
-    check(record[0] == 1, "unknown version of a store key's record")
-    rest = record[1:]
-    for _ in range(2):
-        rest = rest[1 + rest[0] :]
+    check(record[0] in (1, 2), "unknown version of a store key's record")
+    rest, size = record[1:], record[0]
+    for _ in range(size + 1):
+        rest = rest[size + int.from_bytes(rest[:size], "big") :]
+    if record[0] == 2:
+        rest = rest[20:]
     kek_id = hashlib.sha256(b"joblog kek id" + kek).digest()[:8]
     check(rest[0] == 1 and rest[1:9] == kek_id, "wrapped with another key")
     context = {"key": key["store_key_id"], "purpose": "joblog store key", "store": key["store_id"]}

@@ -18,7 +18,8 @@ from joblog.leader.archive.container import KIND_SEALED, MAGIC, MAX_CHUNKS, Foot
 from joblog.leader.archive.fields import Fields, format_time, parse_document
 from joblog.leader.archive.layout import METADATA_NAME
 from joblog.leader.crypto.envelope import UID_BYTES
-from joblog.leader.crypto.keyring import STORE_KEY_ID_BYTES, WrappedDek
+from joblog.leader.crypto.keyring import WrappedDek
+from joblog.leader.crypto.store_key_record import STORE_KEY_ID_BYTES
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import Event, Gap, LogRecord, Outcome, Seal, TaskStart
 

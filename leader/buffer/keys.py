@@ -129,6 +129,11 @@ def keyring_key(name: bytes) -> bytes:
     return _KEYRING + name
 
 
+def keyring_name(key: bytes) -> bytes:
+    """The name in a key made by keyring_key()."""
+    return key[len(_KEYRING) :]
+
+
 def attempt_prefix(namespace: str, run: str, task: str = "") -> bytes:
     """index: what the keys of a run's attempts, or with `task` of that task's, start with."""
     return _ATTEMPT + (_names(namespace, run, task) if task else _names(namespace, run))

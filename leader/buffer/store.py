@@ -364,6 +364,12 @@ class Store:
         self._engine.write(Operations([], [], [(keys.KEYS, keys.keyring_key(name), value)]))
         self._engine.sync()
 
+    def key_names(self, prefix: bytes) -> list[bytes]:
+        """Names of the keyring's records that start with `prefix`, in order."""
+        begin = keys.keyring_key(prefix)
+        found = scan(self._engine, keys.KEYS, begin, keys.after(begin))
+        return [keys.keyring_name(key) for key, _ in found]
+
     def reclaim(self) -> int:
         """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.
 

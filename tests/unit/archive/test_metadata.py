@@ -32,6 +32,9 @@ class Records(dict[bytes, bytes]):
     def put_key(self, name: bytes, value: bytes) -> None:
         self[name] = value
 
+    def key_names(self, prefix: bytes) -> list[bytes]:
+        return sorted(name for name in self if name.startswith(prefix))
+
 
 @pytest.fixture
 def kms(tmp_path: Path) -> FileKms:
