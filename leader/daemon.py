@@ -37,6 +37,7 @@ from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
+from joblog.leader.search.searcher import Searcher
 from joblog.leader.settings import LeaderSettings
 from joblog.memory import give_back
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
@@ -207,6 +208,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     store, ingest, metrics = core.store, core.ingest, core.metrics
     extents = archive.extents if archive else None
     reader = LogReader(store, core.keyring, ingest.live, core.readers, metrics, archive=extents)
+    searcher = Searcher(store, reader.open_cipher, extents)
     deleter = Deleter(store, ingest, reader.forget, core.readers)
     http: list[HttpServer] = []
     status = LeaderStatus(
@@ -222,11 +224,11 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
-        context = ApiContext(store, reader, deleter, status, metrics)
+        context = ApiContext(store, reader, searcher, deleter, status, metrics)
         http.append(HttpServer(context, host=host.strip("[]"), port=int(port)))
     grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")
     grpc = GrpcServer(
-        LogsService(store, reader),
+        LogsService(store, reader, searcher),
         AdminService(reader, deleter, status),
         host=grpc_host.strip("[]"),
         port=int(grpc_port),
@@ -237,4 +239,4 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     address = AddressFile(
         core.folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
     )
-    return [grpc, *http, address]
+    return [searcher, grpc, *http, address]

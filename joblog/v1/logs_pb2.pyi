@@ -181,3 +181,106 @@ class VerifyResponse(_message.Message):
     found: _types_pb2.Seal
     problems: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SearchRequest(_message.Message):
+    __slots__ = ("namespace", "run", "task", "attempt", "pattern", "regex", "ignore_case", "stream", "context_lines", "max_hits", "max_hits_per_log", "max_seconds", "from_offset", "until_offset", "states", "labels", "created_from_ns", "created_before_ns")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    REGEX_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LINES_FIELD_NUMBER: _ClassVar[int]
+    MAX_HITS_FIELD_NUMBER: _ClassVar[int]
+    MAX_HITS_PER_LOG_FIELD_NUMBER: _ClassVar[int]
+    MAX_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FROM_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FROM_NS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_NS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    run: str
+    task: str
+    attempt: int
+    pattern: str
+    regex: bool
+    ignore_case: bool
+    stream: _types_pb2.Stream
+    context_lines: int
+    max_hits: int
+    max_hits_per_log: int
+    max_seconds: float
+    from_offset: int
+    until_offset: int
+    states: _containers.RepeatedScalarFieldContainer[_types_pb2.RunState]
+    labels: _containers.ScalarMap[str, str]
+    created_from_ns: int
+    created_before_ns: int
+    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., pattern: _Optional[str] = ..., regex: _Optional[bool] = ..., ignore_case: _Optional[bool] = ..., stream: _Optional[_Union[_types_pb2.Stream, str]] = ..., context_lines: _Optional[int] = ..., max_hits: _Optional[int] = ..., max_hits_per_log: _Optional[int] = ..., max_seconds: _Optional[float] = ..., from_offset: _Optional[int] = ..., until_offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[_types_pb2.RunState, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_from_ns: _Optional[int] = ..., created_before_ns: _Optional[int] = ...) -> None: ...
+
+class SearchResponse(_message.Message):
+    __slots__ = ("id", "hits", "at", "length", "skipped", "log_truncated", "logs_done", "runs_done", "bytes_done", "done", "stopped")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    LOG_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    LOGS_DONE_FIELD_NUMBER: _ClassVar[int]
+    RUNS_DONE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    id: _types_pb2.LogId
+    hits: _containers.RepeatedCompositeFieldContainer[SearchHit]
+    at: int
+    length: int
+    skipped: _containers.RepeatedCompositeFieldContainer[_types_pb2.Gap]
+    log_truncated: bool
+    logs_done: int
+    runs_done: int
+    bytes_done: int
+    done: bool
+    stopped: str
+    def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., at: _Optional[int] = ..., length: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[_types_pb2.Gap, _Mapping]]] = ..., log_truncated: _Optional[bool] = ..., logs_done: _Optional[int] = ..., runs_done: _Optional[int] = ..., bytes_done: _Optional[int] = ..., done: _Optional[bool] = ..., stopped: _Optional[str] = ...) -> None: ...
+
+class SearchHit(_message.Message):
+    __slots__ = ("line", "offset", "spans", "stream", "time_ns", "before", "after")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    line: ShownLine
+    offset: int
+    spans: _containers.RepeatedScalarFieldContainer[int]
+    stream: _types_pb2.Stream
+    time_ns: int
+    before: _containers.RepeatedCompositeFieldContainer[ShownLine]
+    after: _containers.RepeatedCompositeFieldContainer[ShownLine]
+    def __init__(self, line: _Optional[_Union[ShownLine, _Mapping]] = ..., offset: _Optional[int] = ..., spans: _Optional[_Iterable[int]] = ..., stream: _Optional[_Union[_types_pb2.Stream, str]] = ..., time_ns: _Optional[int] = ..., before: _Optional[_Iterable[_Union[ShownLine, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[ShownLine, _Mapping]]] = ...) -> None: ...
+
+class ShownLine(_message.Message):
+    __slots__ = ("line", "offset", "text", "cut")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    line: int
+    offset: int
+    text: bytes
+    cut: bool
+    def __init__(self, line: _Optional[int] = ..., offset: _Optional[int] = ..., text: _Optional[bytes] = ..., cut: _Optional[bool] = ...) -> None: ...

@@ -70,6 +70,11 @@ class LogsStub:
                 request_serializer=joblog_dot_v1_dot_logs__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=joblog_dot_v1_dot_logs__pb2.VerifyResponse.FromString,
                 _registered_method=True)
+        self.Search = channel.unary_stream(
+                '/joblog.v1.Logs/Search',
+                request_serializer=joblog_dot_v1_dot_logs__pb2.SearchRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_logs__pb2.SearchResponse.FromString,
+                _registered_method=True)
 
 
 class LogsServicer:
@@ -121,6 +126,13 @@ class LogsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Search(self, request, context):
+        """Looks for a pattern in a log, a run, or the runs of a namespace; sends hits as they are found. Cancel it to end it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LogsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +170,11 @@ def add_LogsServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=joblog_dot_v1_dot_logs__pb2.VerifyRequest.FromString,
                     response_serializer=joblog_dot_v1_dot_logs__pb2.VerifyResponse.SerializeToString,
+            ),
+            'Search': grpc.unary_stream_rpc_method_handler(
+                    servicer.Search,
+                    request_deserializer=joblog_dot_v1_dot_logs__pb2.SearchRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_logs__pb2.SearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -349,6 +366,33 @@ class Logs:
             '/joblog.v1.Logs/Verify',
             joblog_dot_v1_dot_logs__pb2.VerifyRequest.SerializeToString,
             joblog_dot_v1_dot_logs__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Search(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/joblog.v1.Logs/Search',
+            joblog_dot_v1_dot_logs__pb2.SearchRequest.SerializeToString,
+            joblog_dot_v1_dot_logs__pb2.SearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,12 +12,14 @@ from typing import TypeVar
 
 from joblog.errors import InvalidInput, NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
+from joblog.leader.api import searching
 from joblog.leader.api.errors import Context, answering, answers
 from joblog.leader.api.waiting import until
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.leader.reading.piece import MAX_OFFSET, FrameColumns, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.reading.records import name_of, shown
+from joblog.leader.search.searcher import Searcher
 from joblog.v1 import logs_pb2, logs_pb2_grpc, types_pb2
 
 T = TypeVar("T")
@@ -82,9 +84,10 @@ def _frames(columns: FrameColumns) -> list[logs_pb2.Frame]:
 class LogsService(logs_pb2_grpc.LogsServicer):
     """Answers readers. `drain` ends open tails, so that a server can stop."""
 
-    def __init__(self, store: Store, reader: LogReader) -> None:
+    def __init__(self, store: Store, reader: LogReader, searcher: Searcher) -> None:
         self._store = store
         self._reader = reader
+        self._searcher = searcher
         self._closing = asyncio.Event()
 
     def drain(self) -> None:
@@ -195,3 +198,15 @@ class LogsService(logs_pb2_grpc.LogsServicer):
                 found=verdict.found,
                 problems=verdict.problems,
             )
+
+    async def Search(
+        self, request: logs_pb2.SearchRequest, context: Context
+    ) -> AsyncGenerator[logs_pb2.SearchResponse, None]:
+        """Looks for a pattern."""
+        async with answering(context):
+            reports = self._searcher.search(
+                searching.scope_of(request), searching.spec_of(request), searching.limits_of(request)
+            )
+            async with contextlib.aclosing(until(self._closing, reports)) as found:
+                async for report in found:
+                    yield searching.response_of(report)

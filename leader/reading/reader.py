@@ -149,6 +149,10 @@ class LogReader:
         """Drops what is remembered of a deleted log."""
         self._ciphers.forget(number)
 
+    def open_cipher(self, number: int) -> LogCipher:
+        """The log's cipher; blocks. Raises NotFound when the log is gone, Corrupt when its key is damaged."""
+        return self._ciphers.open(number)
+
     def _find(self, name: LogName) -> int:
         check_log_name(name, open_attempt=True)
         number = self._store.find_log(name)

@@ -19,6 +19,7 @@ from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
+from joblog.leader.search.searcher import Searcher
 from joblog.v1 import admin_pb2, admin_pb2_grpc, logs_pb2_grpc
 from tests.stored_log import StoredLeader, stored_leader
 
@@ -74,10 +75,11 @@ async def api_in(folder: Path) -> AsyncIterator[Api]:
             logs_live=lambda: 7,
             not_ready=lambda: not_ready[0] if not_ready else None,
         )
-        context = ApiContext(stored.store, stored.reader, deleter, status, stored.metrics)
+        searcher = Searcher(stored.store, stored.reader.open_cipher)
+        context = ApiContext(stored.store, stored.reader, searcher, deleter, status, stored.metrics)
         http_server = HttpServer(context, host="127.0.0.1", port=0)
         grpc_server = GrpcServer(
-            LogsService(stored.store, stored.reader),
+            LogsService(stored.store, stored.reader, searcher),
             AdminService(stored.reader, deleter, status),
             host="127.0.0.1",
             port=0,
@@ -96,3 +98,4 @@ async def api_in(folder: Path) -> AsyncIterator[Api]:
         await asyncio.wait_for(running, 5)
         await http_server.stop()
         await grpc_server.stop()
+        await searcher.stop()

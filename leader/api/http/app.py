@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.api.errors import INTERNAL_MESSAGE, message_of
-from joblog.leader.api.http import catalog, data, models, raw
+from joblog.leader.api.http import catalog, data, models, raw, search
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.guard import Guard
 from joblog.leader.metrics import CONTENT_TYPE
@@ -42,7 +42,7 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
         responses=_ERRORS,
     )
     app.state.context = context
-    for router in (catalog.router, data.router, raw.router):
+    for router in (catalog.router, data.router, raw.router, search.router):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
     _add_page(app)

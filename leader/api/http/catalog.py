@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -12,29 +11,12 @@ from joblog.errors import InvalidInput, NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
-from joblog.leader.buffer.store import RunFilter
-from joblog.v1 import types_pb2
+from joblog.leader.api.http.filters import RunsWanted
 
 router = APIRouter(prefix="/api/v1")
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Entries on a page")]
 Cursor = Annotated[str, Query(max_length=4096, description="next_cursor of the page before")]
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidInput(f"label {text[:60]!r}: write KEY=VALUE")
-    return check_name("label", key), value
-
-
-def _nanoseconds(when: datetime | None) -> int:
-    if when is None:
-        return 0
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    past = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    nanoseconds = (past.days * 86400 + past.seconds) * 10**9 + past.microseconds * 1000
-    return max(0, nanoseconds)
 
 
 @router.get("/status", tags=["leader"])
@@ -55,22 +37,13 @@ async def list_runs(
     *,
     context: Context,
     namespace: str,
-    state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
-    label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
-    created_from: Annotated[datetime | None, Query(description="Created at this time or later")] = None,
-    created_before: Annotated[datetime | None, Query(description="Created before this time")] = None,
+    wanted: RunsWanted,
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> models.Runs:
     """Runs of a namespace, newest first."""
     check_name("namespace", namespace)
-    where = RunFilter(
-        frozenset(types_pb2.RunState.Value(f"RUN_STATE_{name.upper()}") for name in state or ()),
-        tuple(map(_label, label or ())),
-        _nanoseconds(created_from),
-        _nanoseconds(created_before),
-    )
-    work = functools.partial(context.store.list_runs, namespace, where, cursor, limit)
+    work = functools.partial(context.store.list_runs, namespace, wanted, cursor, limit)
     runs, token = await context.reader.run(work)
     return models.Runs(runs=[models.Run.of(run) for run in runs], next_cursor=token)
 

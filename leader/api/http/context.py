@@ -15,6 +15,7 @@ from joblog.leader.buffer.store import Store
 from joblog.leader.deletion import Deleter
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
+from joblog.leader.search.searcher import Searcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class ApiContext:
 
     store: Store
     reader: LogReader
+    searcher: Searcher
     deleter: Deleter
     status: LeaderStatus
     metrics: Metrics

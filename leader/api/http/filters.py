@@ -1,0 +1,48 @@
+"""Which runs a request is about: parameters that lists and searches share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from joblog.errors import InvalidInput
+from joblog.identity import check_name
+from joblog.leader.api.http import models
+from joblog.leader.buffer.store import RunFilter
+from joblog.v1 import types_pb2
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(f"label {text[:60]!r}: write KEY=VALUE")
+    return check_name("label", key), value
+
+
+def _nanoseconds(when: datetime | None) -> int:
+    if when is None:
+        return 0
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    past = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    nanoseconds = (past.days * 86400 + past.seconds) * 10**9 + past.microseconds * 1000
+    return max(0, nanoseconds)
+
+
+def _runs_wanted(
+    *,
+    state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
+    label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
+    created_from: Annotated[datetime | None, Query(description="Created at this time or later")] = None,
+    created_before: Annotated[datetime | None, Query(description="Created before this time")] = None,
+) -> RunFilter:
+    return RunFilter(
+        frozenset(types_pb2.RunState.Value(f"RUN_STATE_{name.upper()}") for name in state or ()),
+        tuple(map(_label, label or ())),
+        _nanoseconds(created_from),
+        _nanoseconds(created_before),
+    )
+
+
+RunsWanted = Annotated[RunFilter, Depends(_runs_wanted)]

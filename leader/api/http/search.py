@@ -1,0 +1,119 @@
+"""Routes that search: hits stream in as lines of JSON, with how far the search is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+
+from joblog.leader.api.http import models
+from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.api.http.filters import RunsWanted
+from joblog.leader.api.http.found import SearchReport
+from joblog.leader.api.searching import limits_of, response_of, scope_of, spec_of
+from joblog.leader.api.waiting import until
+from joblog.leader.reading.piece import MAX_OFFSET
+from joblog.v1 import logs_pb2
+
+router = APIRouter(prefix="/api/v1", tags=["search"])
+
+MEDIA_TYPE = "application/x-ndjson"
+
+
+def _asked(
+    q: Annotated[str, Query(min_length=1, max_length=1000, description="What to look for, within lines")],
+    *,
+    regex: Annotated[bool, Query(description="q is a regular expression in RE2's syntax")] = False,
+    ignore_case: Annotated[bool, Query(description="Upper and lower case are the same")] = False,
+    stream: Annotated[models.StreamName | None, Query(description="Only lines that this stream wrote")] = None,
+    context_lines: Annotated[int, Query(ge=0, le=20, description="Lines to show around each hit")] = 0,
+    max_hits: Annotated[int, Query(ge=1, le=10_000, description="Then it ends")] = 1000,
+    max_hits_per_log: Annotated[int, Query(ge=0, le=10_000, description="Then on to the next log; 0: all")] = 0,
+    max_seconds: Annotated[float, Query(gt=0, le=600, description="Then it ends")] = 60,
+) -> logs_pb2.SearchRequest:
+    return logs_pb2.SearchRequest(
+        pattern=q,
+        regex=regex,
+        ignore_case=ignore_case,
+        stream=models.STREAMS[stream] if stream else None,  # type: ignore[arg-type]
+        context_lines=context_lines,
+        max_hits=max_hits,
+        max_hits_per_log=max_hits_per_log,
+        max_seconds=max_seconds,
+    )
+
+
+Asked = Annotated[logs_pb2.SearchRequest, Depends(_asked)]
+
+_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": SearchReport,
+        "description": "Lines of JSON, a report each (application/x-ndjson); the last one has done = true.",
+        "content": {MEDIA_TYPE: {}},
+    }
+}
+
+
+async def _answer(context: Context, request: logs_pb2.SearchRequest) -> StreamingResponse:
+    reports = context.searcher.search(scope_of(request), spec_of(request), limits_of(request))
+    stopping = until(context.closing, reports)
+    # What is refused is refused before the reply begins.
+    first = await anext(stopping)
+
+    async def lines() -> AsyncIterator[bytes]:
+        try:
+            yield _line(response_of(first))
+            async for report in stopping:
+                yield _line(response_of(report))
+        finally:
+            await stopping.aclose()
+
+    return StreamingResponse(lines(), media_type=MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
+
+
+@router.get(LOG_PATH + "/search", response_class=StreamingResponse, responses=_REPLY)
+async def search_log(
+    *,
+    context: Context,
+    name: NamedLog,
+    asked: Asked,
+    from_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only from this byte on")] = 0,
+    until_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only up to this byte; 0: to the end")] = 0,
+) -> StreamingResponse:
+    """Looks for a pattern in one log, as far as it has been written."""
+    if name.attempt == 0:
+        record = (await context.reader.details(name)).record
+        name = name._replace(attempt=record.id.attempt)
+    asked.namespace, asked.run, asked.task, asked.attempt = name
+    asked.from_offset, asked.until_offset = from_offset, until_offset
+    return await _answer(context, asked)
+
+
+@router.get("/namespaces/{namespace}/runs/{run}/search", response_class=StreamingResponse, responses=_REPLY)
+async def search_run(
+    *,
+    context: Context,
+    namespace: str,
+    run: str,
+    asked: Asked,
+    task: Annotated[str, Query(description="Only this task")] = "",
+) -> StreamingResponse:
+    """Looks for a pattern in all logs of a run."""
+    asked.namespace, asked.run, asked.task = namespace, run, task
+    return await _answer(context, asked)
+
+
+@router.get("/namespaces/{namespace}/search", response_class=StreamingResponse, responses=_REPLY)
+async def search_namespace(*, context: Context, namespace: str, asked: Asked, wanted: RunsWanted) -> StreamingResponse:
+    """Looks for a pattern in the logs of a namespace's runs, the newest run first."""
+    asked.namespace = namespace
+    asked.states.extend(wanted.states)  # type: ignore[arg-type]
+    asked.labels.update(dict(wanted.labels))
+    asked.created_from_ns, asked.created_before_ns = wanted.created_from_ns, wanted.created_before_ns
+    return await _answer(context, asked)
+
+
+def _line(response: logs_pb2.SearchResponse) -> bytes:
+    return SearchReport.of(response).model_dump_json().encode() + b"\n"
