@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from joblog.printable import printable
 from joblog.worker.isolated import isolated_command
 from joblog.worker.spool import format as layout
 
@@ -163,6 +164,7 @@ def _undelivered_bytes(folder: str) -> int:
 def say(message: str) -> None:
     """Tells the user something, beside the task's own output."""
     try:
-        os.write(2, f"joblog: {message}\n".encode(errors="backslashreplace"))
+        # It may quote the leader.
+        os.write(2, f"joblog: {printable(message)}\n".encode(errors="backslashreplace"))
     except OSError:
         return

@@ -12,9 +12,9 @@ from rich.markup import escape
 from joblog.cli.archive_access import ArchiveAccess, Url, count_progress
 from joblog.cli.daemons import Config, Set
 from joblog.cli.main import BROKEN_PIPE_EXIT_CODE
-from joblog.cli.options import DEFAULT, AsJson, DataDir, LogPath, Namespace, parse_target
+from joblog.cli.options import DEFAULT, AsJson, DataDir, LogPath, Namespace, Raw, parse_target
 from joblog.cli.output import bytes_progress, err, out, print_json, print_table, table
-from joblog.cli.reading import write_all
+from joblog.cli.terminal import LogOutput
 from joblog.cli.words import bytes_text, printable, time_text
 from joblog.errors import InvalidInput
 from joblog.formats import gap_reason
@@ -92,6 +92,7 @@ def cat(
     path: LogPath,
     *,
     from_offset: Annotated[int, typer.Option("--from", metavar="OFFSET", min=0, help="Start at a byte.")] = 0,
+    raw: Raw = False,
     namespace: Namespace = DEFAULT,
     url: Url = None,
     config: Config = None,
@@ -101,7 +102,8 @@ def cat(
     """Print a log from the bucket and the key alone, with no leader.
 
     A whole sealed log is held against its seal. Of a live log, what is archived is printed. What is missing is told on
-    stderr. Exit code 1: bytes are missing that the seal does not say to be, or they are not those that were written.
+    stderr. On a terminal only colours pass, as with `joblog logs`. Exit code 1: bytes are missing that the seal does
+    not say to be, or they are not those that were written.
     """
     name = parse_log_path(path, namespace)
     access = ArchiveAccess(url, config, assignments, data_dir)
@@ -111,7 +113,8 @@ def cat(
         located = find_log(objects, name)
         sums = Sums()
         lost = False
-        with LogParts(objects, open_log(access.kms(), located.metadata), located) as parts:
+        cipher = open_log(access.kms(), located.metadata)
+        with LogParts(objects, cipher, located) as parts, LogOutput(raw=raw) as output:
             try:
                 for part in parts.parts(from_offset):
                     if part.reason:
@@ -121,7 +124,7 @@ def cat(
                             markup=False,
                         )
                         lost = lost or bool(part.why)
-                    write_all(1, part.data)
+                    output.write(1, part.data)
                     sums.add(part)
             except BrokenPipeError:
                 raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joblog import paths
 from joblog.cli.daemons import collect_flags
-from joblog.cli.output import err
+from joblog.cli.output import progress_console
 from joblog.errors import InvalidInput
 from joblog.settings import load
 
@@ -94,7 +94,7 @@ def count_progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=err,
+        console=progress_console,
         transient=True,
         disable=not os.isatty(2),
     )

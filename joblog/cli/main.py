@@ -45,9 +45,12 @@ def _run_light(command: str, arguments: list[str]) -> int:
 
 
 def _say(message: str) -> None:
+    from joblog.cli.terminal import shown_text
+
     try:
         sys.stdout.flush()
-        sys.stderr.write(message + "\n")
+        # It may quote what a worker, a bucket or a leader said.
+        sys.stderr.write(shown_text(message) + "\n")
         sys.stderr.flush()
     except OSError:
         pass

@@ -31,6 +31,7 @@ DataDir = Annotated[
         file_okay=False,
     ),
 ]
+Raw = Annotated[bool, typer.Option("--raw", help="The bytes as they are, also on a terminal, which obeys them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 LogPath = Annotated[str, typer.Argument(metavar="RUN/TASK[/ATTEMPT]", help="A log; without ATTEMPT, the newest.")]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -18,9 +19,41 @@ from rich.progress import (
 )
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+from joblog.cli.terminal import shown_text
 
+
+class _Shown:
+    """A stream on which what is printed can colour a terminal, and not steer it, wherever the text came from."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(shown_text(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _ShownConsole(Console):
+    """A console whose streams are found at each call, as rich does, and filtered."""
+
+    @property
+    def file(self) -> IO[str]:
+        """Where it prints."""
+        return cast("IO[str]", _Shown(super().file))
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+
+out = _ShownConsole(highlight=False, soft_wrap=True)
+err = _ShownConsole(stderr=True, highlight=False, soft_wrap=True)
+# What moves the cursor itself; the texts in it are printable().
+progress_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Of tables: more than any has.
 _TABLE_WIDTH = 10_000
 _STYLES = {"live": "cyan", "completed": "green", "succeeded": "green", "interrupted": "yellow", "failed": "red"}
@@ -28,7 +61,9 @@ _STYLES = {"live": "cyan", "completed": "green", "succeeded": "green", "interrup
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # JSON lets some controls through as they are.
+    sys.stdout.write(_UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 
@@ -59,7 +94,7 @@ def bytes_progress() -> Progress:
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=err,
+        console=progress_console,
         transient=True,
         disable=not os.isatty(2),
     )

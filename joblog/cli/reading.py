@@ -14,11 +14,13 @@ from typing import Annotated
 import typer
 
 from joblog.cli.main import BROKEN_PIPE_EXIT_CODE
-from joblog.cli.options import DEFAULT, DataDir, Leader, LogPath, Namespace, open_client
+from joblog.cli.options import DEFAULT, DataDir, Leader, LogPath, Namespace, Raw, open_client
+from joblog.cli.terminal import LogOutput, default_colours
 from joblog.client import Client
 from joblog.errors import InvalidInput, JoblogError
 from joblog.formats import Cri, Json, Renderer, Timestamps, gap_reason
 from joblog.identity import RUN_LOG_TASK, LogName, parse_log_path
+from joblog.printable import printable
 from joblog.v1 import logs_pb2, types_pb2
 
 MAX_RUN_LOG_BYTES = 64 << 20
@@ -60,6 +62,7 @@ def logs(
         ),
     ] = Format.RAW,
     split: Annotated[bool, typer.Option("--split", help="Print the task's stderr on stderr.")] = False,
+    raw: Raw = False,
     namespace: Namespace = DEFAULT,
     leader: Leader = None,
     data_dir: DataDir = None,
@@ -67,8 +70,9 @@ def logs(
     """Print a log: every byte that the task wrote, stdout and stderr in the order in which they came.
 
     What joblog itself has to say (bytes that are missing, a worker that is lost, a leader that does not answer) goes to
-    stderr. RUN/@run is the run's log: the lines of all who wrote to it, by time. With --follow, a broken connection is
-    made again, and the log goes on where it was.
+    stderr. On a terminal only colours pass; other control sequences are shown as text, unless --raw is given. RUN/@run
+    is the run's log: the lines of all who wrote to it, by time. With --follow, a broken connection is made again, and
+    the log goes on where it was.
     """
     name = parse_log_path(path, namespace)
     starts = {"--from": from_offset, "--tail": tail, "--line": line}
@@ -78,11 +82,11 @@ def logs(
     notices = Notices(follow)
     if follow:
         _end_with_reader(1)
-    with open_client(leader, data_dir) as client:
+    with open_client(leader, data_dir) as client, LogOutput(raw=raw) as output:
         whole = not (given or follow or stream or split or renderer)
         if whole and name.task == RUN_LOG_TASK and not name.attempt:
             parts = run_log(client, name)
-            _write_raw(parts, notices)
+            _write_raw(parts, notices, output)
             return
         parts = client.read(
             name,
@@ -96,11 +100,11 @@ def logs(
         )
         try:
             if renderer is not None:
-                _write_rendered(parts, renderer, notices)
+                _write_rendered(parts, renderer, notices, output)
             elif split:
-                _write_split(parts, notices)
+                _write_split(parts, notices, output)
             else:
-                _write_raw(parts, notices)
+                _write_raw(parts, notices, output)
         except BrokenPipeError:
             raise typer.Exit(BROKEN_PIPE_EXIT_CODE) from None
 
@@ -132,20 +136,22 @@ def _renderer(output_format: Format, timestamps: bool, split: bool, *, filtered:
     return Timestamps() if timestamps else None
 
 
-def _write_raw(parts: Iterable[logs_pb2.ReadResponse], notices: Notices) -> None:
+def _write_raw(parts: Iterable[logs_pb2.ReadResponse], notices: Notices, output: LogOutput) -> None:
     for part in parts:
         notices.take(part)
-        write_all(1, part.data)
+        output.write(1, part.data)
 
 
-def _write_rendered(parts: Iterable[logs_pb2.ReadResponse], renderer: Renderer, notices: Notices) -> None:
+def _write_rendered(
+    parts: Iterable[logs_pb2.ReadResponse], renderer: Renderer, notices: Notices, output: LogOutput
+) -> None:
     for part in parts:
         notices.take(part)
-        write_all(1, renderer.render(part))
-    write_all(1, renderer.finish())
+        output.write(1, renderer.render(part))
+    output.write(1, renderer.finish())
 
 
-def _write_split(parts: Iterable[logs_pb2.ReadResponse], notices: Notices) -> None:
+def _write_split(parts: Iterable[logs_pb2.ReadResponse], notices: Notices, output: LogOutput) -> None:
     for part in parts:
         notices.take(part)
         start = end = 0
@@ -153,33 +159,25 @@ def _write_split(parts: Iterable[logs_pb2.ReadResponse], notices: Notices) -> No
         for frame in part.frames:
             frame_fd = 2 if frame.stream == types_pb2.STREAM_STDERR else 1
             if frame_fd != fd:
-                write_all(fd, part.data[start:end])
+                output.write(fd, part.data[start:end])
                 start, fd = end, frame_fd
             end += frame.length
-        write_all(fd, part.data[start:])
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Writes all of data to a file descriptor; waits where it is one that does not block."""
-    left = memoryview(data)
-    while left:
-        try:
-            left = left[os.write(fd, left) :]
-        except BlockingIOError:
-            select.select([], [fd], [])
+        output.write(fd, part.data[start:])
 
 
 class Notices:
     """What is said on stderr beside a log. Events are said once, and, as news, only where the log is followed."""
 
-    def __init__(self, follow: bool, write: Callable[[str], object] = sys.stderr.write) -> None:
+    def __init__(self, follow: bool, write: Callable[[str], object] | None = None) -> None:
         self._follow = follow
-        self._write = write
+        self._write = write or sys.stderr.write
+        # A log's colours must not make a notice unreadable.
+        self._colours = "" if write else default_colours(2)
         self._said: set[tuple[int, int, str]] = set()
         self._broken = False
 
     def _say(self, message: str) -> None:
-        self._write(f"joblog: {message}\n")
+        self._write(f"{self._colours}joblog: {printable(message)}\n")
 
     def take(self, part: logs_pb2.ReadResponse) -> None:
         """Looks at the next answer of a read."""
@@ -192,13 +190,11 @@ class Notices:
             self._take_events(part.events)
 
     def _take_events(self, events: Iterable[types_pb2.Event]) -> None:
-        from joblog.cli.words import printable
-
         for event in events:
             key = (event.offset, event.time_ns, event.kind)
             if key not in self._said:
                 self._said.add(key)
-                self._say(printable(f"{event.kind.replace('_', ' ')}: {event.message}".removesuffix(": ")))
+                self._say(f"{event.kind.replace('_', ' ')}: {event.message}".removesuffix(": "))
 
     def retry(self, error: JoblogError) -> None:
         """The connection broke and is being made again."""

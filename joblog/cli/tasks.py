@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from joblog.cli.options import DEFAULT, AsJson, DataDir, Namespace, chosen_data_dir
+from joblog.cli.options import DEFAULT, AsJson, DataDir, Namespace, Raw, chosen_data_dir
 from joblog.cli.output import err, print_json, print_table, styled, table
+from joblog.cli.terminal import LogOutput
 from joblog.cli.words import bytes_text
 from joblog.errors import NotFound
 from joblog.identity import parse_log_path
@@ -27,6 +27,7 @@ TaskName = Annotated[
     typer.Argument(metavar="RUN/TASK[/ATTEMPT]|ID", help="A task of this machine, or its id in `joblog tasks list`."),
 ]
 _SUPERVISOR_DIED = 4
+_STDERR = 2
 
 
 def open_control(data_dir: Path | None) -> ControlClient:
@@ -97,27 +98,28 @@ def attach(
     task: TaskName,
     from_offset: Annotated[int, typer.Option("--from", metavar="OFFSET", min=0, help="Begin at this offset.")] = 0,
     *,
+    raw: Raw = False,
     namespace: Namespace = DEFAULT,
     data_dir: DataDir = None,
 ) -> None:
-    """Show a task's output as it comes, stdout on stdout and stderr on stderr; end with the task's exit code."""
+    """Show a task's output as it comes, stdout on stdout and stderr on stderr; end with the task's exit code.
+
+    On a terminal only colours pass, as with `joblog logs`.
+    """
     client = open_control(data_dir)
     spool_id = find_task(client, task, namespace)["spool_id"]
-    for message in client.attach(spool_id, from_offset):
-        if "frame" in message:
-            _write(message["frame"]["stream"], base64.b64decode(message["frame"]["data"]))
-        elif "gap" in message:
-            gap = message["gap"]
-            err.print(
-                f"joblog: {gap['length']:,} bytes missing at offset {gap['offset']}: {gap['reason']}", markup=False
-            )
-        else:
-            raise typer.Exit(_exit_code(message["end"]["outcome"]))
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    with LogOutput(raw=raw) as output:
+        for message in client.attach(spool_id, from_offset):
+            if "frame" in message:
+                fd = 2 if message["frame"]["stream"] == _STDERR else 1
+                output.write(fd, base64.b64decode(message["frame"]["data"]))
+            elif "gap" in message:
+                gap = message["gap"]
+                err.print(
+                    f"joblog: {gap['length']:,} bytes missing at offset {gap['offset']}: {gap['reason']}", markup=False
+                )
+            else:
+                raise typer.Exit(_exit_code(message["end"]["outcome"]))
 
 
 def _exit_code(outcome: dict[str, Any]) -> int:

@@ -7,7 +7,21 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from joblog.printable import printable
 from joblog.v1 import types_pb2
+
+__all__ = [
+    "as_dict",
+    "bytes_text",
+    "duration_text",
+    "enum_word",
+    "log_state",
+    "outcome_text",
+    "printable",
+    "run_state",
+    "succeeded",
+    "time_text",
+]
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -103,8 +117,3 @@ def outcome_text(outcome: types_pb2.Outcome) -> str:
 def succeeded(outcome: types_pb2.Outcome) -> bool:
     """Whether a task ended as it should."""
     return outcome.kind == types_pb2.OUTCOME_KIND_EXITED and outcome.exit_code == 0
-
-
-def printable(text: str) -> str:
-    """Text that came from a task or a worker, with what could steer a terminal shown as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -18,7 +18,7 @@ import pytest
 from joblog.batch import STDERR, STDOUT
 from joblog.errors import Conflict
 from joblog.identity import LogName
-from joblog.leader.api.http.raw import ByteRange, parse_range
+from joblog.leader.api.http.raw import ByteRange, file_name, parse_range
 from joblog.leader.api.http_server import HttpServer, listen
 from tests.e2e.api_server import Api, api_in
 from tests.stored_log import fill
@@ -202,6 +202,7 @@ async def test_raw_ranges_and_tags(api: Api) -> None:
     etag = reply.headers["etag"]
     assert re.fullmatch(r'"[0-9a-f]{64}-16"', etag)
     assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+    assert reply.headers["x-content-type-options"] == "nosniff"
     head = await api.http.head(raw)
     assert (head.status_code, head.headers["content-length"], head.content) == (200, "16", b"")
     cases = {
@@ -228,6 +229,19 @@ async def test_raw_ranges_and_tags(api: Api) -> None:
     assert (reply.status_code, reply.headers["content-range"]) == (206, "bytes 8-11/16")
     assert (await api.http.get(raw, headers={"Range": "bytes=8-11", "If-Range": '"other"'})).status_code == 200
     assert (await api.http.get(raw, headers={"If-None-Match": f'"x", {etag}'})).status_code == 304
+
+
+async def test_a_raw_log_is_a_file_with_a_harmless_name(api: Api) -> None:
+    page = b"<html><script>alert(1)</script>"
+    fill(api.stored.log(), [page])
+    for asked in ({}, {"Range": "bytes=0-5"}):
+        reply = await api.http.get(f"{LOG}/raw", headers=asked)
+        assert page.startswith(reply.content)
+        assert reply.headers["content-type"] == "text/plain; charset=utf-8"
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert re.fullmatch(r'attachment; filename="[A-Za-z0-9._-]+\.log"', reply.headers["content-disposition"])
+    name = LogName("n", "a:b=c", "@run", 1)
+    assert file_name(name, 3) == "a_b_c-run-3.log"
 
 
 def test_ranges_are_parsed_as_the_standard_says() -> None:

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from joblog.errors import Corrupt
+from joblog.identity import LogName
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.data import gap_headers
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/v1")
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.ASCII)
+# Whatever a log holds, no browser is to take it for anything else (with `nosniff`, which every reply carries).
+_TEXT = "text/plain; charset=utf-8"
+_NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _ZEROS = bytes(PIECE_BYTES)
 
 
@@ -71,6 +75,11 @@ def etag_of(record: types_pb2.LogRecord) -> str | None:
     return f'"{seal.sha256.hex()}-{seal.length}"'
 
 
+def file_name(name: LogName, attempt: int) -> str:
+    """A name for a log as a file: letters, digits, `.`, `_` and `-` only, so that no system takes it for more."""
+    return _NOT_IN_FILE_NAMES.sub("_", f"{name.run}-{name.task.lstrip('@')}-{attempt}.log")
+
+
 def _lists(header: str, etag: str) -> bool:
     return header.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in header.split(","))
 
@@ -95,7 +104,7 @@ async def get_raw(context: Context, name: NamedLog, request: Request) -> Respons
     etag = etag_of(record)
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'inline; filename="{name.run}-{name.task.lstrip("@")}-{record.id.attempt}.log"',
+        "Content-Disposition": f'attachment; filename="{file_name(name, record.id.attempt)}"',
         "Joblog-State": models.state_word(record.state),
         **gap_headers([models.Gap.of(gap) for gap in gaps]),
     }
@@ -122,9 +131,9 @@ async def get_raw(context: Context, name: NamedLog, request: Request) -> Respons
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{length}"
     status = 200 if asked is None else 206
     if request.method == "HEAD" or part.start == part.end:
-        return Response(status_code=status, media_type="text/plain", headers=headers)
+        return Response(status_code=status, media_type=_TEXT, headers=headers)
     body = _body(context.reader, record.number, part, gaps)
-    return StreamingResponse(body, status_code=status, media_type="text/plain", headers=headers)
+    return StreamingResponse(body, status_code=status, media_type=_TEXT, headers=headers)
 
 
 async def _body(

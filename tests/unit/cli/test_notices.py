@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import threading
 
-from joblog.cli.reading import Notices, write_all
+from joblog.cli.reading import Notices
+from joblog.cli.terminal import write_all
 from joblog.errors import Unavailable
 from joblog.v1 import logs_pb2, types_pb2
 
