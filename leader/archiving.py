@@ -9,6 +9,7 @@ from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.takeover import Takeover
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
@@ -23,20 +24,41 @@ class ArchiveEnd(Service):
 
     name = "archive"
 
-    def __init__(self, objects: ObjectStore, extents: ExtentReader) -> None:
+    def __init__(self, objects: ObjectStore, *readers: ExtentReader) -> None:
         self._objects = objects
-        self._extents = extents
+        self._readers = readers
 
     async def stop(self) -> None:
         """Ends reads that are under way, and connections."""
-        await asyncio.to_thread(self._extents.close)
+        for reader in self._readers:
+            await asyncio.to_thread(reader.close)
         await asyncio.to_thread(self._objects.close)
 
 
+class TakingOver(Service):
+    """Takes over what another leader has archived, where this one has no logs, before anything else starts."""
+
+    name = "takeover"
+
+    def __init__(self, takeover: Takeover) -> None:
+        self._takeover = takeover
+
+    async def start(self) -> None:
+        """Raises Conflict, Denied and what rebuilding raises."""
+        try:
+            await asyncio.to_thread(self._takeover.run)
+        finally:
+            self._takeover.stop()
+
+
 class ArchiveParts(NamedTuple):
-    """What the daemon runs and hands to the reader. `end` goes before all that reads from the archive."""
+    """What the daemon runs and hands to the reader. `end` goes before all that reads from the archive.
+
+    takeover: goes before all that looks into the store.
+    """
 
     end: ArchiveEnd
+    takeover: TakingOver
     archiver: Archiver
     extents: ExtentReader
 
@@ -59,18 +81,20 @@ def archive_parts(
         live = ingest.registry.get(number)
         return live.cipher if live is not None else ciphers.open(number)
 
+    # Sealing reads each byte once: it keeps nothing, and leaves the readers' cache alone.
+    sealing = ExtentReader(objects, RangeCache(0))
     archiver = Archiver(
         store,
         objects,
         limits,
         keyring=keyring,
         open_cipher=open_cipher,
-        # Sealing reads each byte once: it keeps nothing, and leaves the readers' cache alone.
-        reader=ExtentReader(objects, RangeCache(0)),
+        reader=sealing,
         intake=ingest.archiving,
         metrics=metrics,
     )
     ingest.on_completed(archiver.completed)
     ingest.archiving.look = archiver.note_pressure
     archiver.pressure.coming = lambda: ingest.gate.used_bytes
-    return ArchiveParts(ArchiveEnd(objects, extents), archiver, extents)
+    takeover = TakingOver(Takeover(store, keyring, objects))
+    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents)

@@ -151,8 +151,8 @@ async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
     store = Store.open(folder.store, options=options)
     readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
     try:
-        if is_unfinished(store):
-            raise Conflict(f"{folder.store} is being rebuilt from the archive: finish it with `joblog archive rebuild`")
+        if is_unfinished(store) and not settings.archive.url:
+            raise Conflict(f"{folder.store} is being rebuilt from an archive, and none is set: set archive.url")
         keyring = Keyring.open(store, _open_kms(settings, folder), store.store_id)
         return await serve(_services(settings, folder, store, keyring, readers), drain_seconds=settings.drain_seconds)
     finally:
@@ -172,7 +172,7 @@ def _services(
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
-        return [archive.end, ingest, archive.archiver, *_servers(core, archive), housekeeping]
+        return [archive.end, archive.takeover, ingest, archive.archiver, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
     return [ingest, compactor, *_servers(core, None), housekeeping]
@@ -186,6 +186,7 @@ def _archive(core: _Core) -> ArchiveParts:
         pack_bytes=asked.pack_max_bytes,
         buffer_budget_bytes=asked.buffer_budget_bytes,
         multipart_bytes=asked.multipart_bytes,
+        renew_seconds=asked.claim_renew_seconds,
         create_bucket=asked.create_bucket,
         plain_copy=asked.plain_copy,
         # What a log's limit may drop later must not become one chunk with what stays.

@@ -211,6 +211,14 @@ class ArchiveSettings:
         low=16 * MIB,
         high=16384 * GIB,
     )
+    claim_renew_seconds: float = setting(
+        60.0,
+        "How often the leader shows in the archive that it is at work. One with an empty disk takes over from it when "
+        "that was left out three times.",
+        unit="seconds",
+        low=0.2,
+        high=3600,
+    )
     ack: str = setting(
         "stored",
         "Until when workers keep what they have sent. stored: until it is on the leader's disk. archived: until it is "

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from joblog.errors import Corrupt, Interrupted, InvalidInput, JoblogError, WrongVersion
 from joblog.leader.archive.busy import Busy
-from joblog.leader.archive.claim import Claim, ClaimLost
+from joblog.leader.archive.claim import RENEW_SECONDS, Claim, ClaimLost
 from joblog.leader.archive.clean import GRACE_SECONDS, Cleaner, Joiner
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.describing import Describer
@@ -39,6 +39,7 @@ SEAL_BATCH = 512
 _SEAL_PAUSE_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 30.0
 _PRESSURE_SECONDS = 0.25
+_RENEW_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class ArchiverLimits:
     multipart_bytes: int = 16 << 20
     grace_seconds: float = GRACE_SECONDS
     loss_patience_seconds: float = 3600.0
+    renew_seconds: float = RENEW_SECONDS
     threads: int = 16
     create_bucket: bool = True
     merge: bool = True
@@ -104,11 +106,11 @@ class Archiver(Service):
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="archive")
         # What runs in these two waits for what runs in the one above.
         self._sealing = ThreadPoolExecutor(limits.threads, thread_name_prefix="archive-seal")
-        self._workers = ThreadPoolExecutor(4, thread_name_prefix="archiver")
+        self._workers = ThreadPoolExecutor(5, thread_name_prefix="archiver")
         self.context = ArchiveContext(
             store,
             Putter(store, objects, multipart_bytes=limits.multipart_bytes),
-            Claim(objects, store.store_id),
+            Claim(objects, store.store_id, renew_seconds=limits.renew_seconds),
             Describer(store, keyring, open_cipher),
             open_cipher,
             self._pool,
@@ -151,7 +153,8 @@ class Archiver(Service):
         """Works until it is cancelled. Raises ClaimLost when another leader has the archive."""
         self._loop = asyncio.get_running_loop()
         loops = [
-            asyncio.create_task(work) for work in (self._flush_forever(), self._seal_forever(), self._watch_pressure())
+            asyncio.create_task(work)
+            for work in (self._flush_forever(), self._seal_forever(), self._renew_forever(), self._watch_pressure())
         ]
         try:
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
@@ -205,6 +208,13 @@ class Archiver(Service):
                 await asyncio.sleep(_SEAL_PAUSE_SECONDS)
             except TimeoutError:
                 pass
+
+    async def _renew_forever(self) -> None:
+        pause = self._limits.renew_seconds
+        while True:
+            await asyncio.sleep(pause)
+            renewed = await self._try("claim", self.context.claim.renew)
+            pause = self._limits.renew_seconds if renewed else min(self._limits.renew_seconds, _RENEW_AGAIN_SECONDS)
 
     async def _watch_pressure(self) -> None:
         while True:

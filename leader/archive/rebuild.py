@@ -24,7 +24,7 @@ from joblog.leader.archive.census import (
     sealed_extent,
     sealed_keys,
 )
-from joblog.leader.archive.claim import Claim
+from joblog.leader.archive.claim import Claim, ClaimState
 from joblog.leader.archive.layout import LIVE_PREFIX, claim_key
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectStore, walk
@@ -60,9 +60,21 @@ def is_unfinished(store: Store) -> bool:
 
 
 class Rebuild:
-    """Fills the store from the archive. keyring: the store's own, with the KMS that the archive's logs need."""
+    """Fills the store from the archive. keyring: the store's own, with the KMS that the archive's logs need.
 
-    def __init__(self, store: Store, keyring: Keyring, objects: ObjectStore, *, threads: int = 16) -> None:
+    over: the archive is taken over from this leader alone, and not from one that has claimed it since; None: from any.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        objects: ObjectStore,
+        *,
+        over: ClaimState | None = None,
+        threads: int = 16,
+    ) -> None:
+        self._over = over
         self._store = store
         self._keyring = keyring
         self._objects = objects
@@ -72,14 +84,14 @@ class Rebuild:
         self._bytes = 0
 
     def run(self, progress: Progress = lambda *_: None) -> Rebuilt:
-        """Raises Conflict when the store has logs already, Denied when the KMS's key is another one, and what the
-        stores raise; then it may be run again.
+        """Raises Conflict when the store has logs already, ClaimLost, Denied when the KMS's key is another one, and
+        what the stores raise; then it may be run again.
         """
         if not is_unfinished(self._store) and self._store.list_namespaces(limit=1):
             raise Conflict(f"store {self._store.path} has logs already: rebuild into an empty data folder")
         self._objects.check(create=False)
         self._store.put_key(_UNFINISHED, b"1")
-        Claim(self._objects, self._store.store_id).take(force=True)
+        Claim(self._objects, self._store.store_id).take(force=True, over=self._over)
         failpoints.reach("rebuild.claimed")
         with ThreadPoolExecutor(self._threads, thread_name_prefix="rebuild") as pool:
             sealed = self._sealed(pool, progress)

@@ -45,6 +45,34 @@ def test_who_is_taken_over_from_finds_out(objects: CountedPuts) -> None:
     assert (state.store_id, state.epoch) == (TWO, 2)
 
 
+def test_a_claim_is_shown_to_be_in_use(objects: CountedPuts) -> None:
+    now = [1_000]
+    claim = Claim(objects, ONE, clock_ns=lambda: now[0])
+    claim.renew()
+    assert read_claim(objects) is None
+    claim.ensure()
+    before = read_claim(objects)
+    assert before is not None
+    now[0] = 5_000
+    claim.renew()
+    assert read_claim(objects) == before._replace(renewed_ns=5_000)
+    claim.ensure()
+    claim.renew()
+    Claim(objects, TWO).take(force=True)
+    with pytest.raises(ClaimLost):
+        claim.renew()
+
+
+def test_a_claim_is_taken_over_from_the_one_that_was_seen_only(objects: CountedPuts) -> None:
+    Claim(objects, ONE).ensure()
+    seen = read_claim(objects)
+    assert seen is not None
+    Claim(objects, TWO).take(force=True, over=seen)
+    with pytest.raises(ClaimLost):
+        Claim(objects, "3" * 32).take(force=True, over=seen)
+    assert read_claim(objects).store_id == TWO  # type: ignore[union-attr]
+
+
 def test_a_copied_store_is_two_leaders_too(objects: CountedPuts) -> None:
     first, copy = Claim(objects, ONE), Claim(objects, ONE)
     first.ensure()
