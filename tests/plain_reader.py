@@ -1,7 +1,7 @@
 """Reads a sealed log with nothing of joblog: written from docs/format.md alone, to show that the page is enough.
 
 python plain_reader.py log.joblog DEK_IN_HEX
-python plain_reader.py log.joblog kek.key metadata.json
+python plain_reader.py log.joblog kek.key metadata.json [_keys/ID.json]
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ def inflate(packed: bytes, size: int) -> bytes:
     return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
 
 
-def open_dek(kek: bytes, metadata: dict[str, dict[str, str]]) -> bytes:
-    """Section Keys: KEK, store key, DEK."""
+def open_dek(kek: bytes, metadata: dict[str, dict[str, str]], store_key_object: dict[str, str]) -> bytes:
+    """Sections Keys and Store key: KEK, store key, DEK."""
     key = metadata["key"]
-    record = base64.b64decode(key["store_key"])
+    check(store_key_object.get("store_key_id", key["store_key_id"]) == key["store_key_id"], "another store key")
+    record = base64.b64decode(store_key_object.get("record", key["store_key"]))
     check(record[0] in (1, 2), "unknown version of a store key's record")
     rest, size = record[1:], record[0]
     for _ in range(size + 1):
@@ -118,7 +119,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) == 2:
         dek = bytes.fromhex(arguments[1])
     else:
-        dek = open_dek(Path(arguments[1]).read_bytes(), json.loads(Path(arguments[2]).read_text("utf-8")))
+        documents = [json.loads(Path(argument).read_text("utf-8")) for argument in arguments[2:]]
+        dek = open_dek(Path(arguments[1]).read_bytes(), *documents, *([{}] if len(documents) == 1 else []))
     end = 0
     for offset, length, raw in read_chunks(data, dek):
         if offset > end or raw is None:

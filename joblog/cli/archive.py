@@ -109,11 +109,12 @@ def cat(
     access = ArchiveAccess(url, config, assignments, data_dir)
     with access.objects() as objects:
         from joblog.leader.archive.cat import LogParts, Sums, find_log, open_log
+        from joblog.leader.archive.key_objects import archive_keys
 
         located = find_log(objects, name)
         sums = Sums()
         lost = False
-        cipher = open_log(access.kms(), located.metadata)
+        cipher = open_log(archive_keys(objects, access.kms()), located.metadata)
         with LogParts(objects, cipher, located) as parts, LogOutput(raw=raw) as output:
             try:
                 for part in parts.parts(from_offset):

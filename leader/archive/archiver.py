@@ -21,6 +21,7 @@ from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.describing import Describer
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.flush import Flushed, Flusher, FlushLimits
+from joblog.leader.archive.key_objects import KeyObjects
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.plain import PlainCopier
 from joblog.leader.archive.pressure import Pressure
@@ -116,6 +117,7 @@ class Archiver(Service):
             self._pool,
             Busy(),
         )
+        self.key_objects = KeyObjects(keyring.store_keys, self.context.putter)
         flushing = FlushLimits(limits.pack_bytes, limits.flush_interval_seconds, limits.merge)
         self.flusher = Flusher(self.context, Rosters(self.context), flushing, clock=clock)
         self.sealer = Sealer(
@@ -277,8 +279,16 @@ class Archiver(Service):
                 self._checked = True
         self.context.claim.ensure()
 
+    def write_keys(self) -> int:
+        """Brings the archive's copies of the store's keys up to date; how many were written. Blocks; any thread."""
+        if not self.key_objects.behind():
+            return 0
+        self.ready()
+        return self.key_objects.write()
+
     def _flush(self) -> None:
         self.ready()
+        self.write_keys()
         began = time.monotonic()
         mark = self.pressure.begin()
         done = self.flusher.flush(everything=self.pressure.is_high(), on_pack=partial(self._packed, Flushed()))

@@ -18,7 +18,7 @@ from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.buffer.chunk import KIND_GAP
 from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.envelope import LogCipher
-from joblog.leader.crypto.keyring import open_described
+from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.crypto.kms import Kms
 from joblog.v1 import types_pb2
 from joblog.v1.archive_pb2 import Extent
@@ -79,10 +79,11 @@ def _sealed(metadata: Metadata) -> Located:
     return Located(metadata, [] if extent is None else [extent], metadata.record.seal.length)
 
 
-def open_log(kms: Kms, metadata: Metadata) -> LogCipher:
+def open_log(keys: Kms | DescribedKeys, metadata: Metadata) -> LogCipher:
     """The log's cipher. Raises Denied when the KMS's key is another one, Corrupt."""
     uid = metadata.record.uid
-    return LogCipher(open_described(kms, uid, metadata.dek), uid)
+    opener = keys if isinstance(keys, DescribedKeys) else DescribedKeys(keys)
+    return LogCipher(opener.open_dek(uid, metadata.dek), uid)
 
 
 class LogParts:

@@ -26,8 +26,10 @@ STEPS = (
     "clean.forgotten",
     "claim.written",
 )
+# When store keys were wrapped anew.
+KEY_STEPS = ("store_key.found", "store_key.put")
 # Of what is run by hand, where no leader runs.
-COMMAND_STEPS = ("rebuild.claimed", "rebuild.batch", "rebuild.live", "gc.found", "gc.deleted")
+COMMAND_STEPS = ("rebuild.claimed", "rebuild.batch", "rebuild.live", "gc.found", "gc.deleted", *KEY_STEPS)
 
 _armed: dict[str, Callable[[], None]] = {}
 

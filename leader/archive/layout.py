@@ -12,16 +12,18 @@ from joblog.errors import InvalidInput
 from joblog.identity import LogName, check_log_name, check_name
 
 LIVE_PREFIX = "_live/"
+KEYS_PREFIX = "_keys/"
 SEALED_NAME = "log.joblog"
 METADATA_NAME = "metadata.json"
 PLAIN_NAME = "logs.txt"
 # Three names of 250 characters, an attempt of 10, the longest file name, slashes.
 MAX_KEY_BYTES = 820
 
-# A namespace may be called "_live" too; "!" is in no name.
-_ESCAPED = {"_live": "!_live"}
+# A namespace may be called "_live" or "_keys" too; "!" is in no name.
+_ESCAPED = {"_live": "!_live", "_keys": "!_keys"}
 _NAMES = {escaped: name for name, escaped in _ESCAPED.items()}
 _SEGMENT = re.compile(r"([0-9]{20})-([0-9]{20})\.seg\Z")
+_STORE_KEY = re.compile(r"_keys/([0-9a-f]{32})\.json\Z")
 _PACK = re.compile(r"([0-9]{20})\.pack\Z")
 
 
@@ -96,6 +98,17 @@ def roster_key(leader: str, sequence: int) -> str:
 def claim_key() -> str:
     """Says which leader may write below the prefix."""
     return f"{LIVE_PREFIX}claim.json"
+
+
+def store_key_key(key_id: bytes) -> str:
+    """A store key, wrapped."""
+    return f"{KEYS_PREFIX}{key_id.hex()}.json"
+
+
+def parse_store_key_key(key: str) -> bytes | None:
+    """The id of a store key from its object's key; None for any other key."""
+    found = _STORE_KEY.match(key)
+    return bytes.fromhex(found[1]) if found else None
 
 
 def parse_log_key(key: str) -> LogKey | None:

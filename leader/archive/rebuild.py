@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from joblog.errors import Conflict, Corrupt, NotFound, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, NotFound, WrongVersion
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.census import (
     LiveLog,
@@ -25,13 +25,15 @@ from joblog.leader.archive.census import (
     sealed_keys,
 )
 from joblog.leader.archive.claim import Claim, ClaimState
+from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import LIVE_PREFIX, claim_key
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
-from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.crypto.keyring import DescribedKeys, Keyring
+from joblog.leader.crypto.store_key_record import DescribedKey
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import LogRecord
 
@@ -63,6 +65,7 @@ class Rebuild:
     """Fills the store from the archive. keyring: the store's own, with the KMS that the archive's logs need.
 
     over: the archive is taken over from this leader alone, and not from one that has claimed it since; None: from any.
+    keys: store keys that are there beside those in the archive.
     """
 
     def __init__(
@@ -72,9 +75,11 @@ class Rebuild:
         objects: ObjectStore,
         *,
         over: ClaimState | None = None,
+        keys: DescribedKeys | None = None,
         threads: int = 16,
     ) -> None:
         self._over = over
+        self._keys = keys
         self._store = store
         self._keyring = keyring
         self._objects = objects
@@ -182,9 +187,20 @@ class Rebuild:
     def _cipher(self, metadata: Metadata) -> LogCipher:
         dek = metadata.dek
         if dek.store_key_id not in self._adopted:
-            self._keyring.adopt(dek)
+            self._adopt(dek.key)
             self._adopted.add(dek.store_key_id)
         return LogCipher(self._keyring.open_dek(metadata.record.uid, dek.dek), metadata.record.uid)
+
+    def _adopt(self, beside: DescribedKey) -> None:
+        """Takes the store key over: the copy that was wrapped last, or else the one beside the log."""
+        store_keys = self._keyring.store_keys
+        newest = (self._keys or archive_keys(self._objects, store_keys.kms)).newest(beside)
+        try:
+            store_keys.adopt(newest)
+        except (Corrupt, Denied):
+            if newest == beside:
+                raise
+            store_keys.adopt(beside)
 
     def _add_sealed(self, changes: Changes, record: LogRecord, metadata: Metadata) -> None:
         extent = sealed_extent(metadata)

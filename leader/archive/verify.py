@@ -13,12 +13,20 @@ from joblog.leader.archive.cat import Located, LogParts, Sums, open_log
 from joblog.leader.archive.census import load_index, load_metadata, load_rosters, parallel, sealed_extent
 from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader
-from joblog.leader.archive.layout import METADATA_NAME, parse_log_key, parse_pack_key, parse_roster_key
+from joblog.leader.archive.key_objects import archive_keys, check_store_key
+from joblog.leader.archive.layout import (
+    METADATA_NAME,
+    parse_log_key,
+    parse_pack_key,
+    parse_roster_key,
+    parse_store_key_key,
+)
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectInfo, ObjectStore, walk
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.buffer.chunk import KIND_DATA
 from joblog.leader.buffer.opening import open_bytes
+from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.crypto.kms import Kms
 from joblog.v1.archive_pb2 import Extent
 
@@ -29,7 +37,7 @@ _MAX_PROBLEMS = 20
 class Checked(NamedTuple):
     """What became of one object, or of a sealed log, which is its metadata.json and its log.joblog together.
 
-    key: of the object, for a log that of its metadata. name: the log's; "" for packs and rosters. bytes: of the log.
+    key: of the object, for a log that of its metadata. name: the log's, "" of others. bytes: of the log.
     problems: what is wrong, for people; empty when it is as it was written.
     """
 
@@ -42,9 +50,9 @@ class Checked(NamedTuple):
 class Verifier:
     """Checks all objects below a prefix of the archive; memory does not grow with their number."""
 
-    def __init__(self, objects: ObjectStore, kms: Kms) -> None:
+    def __init__(self, objects: ObjectStore, kms: Kms | DescribedKeys) -> None:
         self._objects = objects
-        self._kms = kms
+        self._keys = kms if isinstance(kms, DescribedKeys) else archive_keys(objects, kms)
         self._live: dict[bytes, tuple[Metadata, str]] = {}
 
     def run(self, prefix: str = "", progress: Callable[[int], None] = lambda _: None) -> Iterator[Checked]:
@@ -63,6 +71,8 @@ class Verifier:
         try:
             if parse_roster_key(key):
                 return Checked(key, "", 0, [broken[key]] if key in broken else [])
+            if parse_store_key_key(key):
+                return Checked(key, "", 0, check_store_key(self._objects, key, self._keys.kms))
             parsed = parse_log_key(key)
             if parse_pack_key(key) or (parsed is not None and parsed.to_offset):
                 return self._check_pack(info)
@@ -88,7 +98,7 @@ class Verifier:
             return Checked(key, name, 0, [f"{extent.object} has {info.size} bytes, not {metadata.sealed.size}"])
         footer, _ = load_index(self._objects, info)
         sums = Sums()
-        with LogParts(self._objects, open_log(self._kms, metadata), Located(metadata, [extent], length)) as log:
+        with LogParts(self._objects, open_log(self._keys, metadata), Located(metadata, [extent], length)) as log:
             for part in log.parts():
                 sums.add(part)
                 if len(sums.problems) >= _MAX_PROBLEMS:
@@ -117,7 +127,7 @@ class Verifier:
         """Reads what an object holds of one log; opens it where a roster has the log's key. Returns its bytes."""
         total = 0
         metadata = self._live[uid][0] if uid in self._live else None
-        cipher = None if metadata is None else open_log(self._kms, metadata)
+        cipher = None if metadata is None else open_log(self._keys, metadata)
         where = f"log {uid.hex()}" if metadata is None else f"log {metadata.name}"
         want = Want(extents[0].offset, extents[-1].end_offset, sequential=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from os import urandom
 from typing import NamedTuple
 
@@ -101,22 +101,30 @@ class Keyring:
         self.store_keys.adopt(described.key)
 
 
+# kept(id): a copy of a store key that is kept by itself.
+KeptKeys = Callable[[bytes], DescribedKey | None]
+
+
+def _none_kept(_key_id: bytes) -> None:
+    return None
+
+
 class DescribedKeys:
     """Opens DEKs without their store. A KMS is asked once for each store key. Thread-safe.
 
-    kept: store keys that are kept by themselves. Such a copy counts more than the one beside the DEK: it was wrapped
-    anew when the KMS's key was rotated, or the KMS was changed.
+    kept: finds copies of store keys that count more than the ones beside the DEKs: they were wrapped anew when the
+    KMS's key was rotated, or the KMS was changed. Asked once for each.
     """
 
-    def __init__(self, kms: Kms | KnownKms, kept: Iterable[DescribedKey] = ()) -> None:
-        self._kms = kms if isinstance(kms, KnownKms) else KnownKms(kms)
-        self._kept = {key.key_id: key for key in kept}
+    def __init__(self, kms: Kms | KnownKms, kept: KeptKeys = _none_kept) -> None:
+        self.kms = kms if isinstance(kms, KnownKms) else KnownKms(kms)
+        self._kept = kept
         self._ciphers: dict[bytes, AESGCM] = {}
         self._lock = threading.Lock()
 
     def newest(self, described: DescribedKey) -> DescribedKey:
         """The copy of the store key that is to be used."""
-        return self._kept.get(described.key_id, described)
+        return self._kept(described.key_id) or described
 
     def open_dek(self, uid: bytes, described: WrappedDek) -> bytes:
         """The DEK of the log `uid`. Raises Denied when the KMS's key is another one, Corrupt, Unavailable."""
@@ -143,7 +151,7 @@ class DescribedKeys:
 
     def _open_copy(self, copy: DescribedKey) -> AESGCM:
         record = unpack_record(copy.record)
-        return copy.open(self._kms.find(record.kms, record.key_id))
+        return copy.open(self.kms.find(record.kms, record.key_id))
 
 
 def open_described(kms: Kms, uid: bytes, described: WrappedDek) -> bytes:

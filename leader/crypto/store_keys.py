@@ -225,6 +225,9 @@ class StoreKeys:
                 # First, so that a key without its origin is never there.
                 self._records.put_key(_STORE_OF + described.key_id, described.store_id.encode())
             self._records.put_key(_STORE_KEY + described.key_id, described.record)
+            if not self.kms.is_present(record.kms, record.key_id):
+                # That KMS may be at hand now only.
+                self._rewrap(described)
             return True
 
     def switch(self, kms: Kms, remember: Callable[[], None]) -> None:
