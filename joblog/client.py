@@ -185,6 +185,16 @@ class Client:
         except grpc.RpcError as error:
             raise error_from(error, self.address) from None
 
+    def search(self, request: logs_pb2.SearchRequest) -> Iterator[logs_pb2.SearchResponse]:
+        """Has the leader search; see logs.proto. Close the iterator to end it early."""
+        call = self._logs.Search(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise error_from(error, self.address) from None
+        finally:
+            call.cancel()
+
     def read(
         self,
         name: LogName,

@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import joblog
-from joblog.cli import archive, configuring, daemons, deleting, diagnosing, listing, reading, status, tasks, verifying
+from joblog.cli import (
+    archive,
+    configuring,
+    daemons,
+    deleting,
+    diagnosing,
+    listing,
+    reading,
+    searching,
+    status,
+    tasks,
+    verifying,
+)
 from joblog.cli import up as upping
 
 _EPILOG = (
@@ -73,6 +85,7 @@ app.add_typer(tasks.app, name="tasks", rich_help_panel=_TASKS)
 app.command(name="logs", rich_help_panel=_LOGS)(reading.logs)
 app.command(name="ls", rich_help_panel=_LOGS)(listing.ls)
 app.command(name="stat", rich_help_panel=_LOGS)(listing.stat)
+app.command(name="search", rich_help_panel=_LOGS)(searching.search)
 app.command(name="verify", rich_help_panel=_LOGS)(verifying.verify)
 app.command(name="delete", rich_help_panel=_LOGS)(deleting.delete)
 app.command(name="up", rich_help_panel=_MACHINE)(upping.up)

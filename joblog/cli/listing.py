@@ -39,7 +39,7 @@ class StateName(enum.StrEnum):
     INTERRUPTED = "interrupted"
 
 
-_STATES = {
+RUN_STATES = {
     StateName.LIVE: types_pb2.RUN_STATE_LIVE,
     StateName.SUCCEEDED: types_pb2.RUN_STATE_SUCCEEDED,
     StateName.FAILED: types_pb2.RUN_STATE_FAILED,
@@ -80,7 +80,7 @@ def ls(
                 raise NotFound(f"run {name} has no task {task}: `joblog ls {name}` lists what it has")
             _print_logs(logs, as_json)
         else:
-            states = [_STATES[one] for one in state or []]
+            states = [RUN_STATES[one] for one in state or []]
             labels = parse_labels(label or [])
             _print_runs(client.runs(namespace, states=states, labels=labels, limit=limit), as_json)
 

@@ -141,7 +141,12 @@ async def test_http(api: Api) -> None:
     assert (hit["line"]["line"], hit["stream"], hit["line"]["parts"][0]["text"]) == (2, "stdout", "\ufffd ")
     reply = await api.http.get("/api/v1/namespaces/default/search", params={"q": "here", "state": "failed"})
     assert json.loads(reply.text.splitlines()[0])["runs_done"] == 0
-    for params, status in [({"q": "a(", "regex": True}, 400), ({}, 400), ({"q": "a", "what": 1}, 400)]:
+    wrong: list[tuple[dict[str, str | int], int]] = [
+        ({"q": "a(", "regex": True}, 400),
+        ({}, 400),
+        ({"q": "a", "what": 1}, 400),
+    ]
+    for params, status in wrong:
         assert (await api.http.get(f"{LOG}/1/search", params=params)).status_code == status
     assert (await api.http.get(f"{LOG}/2/search", params={"q": "a"})).status_code == 404
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joblog.leader.search.lines import LineSearch, ShownLine
+from joblog.leader.search.lines import Hit, LineSearch, ShownLine
 from joblog.leader.search.pattern import Pattern
 
 TEXTS = st.lists(st.sampled_from([b"a", b"b", b"ab", b"\n", b"\n\n", b"xyz", b"\xff", b"\r\n", b"ba" * 9]), max_size=60)
@@ -43,7 +43,7 @@ def test_like_line_by_line(
         stream=stream,
         origin=lambda offset: (offset % 2 + 1, offset),
     )
-    hits = []
+    hits: list[Hit] = []
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     for begin, end in pairwise(places):
         if len(hits) < limit:

@@ -1,0 +1,194 @@
+"""`joblog search`: which logs say something, and where."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from joblog.cli.listing import RUN_STATES, StateName, parse_labels
+from joblog.cli.options import DEFAULT, AsJson, DataDir, Leader, Namespace, open_client, parse_target
+from joblog.cli.output import err
+from joblog.cli.terminal import LogOutput
+from joblog.cli.words import bytes_text
+from joblog.errors import InvalidInput
+from joblog.formats import rfc3339_nano
+from joblog.v1 import logs_pb2, types_pb2
+
+_MATCH, _PLACE, _PLAIN = b"\x1b[1;31m", b"\x1b[36m", b"\x1b[0m"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_STREAMS = {"stdout": types_pb2.STREAM_STDOUT, "stderr": types_pb2.STREAM_STDERR}
+_STREAM_NAMES = {number: name for name, number in _STREAMS.items()}
+
+
+def moment_ns(text: str, now_ns: int) -> int:
+    """A time in nanoseconds: an age as 90m, 12h or 7d, or a date with or without time (UTC unless it says otherwise).
+
+    Raises InvalidInput.
+    """
+    if age := re.fullmatch(r"(\d{1,6})([smhdw])", text):
+        return now_ns - int(age[1]) * _UNITS[age[2]] * 10**9
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            f"{text[:60]!r} is no time: write an age as 90m, 12h, 7d, or 2026-01-31[T12:30[Z]]"
+        ) from None
+    past = (when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return max(0, (past.days * 86_400 + past.seconds) * 10**9)
+
+
+def search(
+    pattern: Annotated[str, typer.Argument(help="What to look for, within lines.")],
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN[/TASK[/ATTEMPT]]]", help="Where; without it in all runs, the newest first."),
+    ] = None,
+    *,
+    regex: Annotated[bool, typer.Option("--regex", "-E", help="PATTERN is a regular expression (RE2).")] = False,
+    ignore_case: Annotated[
+        bool, typer.Option("--ignore-case", "-i", help="Upper and lower case are the same.")
+    ] = False,
+    context: Annotated[
+        int, typer.Option("--context", "-C", metavar="N", min=0, max=20, help="Lines to show around each hit.")
+    ] = 0,
+    stream: Annotated[
+        Literal["stdout", "stderr"] | None, typer.Option("--stream", help="Only lines that this stream wrote.")
+    ] = None,
+    max_hits: Annotated[
+        int, typer.Option("--max", "-m", metavar="N", min=1, max=10_000, help="End after N hits.")
+    ] = 1000,
+    logs_only: Annotated[bool, typer.Option("--list", "-l", help="Only the names of the logs that have it.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only runs created since then: 90m, 7d, 2026-01-31.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only runs created before then.")] = None,
+    state: Annotated[
+        list[StateName] | None,
+        typer.Option("--state", metavar="live|succeeded|failed|interrupted", help="Only such runs; repeatable."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Only runs with this label; repeatable."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.1, max=600, help="Give up after so long.")
+    ] = 600,
+    as_json: AsJson = False,
+    namespace: Namespace = DEFAULT,
+    leader: Leader = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Search logs, live and archived ones. Exit code 0: found, 1: not found."""
+    request = logs_pb2.SearchRequest(
+        namespace=namespace,
+        pattern=pattern,
+        regex=regex,
+        ignore_case=ignore_case,
+        context_lines=context,
+        stream=_STREAMS[stream] if stream else None,
+        max_hits=max_hits,
+        max_hits_per_log=1 if logs_only else 0,
+        max_seconds=seconds,
+    )
+    if path:
+        if since or until or state or label:
+            raise InvalidInput("--since, --until, --state and --label choose among runs: leave the path out")
+        target = parse_target(path, namespace)
+        request.run, request.task, request.attempt = target.run, target.task, target.attempt
+    else:
+        now_ns = time.time_ns()
+        request.created_from_ns = moment_ns(since, now_ns) if since else 0
+        request.created_before_ns = moment_ns(until, now_ns) if until else 0
+        request.states.extend(RUN_STATES[one] for one in state or ())
+        request.labels.update(parse_labels(label or []))
+    with open_client(leader, data_dir) as client:
+        found = _show(client.search(request), as_json=as_json, logs_only=logs_only)
+    raise typer.Exit(0 if found else 1)
+
+
+def _show(responses: Iterable[logs_pb2.SearchResponse], *, as_json: bool, logs_only: bool) -> bool:
+    found = False
+    last = logs_pb2.SearchResponse()
+    colour = os.isatty(1)
+    with LogOutput() as output:
+        for response in responses:
+            path = _path(response.id)
+            if response.hits:
+                found = True
+                if as_json:
+                    text = "".join(json.dumps(_as_json(response.id, hit)) + "\n" for hit in response.hits).encode()
+                elif logs_only:
+                    text = path + b"\n"
+                else:
+                    text = b"".join(_hit_text(path, hit, colour=colour) for hit in response.hits)
+                output.write(1, text)
+            for gap in response.skipped:
+                say(f"{path.decode()}: {gap.length} bytes from offset {gap.offset} on are missing")
+            last = response
+    if last.stopped:
+        why = {"hits": "there may be more hits, raise --max", "time": "the time is up, raise --seconds"}
+        said = why.get(last.stopped, last.stopped)
+        say(f"not searched to the end: {said} ({bytes_text(last.bytes_done)} were searched)")
+    return found
+
+
+def say(message: str) -> None:
+    """A remark on stderr, beside what was found."""
+    err.print(f"joblog: {message}", markup=False)
+
+
+def _path(name: types_pb2.LogId) -> bytes:
+    return f"{name.run}/{name.task}/{name.attempt}".encode()
+
+
+def _as_json(name: types_pb2.LogId, hit: logs_pb2.SearchHit) -> dict[str, Any]:
+    return {
+        "namespace": name.namespace,
+        "run": name.run,
+        "task": name.task,
+        "attempt": name.attempt,
+        "stream": _STREAM_NAMES.get(hit.stream),
+        "time": rfc3339_nano(hit.time_ns) if hit.time_ns else None,
+        "offset": hit.offset,
+        **_line_json(hit.line),
+        "spans": list(hit.spans),
+        "before": [_line_json(line) for line in hit.before],
+        "after": [_line_json(line) for line in hit.after],
+    }
+
+
+def _line_json(shown: logs_pb2.ShownLine) -> dict[str, Any]:
+    """Text that is not UTF-8 is in base64 as well."""
+    try:
+        text = {"text": shown.text.decode()}
+    except UnicodeDecodeError:
+        encoded = base64.b64encode(shown.text).decode()
+        text = {"text": shown.text.decode(errors="replace"), "text_base64": encoded}
+    return {"line": shown.line, "line_offset": shown.offset, "cut": shown.cut, **text}
+
+
+def _hit_text(path: bytes, hit: logs_pb2.SearchHit, *, colour: bool) -> bytes:
+    rows = [*((line, b"-") for line in hit.before), (hit.line, b":"), *((line, b"-") for line in hit.after)]
+    around = b"--\n" if len(rows) > 1 else b""
+    return (
+        b"".join(_row(path, line, mark, hit.spans if mark == b":" else (), colour=colour) for line, mark in rows)
+        + around
+    )
+
+
+def _row(path: bytes, shown: logs_pb2.ShownLine, mark: bytes, spans: Sequence[int], *, colour: bool) -> bytes:
+    text = shown.text + (b" ..." if shown.cut else b"")
+    place = path + mark + str(shown.line).encode() + mark
+    if not colour:
+        return place + text + b"\n"
+    for begin, end in reversed(list(zip(spans[::2], spans[1::2], strict=True))):
+        text = text[:begin] + _MATCH + text[begin:end] + _PLAIN + text[end:]
+    return _PLACE + place + _PLAIN + text + _PLAIN + b"\n"
