@@ -204,13 +204,18 @@ def _archive(core: _Core) -> ArchiveParts:
     )
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     """gRPC, HTTP, and the file that says where they are."""
     store, ingest, metrics = core.store, core.ingest, core.metrics
     extents = archive.extents if archive else None
     reader = LogReader(store, core.keyring, ingest.live, core.readers, metrics, archive=extents)
     searcher = Searcher(store, reader.open_cipher, extents)
-    deleter = Deleter(store, ingest, reader.forget, core.readers)
+    on_deleted = archive.archiver.deleted if archive else _nothing
+    deleter = Deleter(store, ingest, reader.forget, core.readers, on_deleted=on_deleted)
     http: list[HttpServer] = []
     status = LeaderStatus(
         leader_id=store.store_id,

@@ -42,7 +42,7 @@ class Deleted(NamedTuple):
 class Deleter:
     """Deletes logs. A live one too: its writer is fenced, and its readers are told that it is gone.
 
-    forget_reader: LogReader.forget.
+    forget_reader: LogReader.forget. on_deleted: told when logs are gone for good. Called in the event loop.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class Deleter:
         pool: Executor,
         *,
         reclaim_bytes: int = _RECLAIM_BYTES,
+        on_deleted: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_deleted = on_deleted
         self._store = store
         self._fence = fence
         self._forget_reader = forget_reader
@@ -88,6 +90,8 @@ class Deleter:
             for number in numbers:
                 self._forget_reader(number)
                 self._fence.forgotten(number)
+            if numbers:
+                self._on_deleted()
             self._reclaim(total)
         return Deleted(len(numbers), total)
 

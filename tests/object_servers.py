@@ -111,6 +111,7 @@ def rgw_missing() -> str:
 def rgw_server(new_folder: Callable[[], Path]) -> Iterator[str]:
     """The endpoint of a fresh RADOS Gateway. A port may be taken under its hands: then another start has others."""
     server = Rgw(new_folder())
+    running[:] = [server]
     for more_tries in (2, 1, 0):
         try:
             server.start()
@@ -120,10 +121,22 @@ def rgw_server(new_folder: Callable[[], Path]) -> Iterator[str]:
             if not more_tries:
                 raise
             server = Rgw(new_folder())
+            running[:] = [server]
     try:
         yield server.endpoint
     finally:
         server.stop()
+
+
+def pass_days(endpoint: str, days: int) -> None:
+    """Has the gateway at `endpoint` follow the lifecycle rules of its buckets as if so many days had gone by."""
+    server = next(one for one in running if one.endpoint == endpoint)
+    # A day is a second then.
+    time.sleep(days + 1)
+    server.admin("--rgw-lc-debug-interval=1", "lc", "process")
+
+
+running: list[Rgw] = []
 
 
 class Rgw:
@@ -146,6 +159,10 @@ class Rgw:
         )
         assert not check or done.returncode == 0, f"{command}: {done.stderr[-1000:]}"
         return done.stdout.strip()
+
+    def admin(self, *arguments: str) -> str:
+        """What radosgw-admin says."""
+        return self._ceph("radosgw-admin", "-n", "client.rgw.a", "--no-mon-config", *arguments)
 
     def start(self) -> None:
         """Makes an empty cluster and starts it."""

@@ -313,9 +313,9 @@ def init(
             "--live-days",
             metavar="DAYS",
             min=0,
-            help="Drop bytes of live logs after so long, longer than any task runs; 0: never.",
+            help="In a bucket with versions, drop those of deleted packs after so long; 0: never.",
         ),
-    ] = 0,
+    ] = 7,
     url: Url = None,
     config: Config = None,
     assignments: Set = None,
@@ -329,7 +329,7 @@ def init(
         out.print(f"{objects.name} can be used", markup=False)
         if ruled:
             out.print(
-                f"unfinished uploads go after {upload_days} days, bytes of live logs after {live_days} (0: never)"
+                f"unfinished uploads go after {upload_days} days, versions of dead packs after {live_days} (0: never)"
             )
         else:
             err.print("joblog: it has no rules of its own that could be set; `joblog archive gc` finds what is left")

@@ -119,7 +119,8 @@ class Archiver(Service):
         )
         self.key_objects = KeyObjects(keyring.store_keys, self.context.putter)
         flushing = FlushLimits(limits.pack_bytes, limits.flush_interval_seconds, limits.merge)
-        self.flusher = Flusher(self.context, Rosters(self.context), flushing, clock=clock)
+        self.rosters = Rosters(self.context, refresh_seconds=limits.grace_seconds, clock=clock)
+        self.flusher = Flusher(self.context, self.rosters, flushing, clock=clock)
         self.sealer = Sealer(
             self.context,
             reader,
@@ -148,6 +149,10 @@ class Archiver(Service):
     def completed(self) -> None:
         """A log was completed: it can be sealed. Called in the event loop."""
         self._completed.set()
+
+    def deleted(self) -> None:
+        """Logs were deleted: the archive is not to name them any more. Called from any thread."""
+        self.rosters.outdated()
 
     # Lifecycle
 
@@ -290,6 +295,7 @@ class Archiver(Service):
         self.ready()
         self.write_keys()
         began = time.monotonic()
+        self.rosters.refresh()
         mark = self.pressure.begin()
         done = self.flusher.flush(everything=self.pressure.is_high(), on_pack=partial(self._packed, Flushed()))
         self.pressure.recount(mark, done.left_bytes)

@@ -141,9 +141,10 @@ class ObjectStore(Protocol):
         ...
 
     def set_lifecycle(self, *, live_days: int, upload_days: int) -> bool:
-        """Has the store itself delete objects below _live/ and unfinished uploads after so many days; 0: never.
+        """Has the store itself delete unfinished uploads after so many days; 0: never. Rules that others made stay.
 
-        Rules that others made stay. Returns False when it has no such thing.
+        live_days: the same for old versions of objects below _live/ that were deleted, where the bucket keeps versions;
+        what is there now never goes by its age. Returns False when the store has no such thing.
         """
         ...
 

@@ -301,8 +301,16 @@ class S3Store:
     def set_lifecycle(self, *, live_days: int, upload_days: int) -> bool:
         rules = [rule for rule in self._lifecycle() if rule.get("ID") not in _RULES]
         if live_days:
-            where = {"Prefix": self._prefix + _LIVE}
-            rules.append({"ID": _RULES[0], "Status": "Enabled", "Filter": where, "Expiration": {"Days": live_days}})
+            # Never what is there now: how old it is tells nothing of whether it is needed.
+            rules.append(
+                {
+                    "ID": _RULES[0],
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": self._prefix + _LIVE},
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": live_days},
+                    "Expiration": {"ExpiredObjectDeleteMarker": True},
+                }
+            )
         if upload_days:
             aborts = {"DaysAfterInitiation": upload_days}
             rules.append(

@@ -17,7 +17,7 @@ from joblog.leader.archive.objects import MIN_PART_BYTES, ObjectStore, Precondit
 from joblog.leader.archive.options import ArchiveOptions
 from joblog.leader.archive.retrying import RetryingStore
 from joblog.leader.archive.s3 import S3Store
-from tests.object_servers import KMS_KEY, SECRET_KEY, free_port, options_for
+from tests.object_servers import KMS_KEY, SECRET_KEY, free_port, options_for, pass_days
 
 SERVERS = ("moto", "rgw")
 
@@ -184,6 +184,26 @@ def test_lifecycle_rules_leave_those_of_others_alone(store: ObjectStore) -> None
     assert store.set_lifecycle(live_days=0, upload_days=5)
     rules = store.client.get_bucket_lifecycle_configuration(Bucket=store.bucket)["Rules"]
     assert {rule["ID"] for rule in rules} == {"theirs", "joblog-uploads"}
+
+
+@pytest.mark.parametrize("versions", [True, False])
+def test_lifecycle_rules_never_take_what_is_there(rgw: str, versions: bool) -> None:
+    """A claim and packs may be old and needed all the same; of what was deleted the versions go."""
+    store = S3Store(f"joblog-{uuid.uuid4().hex[:12]}", "p/", options_for(rgw))
+    store.check(create=True)
+    if versions:
+        store.client.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    needed = ["_live/claim.json", "_live/one/00000000000000000001.pack", "default/r/t/1/log.joblog"]
+    for key in (*needed, "_live/one/00000000000000000002.pack"):
+        store.put(key, b"first")
+    store.put("_live/claim.json", b"second")
+    store.delete(["_live/one/00000000000000000002.pack"])
+    assert store.set_lifecycle(live_days=1, upload_days=1)
+    pass_days(rgw, 2)
+    assert [info.key for info in walk(store, "")] == needed
+    assert store.get("_live/claim.json") == b"second"
+    found = store.client.list_object_versions(Bucket=store.bucket).get("Versions", [])
+    assert sorted(one["Key"] for one in found) == [f"p/{key}" for key in needed]
 
 
 @pytest.mark.parametrize("server", SERVERS)

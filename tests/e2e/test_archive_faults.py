@@ -7,6 +7,7 @@ import random
 import shutil
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from joblog.leader.archive.verify import Verifier
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.deletion import Deleter
 from joblog.leader.reading.piece import ReadSpec
 from joblog.v1.types_pb2 import TIER_ARCHIVE
 from tests.e2e.archive_leader import ArchiveLeader, archive_leader, until
@@ -308,6 +310,30 @@ async def test_a_leader_that_was_replaced_can_damage_nothing(site: Site) -> None
     store = Store.open(site.folder / "new" / "store")
     late = {one.key for one in Collector(site.real, store, min_age_seconds=0.0).find()}
     assert any(key.startswith("_live/") and key.endswith(".pack") for key in late)
+    store.close()
+
+
+async def test_a_deleted_log_does_not_come_back(site: Site) -> None:
+    """Old rosters name it; a rebuild from what is in the archive once it was cleaned up knows nothing of it."""
+    with ThreadPoolExecutor(1) as pool:
+        async with site.leader() as leader, leader.push() as push:
+            await site.write(push, range(1, 7), 5)
+            await push.until(lambda: len(push.sealed) == 3 and all(push.archived.get(at) for at in (2, 4, 6)))
+            deleter = Deleter(
+                leader.store, leader.ingest, leader.reader.forget, pool, on_deleted=leader.archiver.deleted
+            )
+            rosters = {leader.store.roster_of(push.opened[handle].number) for handle in (4, 6)}
+            for task in ("t1", "t2"):
+                assert (await deleter.delete("default", "r", task)).logs == 1
+            await until(lambda: not any(leader.store.unused_objects()), "all is cleaned up")
+            await until(lambda: not any(site.real.head(str(key)) for key in rosters), "the old rosters are gone")
+            await until(lambda: not any(leader.store.unused_objects()), "all is cleaned up")
+    (site.folder / "new").mkdir()
+    store = Store.open(site.folder / "new" / "store")
+    keyring = Keyring.open(store, FileKms(site.kek), store.store_id)
+    rebuilt = await asyncio.to_thread(Rebuild(store, keyring, site.real).run)
+    assert (rebuilt.sealed, rebuilt.live, rebuilt.problems) == (2, 2, [])
+    assert {record.id.task for record in store.list_logs("default", "r")[0]} == {"t3", "t4", "t5", "t6"}
     store.close()
 
 
