@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from joblog.errors import Corrupt, Denied, InvalidSettings, WrongVersion
-from joblog.leader.crypto.kms import context_bytes
+from joblog.errors import Conflict, Corrupt, Denied, InvalidSettings, WrongVersion
+from joblog.leader.crypto.kms import check_plain, context_bytes
 
 MIN_PASSPHRASE_LENGTH = 12
 _VERSION = 1
@@ -61,6 +61,7 @@ class PassphraseKms:
 
     def wrap(self, plain: bytes, context: Mapping[str, str]) -> bytes:
         """As Kms.wrap()."""
+        check_plain(plain)
         nonce = urandom(12)
         head = _HEAD.pack(_VERSION, *self._params, self._salt, nonce)
         cipher = self._cipher(self._params, self._salt)
@@ -68,14 +69,7 @@ class PassphraseKms:
 
     def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """As Kms.unwrap(); a wrong passphrase can't be told from damage, and is the likelier."""
-        if len(wrapped) < _HEAD.size:
-            raise Corrupt(f"a key wrapped by a passphrase is cut short: {len(wrapped)} bytes; restore a backup")
-        version, log_n, r, p, salt, nonce = _HEAD.unpack_from(wrapped)
-        if version != _VERSION:
-            raise WrongVersion(f"a key wrapped by a passphrase has version {version}; this joblog knows {_VERSION}")
-        params = ScryptParams(log_n, r, p)
-        if not (1 <= log_n <= 24 and r and 0 < p <= _MAX_PARALLEL and params.memory_bytes() <= _MAX_MEMORY_BYTES):
-            raise Corrupt(f"a key wrapped by a passphrase asks for scrypt with 2**{log_n}, {r}, {p}: it was changed")
+        params, salt, nonce = _read_head(wrapped)
         head = wrapped[: _HEAD.size]
         try:
             return self._cipher(params, salt).decrypt(
@@ -86,6 +80,23 @@ class PassphraseKms:
                 "the passphrase does not open the store's key: check it (or the key was changed, or is another store's)"
             ) from None
 
+    def rewrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        """As Kms.rewrap()."""
+        return self.wrap(self.unwrap(wrapped, context), context)
+
+    def version_of(self, wrapped: bytes) -> str:
+        """As Kms.version_of(): a passphrase has no versions."""
+        _read_head(wrapped)
+        return ""
+
+    def current_version(self) -> str:
+        """As Kms.current_version()."""
+        return ""
+
+    def rotate(self) -> str:
+        """As Kms.rotate()."""
+        raise Conflict("a passphrase has no versions: move to another KMS")
+
     def _cipher(self, params: ScryptParams, salt: bytes) -> AESGCM:
         with self._lock:
             cipher = self._ciphers.get((params, salt))
@@ -95,3 +106,16 @@ class PassphraseKms:
                 )
                 cipher = self._ciphers[params, salt] = AESGCM(derived)
             return cipher
+
+
+def _read_head(wrapped: bytes) -> tuple[ScryptParams, bytes, bytes]:
+    """(cost, salt, nonce). Raises Corrupt, also when the cost is one that nobody sets: it would take all memory."""
+    if len(wrapped) < _HEAD.size:
+        raise Corrupt(f"a key wrapped by a passphrase is cut short: {len(wrapped)} bytes; restore a backup")
+    version, log_n, r, p, salt, nonce = _HEAD.unpack_from(wrapped)
+    if version != _VERSION:
+        raise WrongVersion(f"a key wrapped by a passphrase has version {version}; this joblog knows {_VERSION}")
+    params = ScryptParams(log_n, r, p)
+    if not (1 <= log_n <= 24 and r and 0 < p <= _MAX_PARALLEL and params.memory_bytes() <= _MAX_MEMORY_BYTES):
+        raise Corrupt(f"a key wrapped by a passphrase asks for scrypt with 2**{log_n}, {r}, {p}: it was changed")
+    return params, salt, nonce

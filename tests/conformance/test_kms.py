@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from joblog.errors import Corrupt, Denied, InvalidSettings, JoblogError, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, InvalidInput, InvalidSettings, JoblogError, WrongVersion
 from joblog.leader.crypto.file_kms import FileKms
-from joblog.leader.crypto.kms import Kms, context_bytes
+from joblog.leader.crypto.kms import MAX_PLAIN_BYTES, Kms, context_bytes
 from joblog.leader.crypto.passphrase_kms import PassphraseKms, ScryptParams
 
 # make(place, name): the KMS of that name at that place; asked twice, the same keys.
@@ -33,13 +34,54 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 def test_what_was_wrapped_unwraps_also_later(make: Make, tmp_path: Path) -> None:
     kms = make(tmp_path, "first")
-    for plain in (b"k" * 32, b"", b"x" * 1000):
+    for plain in (b"k" * 32, b"a secret", b"x" * MAX_PLAIN_BYTES):
         wrapped = kms.wrap(plain, CONTEXT)
-        assert plain == b"" or plain not in wrapped
+        assert plain not in wrapped
         assert kms.unwrap(wrapped, CONTEXT) == plain
         again = make(tmp_path, "first")
         assert (again.name, again.key_id) == (kms.name, kms.key_id)
         assert again.unwrap(wrapped, dict(reversed(CONTEXT.items()))) == plain
+
+
+@pytest.mark.parametrize("length", [0, MAX_PLAIN_BYTES + 1])
+def test_what_some_kms_would_refuse_is_refused_by_all(make: Make, tmp_path: Path, length: int) -> None:
+    with pytest.raises(InvalidInput, match=f"not {length}"):
+        make(tmp_path, "first").wrap(b"x" * length, CONTEXT)
+
+
+def test_what_old_versions_wrapped_opens_after_a_rotation(make: Make, tmp_path: Path) -> None:
+    kms, other = make(tmp_path, "first"), make(tmp_path, "first")
+    key_id, first = kms.key_id, kms.current_version()
+    old = kms.wrap(b"old", CONTEXT)
+    assert kms.version_of(old) == first
+    try:
+        second = kms.rotate()
+    except Conflict:
+        assert first == ""
+        pytest.skip("its key is not rotated, it is left for another one")
+    assert second == kms.current_version()
+    assert not first or second != first
+    new = kms.wrap(b"new", CONTEXT)
+    for reader in (kms, other, make(tmp_path, "first")):
+        assert (reader.name, reader.key_id) == (kms.name, key_id)
+        assert reader.unwrap(old, CONTEXT) == b"old"
+        assert reader.unwrap(new, CONTEXT) == b"new"
+        assert (reader.version_of(old), reader.version_of(new)) == (first, second)
+
+
+def test_rewrapping_gives_the_newest_version_and_the_same_secret(make: Make, tmp_path: Path) -> None:
+    kms = make(tmp_path, "first")
+    old = kms.wrap(b"secret", CONTEXT)
+    with contextlib.suppress(Conflict):
+        kms.rotate()
+    new = kms.rewrap(old, CONTEXT)
+    assert new != old
+    assert kms.version_of(new) == kms.current_version()
+    assert kms.unwrap(new, CONTEXT) == b"secret"
+    with pytest.raises((Corrupt, Denied)):
+        kms.rewrap(old, {**CONTEXT, "store": "t"})
+    with pytest.raises((Corrupt, Denied)):
+        kms.unwrap(new, {**CONTEXT, "store": "t"})
 
 
 def test_the_same_secret_wrapped_twice_differs(make: Make, tmp_path: Path) -> None:

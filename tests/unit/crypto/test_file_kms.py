@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from joblog.errors import Corrupt, Denied, NotFound
+from joblog.errors import Conflict, Corrupt, Denied, NotFound, WrongVersion
+from joblog.leader.crypto import key_file
 from joblog.leader.crypto.file_kms import FileKms
 
 
@@ -34,6 +36,48 @@ def test_a_file_that_others_may_use_is_denied(tmp_path: Path, mode: int) -> None
     path.chmod(mode)
     with pytest.raises(Denied, match=f"chmod 600 {path}"):
         FileKms(path)
+
+
+def test_a_file_with_versions_that_was_changed_or_cut_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "kek.key"
+    kms = FileKms(path)
+    kms.rotate()
+    whole = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["kek.key"]
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises((Corrupt, WrongVersion)):
+            FileKms(path)
+        path.write_bytes(whole[:place])
+        with pytest.raises(Corrupt):
+            FileKms(path)
+    path.write_bytes(whole)
+    assert FileKms(path).current_version() == kms.current_version()
+
+
+def test_two_who_rotate_at_once_lose_no_version(tmp_path: Path) -> None:
+    path = tmp_path / "kek.key"
+    FileKms(path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: FileKms(path).rotate(), range(24)))
+    assert len(set(made)) == 24
+    assert {key_file.version_id(key).hex() for key in key_file.read_key_file(path).keys[1:]} == set(made)
+
+
+def test_a_rotation_that_fails_leaves_the_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kek.key"
+    kms = FileKms(path)
+    before = path.read_bytes(), kms.current_version()
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(Denied, match="can't be made or changed"):
+        kms.rotate()
+    assert (path.read_bytes(), kms.current_version()) == before
+    assert os.listdir(tmp_path) == ["kek.key"]
+    monkeypatch.undo()
+    monkeypatch.setattr(key_file, "MAX_VERSIONS", 1)
+    with pytest.raises(Conflict, match="use a new file"):
+        kms.rotate()
 
 
 @pytest.mark.parametrize("length", [0, 31, 33, 100])
