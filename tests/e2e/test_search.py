@@ -151,6 +151,21 @@ async def test_http(api: Api) -> None:
     assert (await api.http.get(f"{LOG}/2/search", params={"q": "a"})).status_code == 404
 
 
+async def test_marks(api: Api) -> None:
+    fill(api.stored.log(), [b"::group::one\nfine\nwarning: x\n::end", b"group::\nerror: 0\nerror: y\n"])
+    reply = await api.http.get(f"{LOG}/latest/marks")
+    reports = [json.loads(line) for line in reply.text.splitlines()]
+    assert [(mark["kind"], mark["line"], mark["title"]) for report in reports for mark in report["marks"]] == [
+        ("group", 1, "one"),
+        ("warning", 3, "warning: x"),
+        ("end", 4, ""),
+        ("error", 6, "error: y"),
+    ]
+    assert reports[-1]["done"]
+    again = await api.http.get(f"{LOG}/1/marks", params={"from_offset": 40})
+    assert [mark["line"] for line in again.text.splitlines() for mark in json.loads(line)["marks"]] == [6]
+
+
 async def collect(searcher_: Searcher, request: logs_pb2.SearchRequest) -> list[Report]:
     return [report async for report in searcher_.search(scope_of(request), spec_of(request), limits_of(request))]
 

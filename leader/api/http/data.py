@@ -14,6 +14,7 @@ from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.paging import Page, await_page, read_lines
 from joblog.leader.reading.piece import FROM_THE_BEGINNING, MAX_OFFSET, ReadSpec, Start, StartKind
+from joblog.leader.reading.selection import join_frames
 
 router = APIRouter(prefix="/api/v1")
 
@@ -46,7 +47,7 @@ def _start(offset: int | None, line: int | None, tail: int | None, tail_bytes: i
     return given[0] if given else FROM_THE_BEGINNING
 
 
-def _chunk(page: Page, events_seen: str) -> models.Chunk:
+def _chunk(page: Page, events_seen: str, *, with_frames: bool) -> models.Chunk:
     data = page.data()
     return models.Chunk(
         offset=page.offset,
@@ -60,6 +61,18 @@ def _chunk(page: Page, events_seen: str) -> models.Chunk:
         events_seen=events_seen,
         data_base64=base64.b64encode(data).decode(),
         text=_text(data),
+        frames=_frames(page) if with_frames else None,
+    )
+
+
+def _frames(page: Page) -> models.Frames:
+    """All frames of the page, as columns."""
+    columns = join_frames(page.frames)
+    return models.Frames(
+        streams=list(columns.streams),
+        starts=[offset - page.offset for offset in columns.offsets],
+        lengths=list(columns.lengths),
+        times_us=[time_ns // 1000 for time_ns in columns.times_ns],
     )
 
 
@@ -110,12 +123,13 @@ async def get_bytes(
     events_seen: Annotated[
         str, Query(pattern=r"^\d{0,19}$", description="events_seen of the page before: tells each event once")
     ] = "",
+    frames: Annotated[bool, Query(description="With format=json: when and by which stream what was written")] = False,
     format: Annotated[Literal["octets", "json"], Query(description="Bytes with headers, or JSON")] = "octets",  # noqa: A002
 ) -> Response | models.Chunk:
     """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
-    spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None)
+    spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None, with_frames=frames)
     page = await await_page(
         context.reader,
         number,
@@ -125,7 +139,7 @@ async def get_bytes(
         events_seen=int(events_seen) if events_seen else None,
     )
     seen = str(max([int(events_seen or 0), *(event.time_ns for event in page.events)]))
-    return _chunk(page, seen) if format == "json" else _octets(page, seen)
+    return _chunk(page, seen, with_frames=frames) if format == "json" else _octets(page, seen)
 
 
 @router.get(LOG_PATH + "/lines", tags=["bytes"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from joblog.leader.api.http.models import Gap, moment
+from joblog.leader.search.marks import Mark, mark_of
+from joblog.leader.search.searcher import Report
 from joblog.v1 import logs_pb2, types_pb2
 
 _STREAM_NAMES = {types_pb2.STREAM_STDOUT: "stdout", types_pb2.STREAM_STDERR: "stderr"}
@@ -101,3 +105,34 @@ class SearchReport(BaseModel):
             done=response.done,
             stopped=response.stopped,
         )
+
+
+class FoundMark(BaseModel):
+    """A line that stands out."""
+
+    kind: Literal["error", "warning", "group", "end"]
+    line: int
+    offset: int = Field(description="Of the line's first byte")
+    title: str = Field(description="Its text without control sequences; of a group, its title")
+    name: str = Field(description="Of a group with a name: that of its end is the same")
+
+    @classmethod
+    def of(cls, mark: Mark) -> FoundMark:
+        """From a mark."""
+        return cls(**mark._asdict())
+
+
+class MarksReport(BaseModel):
+    """How far the look at a log is, and the marks since the report before."""
+
+    marks: list[FoundMark]
+    at: int = Field(description="Bytes of the log that were looked at")
+    length: int = Field(description="Bytes of the log that are to be looked at")
+    done: bool = Field(description="True in the last report")
+    stopped: str = Field(description="hits or time, when it ended before the end")
+
+    @classmethod
+    def of(cls, report: Report) -> MarksReport:
+        """From a report of a search for candidates."""
+        found = [FoundMark.of(mark) for hit in report.hits if (mark := mark_of(hit)) is not None]
+        return cls(marks=found, at=report.at, length=report.length, done=report.done, stopped=report.stopped)

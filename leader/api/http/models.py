@@ -260,6 +260,15 @@ def tier_word(tier: int) -> Literal["buffer", "archive"]:
     return "archive" if tier == types_pb2.TIER_ARCHIVE else "buffer"
 
 
+class Frames(BaseModel):
+    """Who wrote the bytes of a chunk, and when: columns of equal length, an entry per read of one stream."""
+
+    streams: list[int] = Field(description="1: stdout, 2: stderr")
+    starts: list[int] = Field(description="Where each begins: bytes behind the chunk's offset")
+    lengths: list[int]
+    times_us: list[int] = Field(description="Microseconds since 1970")
+
+
 class Chunk(BaseModel):
     """Contiguous bytes of a log; the JSON form of what `bytes` replies."""
 
@@ -274,6 +283,7 @@ class Chunk(BaseModel):
     events_seen: str = Field(description="Give it with the next request, so that each event is told once")
     data_base64: str
     text: str | None = Field(description="The data, when it is valid UTF-8")
+    frames: Frames | None = Field(default=None, description="Where they were asked for")
 
 
 class Line(BaseModel):

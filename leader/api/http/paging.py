@@ -8,11 +8,13 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 
 from joblog.leader.api.waiting import until
-from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
+from joblog.leader.reading.piece import FrameColumns, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
 from joblog.v1 import types_pb2
 
 MAX_LINES_BYTES = 4 << 20
+# A page with frames ends early when it has so many: tiny writes would make it many times its bytes.
+MAX_PAGE_FRAMES = 65_536
 
 
 @dataclass(slots=True)
@@ -26,6 +28,8 @@ class Page:
     state: types_pb2.LogState
     tier: types_pb2.Tier
     parts: list[bytes] = field(default_factory=list)
+    frames: list[FrameColumns] = field(default_factory=list)
+    frame_count: int = 0
     gaps: list[types_pb2.Gap] = field(default_factory=list)
     events: list[types_pb2.Event] = field(default_factory=list)
 
@@ -46,6 +50,9 @@ class Page:
             self.tier = piece.tier
         if piece.data:
             self.parts.append(piece.data)
+        if piece.frames.streams:
+            self.frames.append(piece.frames)
+            self.frame_count += len(piece.frames.streams)
         self.next_offset = piece.next_offset
         self.first_offset = piece.first_offset
         self.state = piece.state
@@ -66,7 +73,7 @@ async def read_page(reader: LogReader, number: int, spec: ReadSpec) -> Page:
         async for piece in pieces:
             if page is None:
                 page = _page_of(piece)
-            elif not page.add(piece):
+            elif not page.add(piece) or page.frame_count >= MAX_PAGE_FRAMES:
                 break
     assert page is not None
     return page

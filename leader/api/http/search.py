@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
+from joblog.identity import LogName
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.filters import RunsWanted
-from joblog.leader.api.http.found import SearchReport
+from joblog.leader.api.http.found import MarksReport, SearchReport
 from joblog.leader.api.searching import limits_of, response_of, scope_of, spec_of
 from joblog.leader.api.waiting import until
 from joblog.leader.reading.piece import MAX_OFFSET
+from joblog.leader.search.log_search import SearchSpec
+from joblog.leader.search.marks import CANDIDATES, MAX_MARKS
+from joblog.leader.search.searcher import Report, Scope, SearchLimits
 from joblog.v1 import logs_pb2
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
 
 MEDIA_TYPE = "application/x-ndjson"
+_MARKS_SECONDS = 600.0
 
 
 def _asked(
@@ -55,18 +60,39 @@ _REPLY: dict[int | str, dict[str, Any]] = {
     }
 }
 
+_MARKS_REPLY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": MarksReport,
+        "description": "Lines of JSON, a report each (application/x-ndjson); the last one has done = true.",
+        "content": {MEDIA_TYPE: {}},
+    }
+}
+
 
 async def _answer(context: Context, request: logs_pb2.SearchRequest) -> StreamingResponse:
     reports = context.searcher.search(scope_of(request), spec_of(request), limits_of(request))
+    return await _stream(context, reports, _line)
+
+
+async def _settled(context: Context, name: LogName) -> LogName:
+    """The name with the attempt's number."""
+    if name.attempt:
+        return name
+    return name._replace(attempt=(await context.reader.details(name)).record.id.attempt)
+
+
+async def _stream(
+    context: Context, reports: AsyncGenerator[Report, None], line_of: Callable[[Report], bytes]
+) -> StreamingResponse:
     stopping = until(context.closing, reports)
     # What is refused is refused before the reply begins.
     first = await anext(stopping)
 
     async def lines() -> AsyncIterator[bytes]:
         try:
-            yield _line(response_of(first))
+            yield line_of(first)
             async for report in stopping:
-                yield _line(response_of(report))
+                yield line_of(report)
         finally:
             await stopping.aclose()
 
@@ -83,12 +109,24 @@ async def search_log(
     until_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only up to this byte; 0: to the end")] = 0,
 ) -> StreamingResponse:
     """Looks for a pattern in one log, as far as it has been written."""
-    if name.attempt == 0:
-        record = (await context.reader.details(name)).record
-        name = name._replace(attempt=record.id.attempt)
-    asked.namespace, asked.run, asked.task, asked.attempt = name
+    asked.namespace, asked.run, asked.task, asked.attempt = await _settled(context, name)
     asked.from_offset, asked.until_offset = from_offset, until_offset
     return await _answer(context, asked)
+
+
+@router.get(LOG_PATH + "/marks", response_class=StreamingResponse, responses=_MARKS_REPLY)
+async def get_marks(
+    *,
+    context: Context,
+    name: NamedLog,
+    from_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only from this byte on")] = 0,
+    max_marks: Annotated[int, Query(ge=1, le=MAX_MARKS, description="Then it ends")] = MAX_MARKS,
+) -> StreamingResponse:
+    """Lines that stand out: errors, warnings, begins and ends of groups; streams them in as it finds them."""
+    name = await _settled(context, name)
+    spec = SearchSpec(CANDIDATES, from_offset=from_offset)
+    reports = context.searcher.search(Scope(*name), spec, SearchLimits(max_marks, max_marks, _MARKS_SECONDS))
+    return await _stream(context, reports, _marks_line)
 
 
 @router.get("/namespaces/{namespace}/runs/{run}/search", response_class=StreamingResponse, responses=_REPLY)
@@ -115,5 +153,9 @@ async def search_namespace(*, context: Context, namespace: str, asked: Asked, wa
     return await _answer(context, asked)
 
 
-def _line(response: logs_pb2.SearchResponse) -> bytes:
-    return SearchReport.of(response).model_dump_json().encode() + b"\n"
+def _line(report: Report) -> bytes:
+    return SearchReport.of(response_of(report)).model_dump_json().encode() + b"\n"
+
+
+def _marks_line(report: Report) -> bytes:
+    return MarksReport.of(report).model_dump_json().encode() + b"\n"
