@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from joblog.worker.spool.format import BLOCK, LOST, SPOOL_FULL, TRUNCATE
 from joblog.worker.spool.reader import Record, SpoolReader
+from joblog.worker.spool.sealing import SpoolKey
 from joblog.worker.spool.writer import SpoolWriter
-from tests.unit.spool.spool_building import append, content, make_writer
+from tests.unit.spool.spool_building import SPOOL_KEY, append, content, make_writer, open_reader
 
 SIZES = st.one_of(st.integers(1, 50), st.integers(1, 3_000), st.sampled_from([65_535, 65_536, 70_000]))
+
+
+# In clear, and sealed.
+KEYS = st.sampled_from([None, SPOOL_KEY])
 
 
 def body(offset: int, length: int) -> bytes:
@@ -47,13 +52,13 @@ def drain(reader: SpoolReader, step: int) -> list[Record]:
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.data(), segment=st.integers(100, 5_000), policy=st.sampled_from([BLOCK, TRUNCATE]))
-def test_reader_yields_what_was_written(data: st.DataObject, segment: int, policy: str) -> None:
+@given(data=st.data(), segment=st.integers(100, 5_000), policy=st.sampled_from([BLOCK, TRUNCATE]), key=KEYS)
+def test_reader_yields_what_was_written(data: st.DataObject, segment: int, policy: str, key: SpoolKey | None) -> None:
     """Writes, reads, seeks, reopened readers, releases, in any order."""
     with tempfile.TemporaryDirectory() as folder:
         bound = 12_000 if policy == TRUNCATE else 1 << 30
-        writer = make_writer(Path(folder), task_bytes=bound, segment_bytes=segment, policy=policy)
-        reader = SpoolReader(Path(writer.folder))
+        writer = make_writer(Path(folder), task_bytes=bound, segment_bytes=segment, policy=policy, key=key)
+        reader = open_reader(writer.folder)
         released = 0
         reasons = {SPOOL_FULL} if policy == TRUNCATE else set()
         for _ in range(data.draw(st.integers(1, 25))):
@@ -75,7 +80,7 @@ def test_reader_yields_what_was_written(data: st.DataObject, segment: int, polic
             elif action == "reopen":
                 place = reader.offset
                 reader.close()
-                reader = SpoolReader(Path(writer.folder))
+                reader = open_reader(writer.folder)
                 reader.seek(place)
             else:
                 released = max(released, data.draw(st.integers(0, reader.offset)))
@@ -90,11 +95,11 @@ def test_reader_yields_what_was_written(data: st.DataObject, segment: int, polic
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000))
-def test_cut_anywhere(data: st.DataObject, sizes: list[int], segment: int) -> None:
+@given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000), key=KEYS)
+def test_cut_anywhere(data: st.DataObject, sizes: list[int], segment: int, key: SpoolKey | None) -> None:
     """The last segment cut at any byte after the supervisor's death: a beginning of the log, the rest a gap."""
     with tempfile.TemporaryDirectory() as folder:
-        writer = make_writer(Path(folder), task_bytes=1 << 30, segment_bytes=segment)
+        writer = make_writer(Path(folder), task_bytes=1 << 30, segment_bytes=segment, key=key)
         for size in sizes:
             write(writer, size)
         if data.draw(st.booleans()):
@@ -104,17 +109,17 @@ def test_cut_anywhere(data: st.DataObject, sizes: list[int], segment: int) -> No
         last = max(Path(writer.folder).glob("*.seg"))
         blob = last.read_bytes()
         last.write_bytes(blob[: data.draw(st.integers(0, len(blob)))])
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         check(drain(reader, 10_000), 0, writer.length, {LOST})
         reader.close()
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000))
-def test_damaged_anywhere(data: st.DataObject, sizes: list[int], segment: int) -> None:
+@given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000), key=KEYS)
+def test_damaged_anywhere(data: st.DataObject, sizes: list[int], segment: int, key: SpoolKey | None) -> None:
     """Any byte of any segment changed: never another byte in the log, never a hash that the bytes do not have."""
     with tempfile.TemporaryDirectory() as folder:
-        writer = make_writer(Path(folder), task_bytes=1 << 30, segment_bytes=segment)
+        writer = make_writer(Path(folder), task_bytes=1 << 30, segment_bytes=segment, key=key)
         for size in sizes:
             write(writer, size)
         writer.end({"kind": 1})
@@ -124,7 +129,7 @@ def test_damaged_anywhere(data: st.DataObject, sizes: list[int], segment: int) -
         at = data.draw(st.integers(0, len(blob) - 1).filter(lambda place: place != 7))
         blob[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(blob)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         records = drain(reader, 10_000)
         check(records, 0, writer.length, {LOST})
         if reader.ended is not None and any(record.body for record in records):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
+# Of spools that are sealed (worker.spool.sealing).
+SEALED_VERSION = 2
 
 TASK_FILE = "task.json"
 LOCK_FILE = "lock"
@@ -47,6 +49,7 @@ MAX_RAW_BYTES = 1 << 20
 MAX_BODY_BYTES = 8 << 20
 
 SEGMENT_MAGIC = b"JLSPOOL1"
+SEALED_MAGIC = b"JLSPOOL2"
 SEGMENT_HEADER = struct.Struct("<8sQ")
 RECORD_HEADER = struct.Struct("<HBBIQQQQIIII")
 RECORD_MAGIC = 0x4A4C
@@ -63,7 +66,8 @@ NEVER = 2**64 - 1
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-_CHECK_AT = HEADER_BYTES - 4
+# The header without its check.
+CHECKED_BYTES = HEADER_BYTES - 4
 _NO_CHECK = b"\0\0\0\0"
 
 
@@ -156,7 +160,7 @@ def decode_task(content: bytes, where: str) -> SpoolTask:
     except (ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
     raise WrongVersion(
-        f"{where}: spool format version {version!r} is not known here, only {VERSION} is; "
+        f"{where}: spool format version {version!r} is not known here, only {VERSION} and {SEALED_VERSION} are; "
         "ship it with the version of joblog that wrote it"
     )
 
@@ -191,9 +195,9 @@ class Header:
     check: int
 
 
-def encode_header(
+def pack_header(
     kind: int,
-    body: Sequence[bytes | bytearray | memoryview],
+    body_length: int,
     *,
     offset: int,
     lines_before: int,
@@ -204,14 +208,13 @@ def encode_header(
     frames_length: int = 0,
     raw_crc32c: int = 0,
 ) -> bytearray:
-    """A record's header, its check included; `body` is the body's parts in order."""
-    length = sum(map(len, body))
-    header = bytearray(
+    """A record's header, with 0 in the place of its check."""
+    return bytearray(
         RECORD_HEADER.pack(
             RECORD_MAGIC,
             kind,
             codec,
-            length,
+            body_length,
             offset,
             raw_length,
             lines_before,
@@ -222,10 +225,20 @@ def encode_header(
             0,
         )
     )
+
+
+def check_header(header: bytearray, body: Sequence[bytes | bytearray | memoryview]) -> None:
+    """Puts the check of a record into its header."""
     check = zlib.crc32(header)
     for part in body:
         check = zlib.crc32(part, check)
-    _U32.pack_into(header, _CHECK_AT, check)
+    _U32.pack_into(header, CHECKED_BYTES, check)
+
+
+def encode_header(kind: int, body: Sequence[bytes | bytearray | memoryview], **fields: int) -> bytearray:
+    """A record's header, its check included; `body` is the body's parts in order. fields: as of pack_header."""
+    header = pack_header(kind, sum(map(len, body)), **fields)
+    check_header(header, body)
     return header
 
 
@@ -255,26 +268,30 @@ def decode_header(data: bytes | memoryview, at: int) -> Header | None:
 
 def is_whole(header: Header, data: memoryview, at: int) -> bool:
     """Whether the record at data[at:], which must hold all of it, is what was written."""
-    check = zlib.crc32(_NO_CHECK, zlib.crc32(data[at : at + _CHECK_AT]))
+    check = zlib.crc32(_NO_CHECK, zlib.crc32(data[at : at + CHECKED_BYTES]))
     return zlib.crc32(data[at + HEADER_BYTES : at + HEADER_BYTES + header.body_length], check) == header.check
 
 
-def encode_segment_header(first_offset: int) -> bytes:
+def encode_segment_header(first_offset: int, *, sealed: bool = False) -> bytes:
     """A segment file's first 16 bytes."""
-    return SEGMENT_HEADER.pack(SEGMENT_MAGIC, first_offset)
+    return SEGMENT_HEADER.pack(SEALED_MAGIC if sealed else SEGMENT_MAGIC, first_offset)
 
 
-def decode_segment_header(data: bytes, where: str) -> int | None:
-    """The segment's first offset; None when the header is not whole or damaged. Raises WrongVersion."""
+def decode_segment_header(data: bytes, where: str, *, sealed: bool = False) -> int | None:
+    """The segment's first offset; None when the header is not whole or damaged. Raises WrongVersion.
+
+    sealed: what the spool is. A segment that is not what its spool is counts as damaged: nobody may put one in clear
+    among those that are sealed.
+    """
     if len(data) < SEGMENT_HEADER.size:
         return None
     magic, first_offset = SEGMENT_HEADER.unpack_from(data)
-    if magic == SEGMENT_MAGIC:
+    if magic == (SEALED_MAGIC if sealed else SEGMENT_MAGIC):
         return int(first_offset)
-    if magic[:7] == SEGMENT_MAGIC[:7]:
+    if magic[:7] == SEGMENT_MAGIC[:7] and magic not in (SEGMENT_MAGIC, SEALED_MAGIC):
         from joblog.errors import WrongVersion
 
-        raise WrongVersion(f"{where}: spool segment format {magic[7:]!r} is not known here, only b'1' is")
+        raise WrongVersion(f"{where}: spool segment format {magic[7:]!r} is not known here, only b'1' and b'2' are")
     return None
 
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,12 +34,12 @@ from joblog.worker.spool.format import (
     TASK_FILE,
     Header,
     SpoolTask,
-    decode_task,
     segment_name,
 )
 from joblog.worker.spool.merge import merge
 from joblog.worker.spool.record import EndRecord, Record, cut_before, record_at
 from joblog.worker.spool.scan import DAMAGED, EOF, SHORT, WHOLE, SegmentScan, segment_numbers
+from joblog.worker.spool.sealing import SpoolKey, no_keys, open_task
 
 __all__ = ["EndRecord", "Record", "SpoolReader", "list_spools", "merge"]
 
@@ -47,15 +48,18 @@ class SpoolReader:
     """A spool folder opened for reading, at offset 0.
 
     task: what task.json says. offset: where the next read goes on. lines: newlines in the log before it.
-    ended: the end record, once the reader has come to it; nothing follows it.
-    Raises NotFound when the folder has no task.json (yet), Corrupt, WrongVersion.
+    ended: the end record, once the reader has come to it; nothing follows it. keys: finds the key of a sealed spool by
+    its id. Raises NotFound when the folder has no task.json (yet), Unavailable when its key is not at hand, Corrupt,
+    WrongVersion.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Callable[[str], SpoolKey | None] = no_keys) -> None:
         self.folder = folder
         self.spool_id = folder.name
         try:
-            self.task: SpoolTask = decode_task((folder / TASK_FILE).read_bytes(), str(folder / TASK_FILE))
+            path = folder / TASK_FILE
+            self.task: SpoolTask
+            self.task, self._cipher = open_task(path.read_bytes(), str(path), self.spool_id, keys)
             self._control = Control(str(folder))
             self._lock = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -117,7 +121,7 @@ class SpoolReader:
     def _first_offset(self, number: int) -> int | None:
         if number not in self._first_offsets:
             try:
-                scan = SegmentScan(self.folder, number)
+                scan = SegmentScan(self.folder, number, sealed=self._cipher is not None)
             except FileNotFoundError:
                 return None
             scan.close()
@@ -176,8 +180,16 @@ class SpoolReader:
         return header.kind == EVENT and header.offset < self.offset
 
     def _take(self, scan: SegmentScan, header: Header) -> Record | None:
-        """Hands out the record at the scan's position, its first part cut off where the reader is inside it."""
-        record = record_at(header, scan.data, scan.at)
+        """Hands out the record at the scan's position, its first part cut off where the reader is inside it.
+
+        None for the end record, and for one that does not open: what it held becomes a gap.
+        """
+        try:
+            record = record_at(header, scan.data, scan.at, self._cipher)
+        except Corrupt:
+            scan.skip()
+            self._damage_seen = True
+            return None
         scan.skip()
         self.lines, self._lines_known = header.lines_before + header.newlines, True
         if header.kind == END:
@@ -220,7 +232,7 @@ class SpoolReader:
         for number in segment_numbers(self.folder):
             if number > self._passed:
                 try:
-                    self._scan = SegmentScan(self.folder, number)
+                    self._scan = SegmentScan(self.folder, number, sealed=self._cipher is not None)
                 except FileNotFoundError:
                     continue  # dropped just now
                 return self._scan
@@ -256,7 +268,7 @@ class SpoolReader:
             return scan.look(afresh=True)
         self._close_scan()
         try:
-            self._scan = SegmentScan(self.folder, scan.number)
+            self._scan = SegmentScan(self.folder, scan.number, sealed=self._cipher is not None)
         except FileNotFoundError:
             return EOF
         return SHORT if self._scan.first_offset is None else WHOLE

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from joblog.batch import CODEC_NONE, CODEC_ZSTD, Frames, inflate, pack_frames, unpack_frames
 from joblog.errors import Corrupt, InvalidInput
-from joblog.worker.spool.format import DATA, GAP, HEADER_BYTES, Header
+from joblog.worker.spool.format import CHECKED_BYTES, DATA, GAP, HEADER_BYTES, Header
+from joblog.worker.spool.sealing import SpoolCipher
 
 
 class Record(NamedTuple):
@@ -41,24 +42,27 @@ class EndRecord(NamedTuple):
     outcome: dict[str, object]
 
 
-def record_at(header: Header, data: memoryview, at: int) -> Record:
-    """The record at data[at:], whose header and check were looked at."""
-    start = at + HEADER_BYTES
-    middle = start + (header.frames_length if header.kind == DATA else 0)
-    end = start + header.body_length
+def record_at(header: Header, data: memoryview, at: int, cipher: SpoolCipher | None = None) -> Record:
+    """The record at data[at:], whose header and check were looked at. Raises Corrupt when it does not open."""
+    body = data[at + HEADER_BYTES :][: header.body_length]
+    crc32c = header.raw_crc32c
+    if cipher is not None:
+        crc32c, opened = cipher.open(bytes(data[at : at + CHECKED_BYTES]), header.offset, body)
+        body = memoryview(opened)
     is_data = header.kind == DATA
+    middle = header.frames_length if is_data else 0
     return Record(
         kind=header.kind,
         offset=header.offset,
         raw_length=header.raw_length,
         codec=header.codec,
-        payload=bytes(data[middle:end]) if is_data else b"",
-        frames=bytes(data[start:middle]),
+        payload=bytes(body[middle:]) if is_data else b"",
+        frames=bytes(body[:middle]),
         newlines=header.newlines,
         lines_before=header.lines_before,
         first_time_ns=header.first_time_ns,
-        crc32c=header.raw_crc32c,
-        body=b"" if is_data else bytes(data[start:end]),
+        crc32c=crc32c,
+        body=b"" if is_data else bytes(body),
     )
 
 

@@ -29,18 +29,19 @@ DAMAGED = 4
 class SegmentScan:
     """Segment `number` of a spool, read from its start. Raises FileNotFoundError when it is gone, WrongVersion.
 
-    first_offset: None when the segment's header is not whole. After `look` answered WHOLE, `header` is the record at
-    `position`, and its bytes are at data[at:].
+    sealed: what its spool is. first_offset: None when the segment's header is not whole. After `look` answered WHOLE,
+    `header` is the record at `position`, and its bytes are at data[at:].
     """
 
     header: Header
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, *, sealed: bool = False) -> None:
         self.number = number
         path = folder / segment_name(number)
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            self.first_offset = decode_segment_header(os.pread(self._fd, SEGMENT_HEADER.size, 0), str(path))
+            begin = os.pread(self._fd, SEGMENT_HEADER.size, 0)
+            self.first_offset = decode_segment_header(begin, str(path), sealed=sealed)
         except BaseException:
             os.close(self._fd)
             raise

@@ -36,11 +36,14 @@ _LOOK_SECONDS = 0.25
 class Segments:
     """Appends records to the newest segment; `append` answers False where a bound or the disk does not allow it."""
 
-    def __init__(self, folder: str, bounds: SpoolBounds, control: Control, *, may_drop: bool) -> None:
+    def __init__(
+        self, folder: str, bounds: SpoolBounds, control: Control, *, may_drop: bool, sealed: bool = False
+    ) -> None:
         self._folder = folder
         self._bounds = bounds
         self._control = control
         self._may_drop = may_drop
+        self._sealed = sealed
         self._fd = -1
         self._number = 0
         self._size = 0
@@ -188,7 +191,7 @@ class Segments:
                 return False
             raise
         try:
-            written = os.write(fd, encode_segment_header(offset))
+            written = os.write(fd, encode_segment_header(offset, sealed=self._sealed))
         except OSError as error:
             if error.errno not in _FULL:
                 os.close(fd)

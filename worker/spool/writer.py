@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from joblog.worker.spool.bound import SpoolBounds
     from joblog.worker.spool.format import SpoolTask
+    from joblog.worker.spool.sealing import SpoolCipher, SpoolKey
 
 # From here on a record is compressed; shorter ones are left to the shipper, which joins them first.
 COMPRESS_BYTES = 64 << 10
@@ -48,7 +49,8 @@ class SpoolWriter:
     """A new spool in `folder`, which must not exist; its parent is made where needed.
 
     task.json is written last, so whoever sees it sees a spool whose lock is held. Raises OutOfSpace when the disk has
-    no room for it, Conflict when the folder exists. `length` and `lines` count the log so far, dropped bytes included.
+    no room for it, Conflict when the folder exists. key: seals the spool; None: it lies in clear. `length` and `lines`
+    count the log so far, dropped bytes included.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class SpoolWriter:
         task: SpoolTask,
         bounds: SpoolBounds,
         clock: Callable[[], int] = time.time_ns,
+        *,
+        key: SpoolKey | None = None,
     ) -> None:
         self.folder = os.fspath(folder)
         self.spool_id = os.path.basename(self.folder)
@@ -70,9 +74,10 @@ class SpoolWriter:
         self._hash = RunningHash()
         self._gap_from: tuple[int, int] | None = None
         self._compressor: object = None
+        self._cipher: SpoolCipher | None = None
         self._notify_path = f"{os.path.dirname(os.path.dirname(self.folder))}/{NOTIFY_SOCKET}"
         try:
-            self._create(bounds)
+            self._create(bounds, key)
         except FileExistsError as error:
             from joblog.errors import Conflict
 
@@ -84,7 +89,7 @@ class SpoolWriter:
                 f"{self.folder}: can't make a spool: {error.strerror}; free space or give another place"
             ) from error
 
-    def _create(self, bounds: SpoolBounds) -> None:
+    def _create(self, bounds: SpoolBounds, key: SpoolKey | None) -> None:
         root = os.path.dirname(self.folder)
         for folder in (os.path.dirname(root), root):
             # Of what it makes on the way, makedirs gives the mode to the last folder only.
@@ -94,10 +99,18 @@ class SpoolWriter:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         create_control(self.folder)
         self._control = Control(self.folder)
-        self._segments = Segments(self.folder, bounds, self._control, may_drop=self.task.policy != BLOCK)
+        self._segments = Segments(
+            self.folder, bounds, self._control, may_drop=self.task.policy != BLOCK, sealed=key is not None
+        )
         if not self._segments.keep_reserve():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._write_file(TASK_FILE + ".new", self.task.encode())
+        if key is None:
+            content = self.task.encode()
+        else:
+            from joblog.worker.spool.sealing import begin_sealed
+
+            self._cipher, content = begin_sealed(key, self.spool_id, self.task)
+        self._write_file(TASK_FILE + ".new", content)
         os.rename(f"{self.folder}/{TASK_FILE}.new", f"{self.folder}/{TASK_FILE}")
 
     def _write_file(self, name: str, content: bytes) -> None:
@@ -136,7 +149,7 @@ class SpoolWriter:
         with memoryview(raw)[:length] as view:
             codec, payload, crc32c = self._pack(view)
             frames = _pack_frames(streams, times_ns, lengths)
-            header = encode_header(
+            parts = self._record(
                 DATA,
                 (frames, payload),
                 codec=codec,
@@ -148,7 +161,7 @@ class SpoolWriter:
                 frames_length=len(frames),
                 raw_crc32c=crc32c,
             )
-            if self._append((header, frames, payload), force=force):
+            if self._append(parts, force=force):
                 self._hash.update(view)
             elif self.task.policy == BLOCK:
                 return False
@@ -185,13 +198,27 @@ class SpoolWriter:
         crc32c = google_crc32c.value(view.tobytes())
         return (CODEC_ZSTD, payload, crc32c) if len(payload) < len(view) else (CODEC_NONE, view, crc32c)
 
+    def _record(
+        self, kind: int, body: tuple[bytes | bytearray | memoryview, ...], **fields: int
+    ) -> tuple[bytes | bytearray | memoryview, ...]:
+        """A record as it is written, in parts."""
+        if self._cipher is None:
+            return encode_header(kind, body, **fields), *body
+        from joblog.worker.spool.sealing import encode_sealed
+
+        return encode_sealed(self._cipher, kind, body, **fields)
+
+    def _here(self, kind: int, body: bytes) -> tuple[bytes | bytearray | memoryview, ...]:
+        """A record without bytes of the log, at its end."""
+        return self._record(kind, (body,), offset=self.length, lines_before=self.lines, first_time_ns=self._clock())
+
     def _append(self, parts: Sequence[bytes | bytearray | memoryview], *, force: bool = False) -> bool:
         """Appends a record, and before it the gap that is open, if any."""
         if self._gap_from is None:
             return self._segments.append(parts, self.length, force=force)
         offset, lines = self._gap_from
         body = json.dumps({"reason": SPOOL_FULL}).encode()
-        header = encode_header(
+        gap = self._record(
             GAP,
             (body,),
             offset=offset,
@@ -200,7 +227,7 @@ class SpoolWriter:
             first_time_ns=self._clock(),
             newlines=self.lines - lines,
         )
-        if not self._segments.append((header, body, *parts), offset, force=force):
+        if not self._segments.append((*gap, *parts), offset, force=force):
             return False
         self._gap_from = None
         return True
@@ -208,8 +235,7 @@ class SpoolWriter:
     def append_event(self, kind: str, message: str, *, force: bool = True) -> bool:
         """Appends what joblog has to say at this offset; False when the disk is full. Small, so the bounds give way."""
         body = json.dumps({"kind": kind, "message": message}).encode()
-        header = encode_header(EVENT, (body,), offset=self.length, lines_before=self.lines, first_time_ns=self._clock())
-        return self._append((header, body), force=force)
+        return self._append(self._here(EVENT, body), force=force)
 
     def end(self, outcome: Mapping[str, object]) -> bool:
         """Ends the log, makes it durable and lets the spool go. False: the disk is full, try again later.
@@ -225,10 +251,10 @@ class SpoolWriter:
                 "outcome": dict(outcome),
             }
         ).encode()
-        header = encode_header(END, (body,), offset=self.length, lines_before=self.lines, first_time_ns=self._clock())
-        if not self._append((header, body), force=True):
+        end = self._here(END, body)
+        if not self._append(end, force=True):
             self._segments.free_reserve()
-            if not self._append((header, body), force=True):
+            if not self._append(end, force=True):
                 return False
         self._segments.free_reserve()
         self._segments.sync()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,21 @@ from joblog.batch import open_payload, unpack_frames
 from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.format import BLOCK, DATA, EVENT, GAP, SpoolTask
 from joblog.worker.spool.reader import Record, SpoolReader, merge
+from joblog.worker.spool.sealing import SpoolKey
 from joblog.worker.spool.writer import SpoolWriter
+
+SPOOL_KEY = SpoolKey(bytes(range(32)))
+
+
+class Sealing:
+    """Whether the spools of a test are sealed; see the fixture `sealing`."""
+
+    key: SpoolKey | None = None
+
+
+def open_reader(folder: Path | str, keys: Callable[[str], SpoolKey | None] | None = None) -> SpoolReader:
+    """A reader that has the key of the spools that make_writer makes."""
+    return SpoolReader(Path(folder), keys or {SPOOL_KEY.key_id: SPOOL_KEY}.get)
 
 
 def make_writer(
@@ -23,6 +37,7 @@ def make_writer(
     worker_bytes: int = 1 << 30,
     segment_bytes: int = 8 << 20,
     policy: str = BLOCK,
+    key: SpoolKey | None = None,
 ) -> SpoolWriter:
     task = SpoolTask(
         writer_id=b"w" * 16, namespace="default", run="r", task="t", max_spool_bytes=task_bytes, policy=policy
@@ -33,6 +48,7 @@ def make_writer(
         task,
         SpoolBounds(task_bytes, worker_bytes, segment_bytes),
         lambda: next(ticks),
+        key=key or Sealing.key,
     )
 
 

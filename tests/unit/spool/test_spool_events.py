@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from joblog.worker.spool.format import EVENT
-from joblog.worker.spool.reader import SpoolReader
-from tests.unit.spool.spool_building import append, make_writer
+from tests.unit.spool.spool_building import append, make_writer, open_reader
 
 
 @pytest.mark.parametrize("before", [0, 700])
@@ -19,7 +18,7 @@ def test_an_event_at_the_end_of_a_segment_comes_again_after_seek(tmp_path: Path,
     writer.append_event("kind", "said")
     append(writer, bytes(900))
     assert len(list(Path(writer.folder).glob("*.seg"))) == 2
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     for _ in range(2):
         reader.seek(before)
         assert [(record.kind == EVENT, record.offset) for record in reader.read(1 << 20)] == [

@@ -11,9 +11,8 @@ import pytest
 from joblog.errors import OutOfSpace
 from joblog.worker.spool.bound import segment_sizes, spools_bytes
 from joblog.worker.spool.format import LOST, SPOOL_FULL, TRUNCATE
-from joblog.worker.spool.reader import SpoolReader
 from joblog.worker.spool.writer import SpoolWriter
-from tests.unit.spool.spool_building import append, make_writer, read_all
+from tests.unit.spool.spool_building import append, make_writer, open_reader, read_all
 
 KIB = 1 << 10
 
@@ -41,7 +40,7 @@ class TestBlock:
         assert disk_bytes(writer) <= 64 * KIB
         assert taken > 50
         assert not append(writer, lines(taken))
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         first = read_all(reader)
         reader.release(reader.offset)
         more = 0
@@ -56,7 +55,7 @@ class TestBlock:
         writer = make_writer(tmp_path, task_bytes=64 * KIB, segment_bytes=64 * KIB)
         writer._segments._bounds.segment_bytes = 64 * KIB
         taken = fill(writer)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         data = read_all(reader).data
         reader.release(reader.offset)
         assert append(writer, lines(taken))
@@ -67,7 +66,7 @@ class TestBlock:
         taken = fill(writer)
         assert append(writer, lines(taken), force=True)
         assert writer.end({})
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         assert read_all(reader).data == b"".join(map(lines, range(taken + 1)))
         assert reader.ended is not None
         assert reader.ended.sha256
@@ -92,7 +91,7 @@ class TestTruncate:
             assert disk_bytes(writer) <= 128 * KIB
         writer.end({"kind": 1})
         expected = b"".join(map(lines, range(count)))
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = read_all(reader)
         (gap,) = got.gaps
         assert gap.reason == SPOOL_FULL
@@ -107,7 +106,7 @@ class TestTruncate:
 
     def test_a_reader_in_the_middle_of_what_is_dropped_keeps_its_place(self, tmp_path: Path) -> None:
         writer = make_writer(tmp_path, task_bytes=64 * KIB, policy=TRUNCATE)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = bytearray()
         gaps = 0
         for number in range(600):
@@ -131,7 +130,7 @@ class TestTruncate:
         for number in range(1100):
             assert append(writer, lines(number))
         writer.end({})
-        got = read_all(SpoolReader(Path(writer.folder)))
+        got = read_all(open_reader(writer.folder))
         assert [gap.reason for gap in got.gaps] == [SPOOL_FULL]
         assert len(got.data) == 1100 * KIB
         assert writer.dropped_bytes == got.gaps[0].length
@@ -161,7 +160,7 @@ class TestDiskFull:
         writer = make_writer(small_disk)
         taken = fill(writer)
         assert taken > 50
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         assert read_all(reader).data == b"".join(map(lines, range(taken)))
         ballast.unlink()
         assert append(writer, lines(taken))
@@ -175,7 +174,7 @@ class TestDiskFull:
         writer = make_writer(small_disk)
         taken = fill(writer)
         assert writer.end({"kind": 1})
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         assert read_all(reader).data == b"".join(map(lines, range(taken)))
         assert reader.ended is not None
         assert reader.ended.sha256
@@ -185,7 +184,7 @@ class TestDiskFull:
         taken = fill(writer)
         writer.discard(bytearray(b"lost\nlines\n"), 11)
         assert writer.end({"kind": 1})
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = read_all(reader)
         assert [(gap.length, gap.newlines, gap.reason) for gap in got.gaps] == [(11, 2, SPOOL_FULL)]
         assert reader.ended is not None
@@ -197,7 +196,7 @@ class TestDiskFull:
         for number in range(1000):
             assert append(writer, lines(number))
         assert writer.end({})
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = read_all(reader)
         expected = b"".join(map(lines, range(1000)))
         assert len(got.data) == len(expected)

@@ -14,10 +14,10 @@ import pytest
 from joblog.batch import CODEC_ZSTD, open_payload, unpack_frames
 from joblog.errors import Conflict, Corrupt, NotFound, WrongVersion
 from joblog.worker.spool.format import HEADER_BYTES, LOST, NEVER, SEGMENT_HEADER, SpoolTask, decode_task
-from joblog.worker.spool.reader import SpoolReader, list_spools, merge
+from joblog.worker.spool.reader import list_spools, merge
 from joblog.worker.spool.writer import SpoolWriter
 from joblog.worker.unix_address import short_address
-from tests.unit.spool.spool_building import Gap, append, make_writer, read_all
+from tests.unit.spool.spool_building import Gap, append, make_writer, open_reader, read_all
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_reads_what_was_written_with_hash_lines_and_outcome(tmp_path: Path) -> N
         assert append(writer, part)
     writer.append_event("note", "something")
     assert writer.end({"kind": 1, "exit_code": 3})
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     got = read_all(reader)
     whole = b"".join(parts)
     assert got.data == whole
@@ -68,16 +68,16 @@ def test_task_file_comes_back_and_unknown_versions_are_refused(tmp_path: Path) -
     with pytest.raises(Corrupt):
         decode_task(b"not json", "here")
     with pytest.raises(NotFound):
-        SpoolReader(tmp_path)
+        open_reader(tmp_path)
 
 
 def test_unknown_segment_version_is_refused(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     append(writer, b"abc")
     path = segments(writer)[0]
-    path.write_bytes(path.read_bytes().replace(b"JLSPOOL1", b"JLSPOOL2"))
+    path.write_bytes(b"JLSPOOL3" + path.read_bytes()[8:])
     with pytest.raises(WrongVersion):
-        SpoolReader(Path(writer.folder)).read(100)
+        open_reader(writer.folder).read(100)
 
 
 def test_only_its_user_can_read_a_spool(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_spool_is_made_once(tmp_path: Path) -> None:
 
 def test_follows_a_writer_and_knows_that_it_lives(tmp_path: Path) -> None:
     writer = make_writer(tmp_path, segment_bytes=300)
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     assert reader.alive()
     for number in range(50):
         append(writer, b"line %d\n" % number)
@@ -119,7 +119,7 @@ def test_read_keeps_to_its_limit_but_always_gives_one(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     for _ in range(10):
         append(writer, b"0123456789")
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     assert [record.offset for record in reader.read(35)] == [0, 10, 20]
     assert [record.offset for record in reader.read(1)] == [30]
     assert [record.offset for record in reader.read(40)] == [40, 50, 60, 70]
@@ -133,7 +133,7 @@ def test_seek_splits_records_and_their_frames(tmp_path: Path) -> None:
     append(writer, b"tail\nx", streams=b"\1\2")
     whole = data + b"tail\nx"
     writer.end({})
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     first = reader.read(1)[0]
     for offset in (1, 29_999, 30_000, 30_001, 90_000, 95_000, len(data) - 1, len(data), len(data) + 3, len(whole)):
         reader.seek(offset)
@@ -153,7 +153,7 @@ def test_seek_splits_records_and_their_frames(tmp_path: Path) -> None:
 def test_seek_beyond_the_end_waits_for_what_follows(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     append(writer, b"12345")
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     reader.seek(8)
     assert reader.read(100) == []
     append(writer, b"67890")
@@ -166,7 +166,7 @@ def test_events_at_the_offset_come_again_after_seek(tmp_path: Path) -> None:
     writer.append_event("first", "")
     append(writer, b"def")
     writer.append_event("second", "")
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     read_all(reader)
     reader.seek(3)
     assert read_all(reader).events == ["first", "second"]
@@ -180,7 +180,7 @@ def test_merge_joins_small_records_and_passes_compressed_ones_through(tmp_path: 
     for part in parts:
         append(writer, part, streams=b"\1\2")
     append(writer, b"big line\n" * 20_000)
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     *small, big = reader.read(1 << 20)
     batch = merge(small)
     raw = open_payload(batch.codec, batch.payload, batch.raw_length, batch.crc32c)
@@ -199,7 +199,7 @@ def test_release_unlinks_what_is_acked_and_remove_all(tmp_path: Path) -> None:
     writer = make_writer(tmp_path, segment_bytes=200)
     for _ in range(10):
         append(writer, b"x" * 100)
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     read_all(reader)
     before = reader.disk_bytes()
     reader.set_acked(350)
@@ -223,7 +223,7 @@ def test_a_reader_that_starts_behind_released_bytes_declares_them_lost(tmp_path:
     for _ in range(5):
         append(writer, b"x\n" * 50)
     writer.end({})
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     read_all(reader)
     reader.release(200)
     reader.seek(0)
@@ -234,7 +234,7 @@ def test_a_reader_that_starts_behind_released_bytes_declares_them_lost(tmp_path:
 
 def test_wakes_the_shipper_once_when_asked(tmp_path: Path, listener: socket.socket) -> None:
     writer = make_writer(tmp_path)
-    reader = SpoolReader(Path(writer.folder))
+    reader = open_reader(writer.folder)
     append(writer, b"12345")
     with pytest.raises(BlockingIOError):
         listener.recv(100)
@@ -274,7 +274,7 @@ class TestDamage:
         whole_bytes = path.read_bytes()
         append(writer, b"second")
         everything = path.read_bytes()
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         for length in range(len(whole_bytes), len(everything)):
             os.truncate(path, length)
             reader.seek(0)
@@ -289,7 +289,7 @@ class TestDamage:
         append(writer, b"second\n")
         writer.close()
         self.cut(writer, 3)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = read_all(reader)
         assert got.data == b"first\n" + bytes(7)
         assert got.gaps == [Gap(6, 7, 0, LOST)]
@@ -304,7 +304,7 @@ class TestDamage:
         writer.close()
         with segments(writer)[0].open("ab") as file:
             file.write(b"LJ\1\1 a record that was never finished")
-        got = read_all(SpoolReader(Path(writer.folder)))
+        got = read_all(open_reader(writer.folder))
         assert (got.data, got.gaps) == (b"first", [])
 
     @pytest.mark.parametrize("at", [0, 2, 4, 20, 52, HEADER_BYTES + 3])
@@ -317,7 +317,7 @@ class TestDamage:
         blob = bytearray(path.read_bytes())
         blob[SEGMENT_HEADER.size + at] ^= 0x55
         path.write_bytes(blob)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         got = read_all(reader)
         expected = b"".join(b"%03d\n" % number * 20 for number in range(12))
         assert len(got.gaps) == 1
@@ -328,7 +328,7 @@ class TestDamage:
         assert got.data[gap.offset + gap.length :] == expected[gap.offset + gap.length :]
         assert reader.ended is not None
         assert reader.ended.sha256 == b""
-        again = SpoolReader(Path(writer.folder))
+        again = open_reader(writer.folder)
         again.seek(len(expected))
         assert again.read(100) == []
         assert again.ended is not None
@@ -346,7 +346,7 @@ class TestDamage:
         blob = bytearray(path.read_bytes())
         blob[SEGMENT_HEADER.size] ^= 1
         path.write_bytes(blob)
-        got = read_all(SpoolReader(Path(writer.folder)))
+        got = read_all(open_reader(writer.folder))
         assert got.gaps == [Gap(0, len(forged) + 4, 0, LOST)]
 
     def test_a_missing_segment_is_a_gap(self, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ class TestDamage:
             append(writer, b"a\n" * 50)
         writer.end({})
         segments(writer)[2].unlink()
-        got = read_all(SpoolReader(Path(writer.folder)))
+        got = read_all(open_reader(writer.folder))
         assert got.gaps == [Gap(200, 100, 50, LOST)]
 
     def test_a_damaged_end_leaves_the_bytes(self, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ class TestDamage:
         append(writer, b"all of it")
         writer.end({})
         self.cut(writer, 1)
-        reader = SpoolReader(Path(writer.folder))
+        reader = open_reader(writer.folder)
         assert read_all(reader).data == b"all of it"
         assert reader.ended is None
 
@@ -371,7 +371,7 @@ class TestDamage:
         writer = make_writer(tmp_path)
         os.truncate(Path(writer.folder) / "control", 10)
         with pytest.raises(Corrupt):
-            SpoolReader(Path(writer.folder))
+            open_reader(writer.folder)
 
 
 def test_the_lock_file_names_the_processes(tmp_path: Path) -> None:
