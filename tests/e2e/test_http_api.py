@@ -398,11 +398,11 @@ async def test_an_address_in_use_is_said(api: Api) -> None:
 async def test_frames_of_a_page(api: Api) -> None:
     log = api.stored.log()
     log.append((STDOUT, b"out 1\n"), (STDERR, b"err 1\n"), (STDOUT, b"out 2\n"))
-    page = (await api.http.get(f"{LOG}/latest/bytes", params={"format": "json", "frames": True, "offset": 8})).json()
+    page = (await api.http.get(f"{LOG}/bytes", params={"format": "json", "frames": True, "offset": 8})).json()
     assert page["data_base64"] == base64.b64encode(b"r 1\nout 2\n").decode()
     assert [page["frames"][name] for name in ("streams", "starts", "lengths")] == [[2, 1], [0, 4], [4, 6]]
     assert page["frames"]["times_us"][1] - page["frames"]["times_us"][0] == 1000
-    assert (await api.http.get(f"{LOG}/latest/bytes", params={"format": "json"})).json()["frames"] is None
+    assert (await api.http.get(f"{LOG}/bytes", params={"format": "json"})).json()["frames"] is None
 
 
 async def test_a_page_of_many_frames_ends_early(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,7 +412,7 @@ async def test_a_page_of_many_frames_ends_early(api: Api, monkeypatch: pytest.Mo
         log.append((STDOUT, b"x"), (STDERR, b"y"))
     params: dict[str, str | int] = {"format": "json", "frames": "true", "offset": 0}
     seen = 0
-    while (page := (await api.http.get(f"{LOG}/latest/bytes", params=params)).json())["data_base64"]:
+    while (page := (await api.http.get(f"{LOG}/bytes", params=params)).json())["data_base64"]:
         seen += sum(page["frames"]["lengths"])
         params["offset"] = page["next_offset"]
     assert seen == 6000
