@@ -130,6 +130,15 @@ class Push:
                 pass
 
 
+@asynccontextmanager
+async def push_to(address: str) -> AsyncIterator[Push]:
+    """A stream to the leader at an address, on which nothing was said yet."""
+    options = [*client_options(address), ("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
+        yield Push(stub.Push())
+
+
 class Leader:
     """Store, ingest and gRPC server in this process."""
 
@@ -149,10 +158,8 @@ class Leader:
     @asynccontextmanager
     async def raw_push(self) -> AsyncIterator[Push]:
         """A stream on which nothing was said yet, and that does not keep to the limit of a message's size."""
-        options = [*client_options(self.address), ("grpc.max_send_message_length", -1)]
-        async with grpc.aio.insecure_channel(self.address, options=options) as channel:
-            stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
-            yield Push(stub.Push())
+        async with push_to(self.address) as push:
+            yield push
 
     def stored(self, number: int) -> bytes:
         """The bytes of a log, straight from the store; gaps are left out."""
