@@ -216,3 +216,63 @@ class Steer(_message.Message):
     handle: int
     watched: bool
     def __init__(self, handle: _Optional[int] = ..., watched: _Optional[bool] = ...) -> None: ...
+
+class SpoolKey(_message.Message):
+    __slots__ = ("key", "kept_ns")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    KEPT_NS_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    kept_ns: int
+    def __init__(self, key: _Optional[bytes] = ..., kept_ns: _Optional[int] = ...) -> None: ...
+
+class KeepSpoolKeyRequest(_message.Message):
+    __slots__ = ("worker_id", "key")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    key: bytes
+    def __init__(self, worker_id: _Optional[str] = ..., key: _Optional[bytes] = ...) -> None: ...
+
+class KeepSpoolKeyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetSpoolKeysRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class GetSpoolKeysResponse(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[SpoolKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[SpoolKey, _Mapping]]] = ...) -> None: ...
+
+class DropSpoolKeysRequest(_message.Message):
+    __slots__ = ("worker_id", "key_ids")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_IDS_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    key_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, worker_id: _Optional[str] = ..., key_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class DropSpoolKeysResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class KeptSpoolKeys(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[KeptSpoolKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[KeptSpoolKey, _Mapping]]] = ...) -> None: ...
+
+class KeptSpoolKey(_message.Message):
+    __slots__ = ("key_id", "kept_ns", "wrapped")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    KEPT_NS_FIELD_NUMBER: _ClassVar[int]
+    WRAPPED_FIELD_NUMBER: _ClassVar[int]
+    key_id: bytes
+    kept_ns: int
+    wrapped: bytes
+    def __init__(self, key_id: _Optional[bytes] = ..., kept_ns: _Optional[int] = ..., wrapped: _Optional[bytes] = ...) -> None: ...

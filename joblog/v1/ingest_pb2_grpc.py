@@ -39,6 +39,21 @@ class IngestStub:
                 request_serializer=joblog_dot_v1_dot_ingest__pb2.PushRequest.SerializeToString,
                 response_deserializer=joblog_dot_v1_dot_ingest__pb2.PushResponse.FromString,
                 _registered_method=True)
+        self.KeepSpoolKey = channel.unary_unary(
+                '/joblog.v1.Ingest/KeepSpoolKey',
+                request_serializer=joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyResponse.FromString,
+                _registered_method=True)
+        self.GetSpoolKeys = channel.unary_unary(
+                '/joblog.v1.Ingest/GetSpoolKeys',
+                request_serializer=joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysResponse.FromString,
+                _registered_method=True)
+        self.DropSpoolKeys = channel.unary_unary(
+                '/joblog.v1.Ingest/DropSpoolKeys',
+                request_serializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServicer:
@@ -52,6 +67,28 @@ class IngestServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepSpoolKey(self, request, context):
+        """Spool keys are in a worker's memory only. The leader keeps them, wrapped, so that a worker that was restarted can
+        open its spools. A worker asks for its own alone.
+        A key is on the leader's disk, synced, when the answer comes. One that is kept already: nothing happens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSpoolKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropSpoolKeys(self, request, context):
+        """No spool needs these any more. Others, and those that are not there, are left alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +96,21 @@ def add_IngestServicer_to_server(servicer, server):
                     servicer.Push,
                     request_deserializer=joblog_dot_v1_dot_ingest__pb2.PushRequest.FromString,
                     response_serializer=joblog_dot_v1_dot_ingest__pb2.PushResponse.SerializeToString,
+            ),
+            'KeepSpoolKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepSpoolKey,
+                    request_deserializer=joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyResponse.SerializeToString,
+            ),
+            'GetSpoolKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSpoolKeys,
+                    request_deserializer=joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysResponse.SerializeToString,
+            ),
+            'DropSpoolKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropSpoolKeys,
+                    request_deserializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +140,87 @@ class Ingest:
             '/joblog.v1.Ingest/Push',
             joblog_dot_v1_dot_ingest__pb2.PushRequest.SerializeToString,
             joblog_dot_v1_dot_ingest__pb2.PushResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepSpoolKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblog.v1.Ingest/KeepSpoolKey',
+            joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyRequest.SerializeToString,
+            joblog_dot_v1_dot_ingest__pb2.KeepSpoolKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSpoolKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblog.v1.Ingest/GetSpoolKeys',
+            joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysRequest.SerializeToString,
+            joblog_dot_v1_dot_ingest__pb2.GetSpoolKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropSpoolKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblog.v1.Ingest/DropSpoolKeys',
+            joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.SerializeToString,
+            joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,
