@@ -1,0 +1,75 @@
+import { MantineProvider } from "@mantine/core";
+import { ModalsProvider } from "@mantine/modals";
+import { Notifications } from "@mantine/notifications";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
+import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
+import { ApiError, basePath } from "./api/client";
+import { Frame } from "./frame";
+import { Loading } from "./parts/states";
+import { SessionProvider } from "./session";
+import { theme } from "./theme";
+
+const Runs = lazy(() => import("./pages/runs"));
+const RunPage = lazy(() => import("./pages/run"));
+const LogPage = lazy(() => import("./pages/log"));
+const Search = lazy(() => import("./pages/search"));
+const Workers = lazy(() => import("./pages/workers"));
+const Storage = lazy(() => import("./pages/storage"));
+const Access = lazy(() => import("./pages/access"));
+const Login = lazy(() => import("./pages/login"));
+const Missing = lazy(() => import("./pages/missing"));
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (failures, error) => failures < 3 && error instanceof ApiError && error.passing,
+      staleTime: 2_000,
+    },
+  },
+});
+
+function page(element: React.ReactNode): React.ReactNode {
+  return <Suspense fallback={<Loading />}>{element}</Suspense>;
+}
+
+const router = createBrowserRouter(
+  [
+    { path: "login", element: page(<Login />) },
+    {
+      element: <Frame />,
+      children: [
+        { index: true, element: <Navigate to="runs" replace /> },
+        { path: "runs", element: page(<Runs />) },
+        { path: "runs/:namespace/:run", element: page(<RunPage />) },
+        { path: "logs/:namespace/:run/:task/:attempt", element: page(<LogPage />) },
+        { path: "search", element: page(<Search />) },
+        { path: "workers", element: page(<Workers />) },
+        { path: "storage", element: page(<Storage />) },
+        { path: "access", element: page(<Access />) },
+        { path: "*", element: page(<Missing />) },
+      ],
+    },
+  ],
+  { basename: basePath.replace(/\/$/, "") || "/" },
+);
+
+/** The nonce that the leader allows the one style element of the theme by. */
+function styleNonce(): string {
+  return document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
+}
+
+export function App(): React.ReactNode {
+  return (
+    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
+      <QueryClientProvider client={queries}>
+        <ModalsProvider>
+          <Notifications position="bottom-right" />
+          <SessionProvider>
+            <RouterProvider router={router} />
+          </SessionProvider>
+        </ModalsProvider>
+      </QueryClientProvider>
+    </MantineProvider>
+  );
+}

@@ -1,0 +1,112 @@
+// The frame around every page: name, navigation, theme, who is logged in.
+
+import { ActionIcon, AppShell, Burger, Group, NavLink, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import {
+  IconDatabase,
+  IconKey,
+  IconListDetails,
+  IconMoon,
+  IconSearch,
+  IconServer,
+  IconSun,
+  type TablerIcon,
+} from "@tabler/icons-react";
+import type { ReactNode } from "react";
+import { Link, Navigate, Outlet, useLocation } from "react-router";
+import { Failure, Loading } from "./parts/states";
+import { type Permission, useSession } from "./session";
+
+interface Place {
+  path: string;
+  label: string;
+  icon: TablerIcon;
+  needs: readonly Permission[];
+}
+
+const places: readonly Place[] = [
+  { path: "/runs", label: "Runs", icon: IconListDetails, needs: ["run.see"] },
+  { path: "/search", label: "Search", icon: IconSearch, needs: ["log.read"] },
+  { path: "/workers", label: "Workers", icon: IconServer, needs: ["workers.manage", "leader.operate"] },
+  { path: "/storage", label: "Storage", icon: IconDatabase, needs: ["leader.operate", "keys.manage"] },
+  { path: "/access", label: "Access", icon: IconKey, needs: ["access.manage", "audit.read"] },
+];
+
+function ThemeToggle(): ReactNode {
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const dark =
+    colorScheme === "dark" || (colorScheme === "auto" && window.matchMedia("(prefers-color-scheme: dark)").matches);
+  const label = dark ? "Light theme" : "Dark theme";
+  return (
+    <Tooltip label={label}>
+      <ActionIcon
+        variant="subtle"
+        color="gray"
+        aria-label={label}
+        onClick={() => setColorScheme(dark ? "light" : "dark")}
+      >
+        {dark ? <IconSun size={18} /> : <IconMoon size={18} />}
+      </ActionIcon>
+    </Tooltip>
+  );
+}
+
+export function Frame(): ReactNode {
+  const session = useSession();
+  const location = useLocation();
+  const [open, { toggle, close }] = useDisclosure(false);
+  if (session.unauthenticated) {
+    return (
+      <Navigate to={`/login?to=${encodeURIComponent(location.pathname + location.search + location.hash)}`} replace />
+    );
+  }
+  const shown = places.filter((place) => place.needs.some((permission) => session.may(permission)));
+  return (
+    <AppShell
+      header={{ height: 48 }}
+      navbar={{ width: 180, breakpoint: "sm", collapsed: { mobile: !open } }}
+      padding={0}
+    >
+      <AppShell.Header>
+        <Group h="100%" px="md" justify="space-between" wrap="nowrap">
+          <Group gap="sm" wrap="nowrap">
+            <Burger opened={open} onClick={toggle} hiddenFrom="sm" size="sm" aria-label="Navigation" />
+            <Text component={Link} to="/runs" fw={700} size="lg" c="inherit" td="none">
+              joblog
+            </Text>
+          </Group>
+          <Group gap="xs" wrap="nowrap">
+            {session.who && session.who.kind !== "open" ? (
+              <Text size="sm" c="dimmed" truncate maw={200}>
+                {session.who.name}
+              </Text>
+            ) : null}
+            <ThemeToggle />
+          </Group>
+        </Group>
+      </AppShell.Header>
+      <AppShell.Navbar p="xs" component="nav" aria-label="Pages">
+        {shown.map((place) => (
+          <NavLink
+            key={place.path}
+            component={Link}
+            to={place.path}
+            label={place.label}
+            leftSection={<place.icon size={18} aria-hidden />}
+            active={location.pathname.startsWith(place.path)}
+            onClick={close}
+          />
+        ))}
+      </AppShell.Navbar>
+      <AppShell.Main h="100dvh">
+        {session.loading ? (
+          <Loading />
+        ) : session.who ? (
+          <Outlet />
+        ) : (
+          <Failure error={session.error} retry={session.refresh} />
+        )}
+      </AppShell.Main>
+    </AppShell>
+  );
+}

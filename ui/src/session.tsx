@@ -1,0 +1,68 @@
+// Who the leader takes this browser for, and what that allows.
+
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useEffect, useMemo } from "react";
+import { ApiError, getJson, whenUnauthenticated } from "./api/client";
+
+export type Permission =
+  | "run.see"
+  | "log.read"
+  | "log.verify"
+  | "log.delete"
+  | "status.see"
+  | "leader.operate"
+  | "keys.manage"
+  | "workers.manage"
+  | "access.manage"
+  | "audit.read";
+
+export interface WhoAmI {
+  kind: string;
+  name: string;
+  grants: { role: string; namespaces: string[] }[];
+  permissions: string[];
+  expires_at: string | null;
+}
+
+export interface Session {
+  /** null: not known yet, or nobody. */
+  who: WhoAmI | null;
+  loading: boolean;
+  unauthenticated: boolean;
+  error: ApiError | null;
+  may: (permission: Permission) => boolean;
+  refresh: () => void;
+}
+
+const Context = createContext<Session | null>(null);
+
+export function SessionProvider({ children }: { children: ReactNode }): ReactNode {
+  const queries = useQueryClient();
+  const { data, error, isPending } = useQuery({
+    queryKey: ["whoami"],
+    queryFn: ({ signal }) => getJson<WhoAmI>("/whoami", {}, signal),
+    staleTime: 60_000,
+  });
+  useEffect(() => {
+    whenUnauthenticated(() => void queries.invalidateQueries({ queryKey: ["whoami"] }));
+  }, [queries]);
+  const session = useMemo<Session>(() => {
+    const problem = error instanceof ApiError ? error : null;
+    const who = problem?.status === 401 ? null : (data ?? null);
+    return {
+      who,
+      loading: isPending,
+      unauthenticated: problem?.status === 401,
+      error: problem,
+      may: (permission) => who?.permissions.includes(permission) ?? false,
+      refresh: () => void queries.invalidateQueries(),
+    };
+  }, [data, error, isPending, queries]);
+  return <Context value={session}>{children}</Context>;
+}
+
+export function useSession(): Session {
+  const session = useContext(Context);
+  if (session === null) throw new Error("useSession() outside of SessionProvider");
+  return session;
+}
