@@ -18,6 +18,9 @@ MAX_LABELS = 64
 MAX_LABEL_VALUE_LENGTH = 1000
 DEFAULT_NAMESPACE = "default"
 RUN_LOG_TASK = "@run"
+# The leader's record of who did what: read as any other log, written by the leader alone.
+AUDIT_NAMESPACE = "@audit"
+AUDIT_TASK = "audit"
 
 _NAME = re.compile(r"[A-Za-z0-9_\-:+=~][A-Za-z0-9._\-:+=~]*\Z")
 _ALLOWED = "1-250 characters of A-Z a-z 0-9 . _ - : + = ~, not starting with '.'"
@@ -45,8 +48,9 @@ def check_name(kind: str, value: str, *, reserved: bool = False) -> str:
     """Returns `value` when it is a valid name.
 
     kind: what it names, for the message ("run", "task", ...). reserved: names that start with "@" are allowed too.
-    Raises InvalidInput.
+    The audit log's namespace is one of them. Raises InvalidInput.
     """
+    reserved = reserved or (kind == "namespace" and value == AUDIT_NAMESPACE)
     body = value[1:] if reserved and value.startswith("@") else value
     if len(value) > MAX_NAME_LENGTH or not _NAME.match(body):
         raise InvalidInput(f"{kind} {_shown(value)} ({len(value)} characters) is not a valid name: {_ALLOWED}")

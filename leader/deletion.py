@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
-from joblog.errors import JoblogError
-from joblog.identity import RUN_LOG_TASK, LogName, check_attempt, check_name
+from joblog.errors import Denied, JoblogError
+from joblog.identity import AUDIT_NAMESPACE, RUN_LOG_TASK, LogName, check_attempt, check_name
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 
@@ -67,9 +67,11 @@ class Deleter:
     async def delete(self, namespace: str, run: str, task: str = "", attempt: int = 0) -> Deleted:
         """Deletes one attempt; all of a task's with attempt 0; the whole run with an empty task.
 
-        Doing it again deletes nothing more. Raises InvalidInput, OutOfSpace.
+        Doing it again deletes nothing more. Raises InvalidInput, OutOfSpace, and Denied for the audit log.
         """
         check_name("namespace", namespace)
+        if namespace == AUDIT_NAMESPACE:
+            raise Denied("the audit log can't be deleted")
         check_name("run", run)
         if task:
             check_name("task", task, reserved=task == RUN_LOG_TASK)

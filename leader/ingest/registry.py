@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from joblog.errors import InvalidInput, JoblogError
-from joblog.identity import LogName, check_labels, check_log_name
+from joblog.identity import AUDIT_NAMESPACE, LogName, check_labels, check_log_name
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_DATA
 from joblog.leader.buffer.store import Store
@@ -90,13 +90,18 @@ class Registry:
         cipher = LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
         end = self.store.log_end(record.number)
         next_offset, lines = (end.offset, end.lines) if end else (0, 0)
-        live = LiveLog(record, cipher, next_offset, lines, self._limit(record.number))
+        live = LiveLog(record, cipher, next_offset, lines, self._limit(record))
         live.archived_offset = self.store.archived_offset(record.number)
         return live
 
-    def _limit(self, number: int) -> LogLimit | None:
-        if not self.max_log_bytes:
+    def limits(self, namespace: str) -> bool:
+        """Whether logs there have a limit: of the audit log nothing may go."""
+        return bool(self.max_log_bytes) and namespace != AUDIT_NAMESPACE
+
+    def _limit(self, record: types_pb2.LogRecord) -> LogLimit | None:
+        if not self.limits(record.id.namespace):
             return None
+        number = record.number
         with self.store.view() as view:
             # What is archived is not looked into: an extent counts, stays or goes as a whole.
             places = [
@@ -110,15 +115,15 @@ class Registry:
             return LogLimit(self.max_log_bytes, sorted(places))
 
     def open(
-        self, session: Session, opens: Sequence[ingest_pb2.OpenLog]
+        self, session: Session, opens: Sequence[ingest_pb2.OpenLog], *, own: bool = False
     ) -> list[tuple[ingest_pb2.OpenLog, LiveLog | types_pb2.LogRecord | Refused]]:
-        """Opens logs for a session, all in one write; what became of each.
+        """Opens logs for a session, all in one write; what became of each. own: logs that the leader itself writes.
 
         A LiveLog: go on at its next offset. A LogRecord: completed already. Refused: why not.
         Raises OutOfSpace and the like when the write fails; then none was opened.
         """
         with self._lock:
-            opening = _Opening(self, session)
+            opening = _Opening(self, session, own=own)
             results = [(request, opening.one(request)) for request in opens]
             if opening.changes:
                 self.store.write(opening.changes, sync=True)
@@ -137,12 +142,13 @@ class Registry:
 class _Opening:
     """The opens of one message, which must see each other."""
 
-    def __init__(self, registry: Registry, session: Session) -> None:
+    def __init__(self, registry: Registry, session: Session, *, own: bool) -> None:
         self.changes = Changes()
         self.fresh: list[LiveLog] = []
         # Logs whose worker was lost and is back, and their records as they are once that is written.
         self.back: list[tuple[LiveLog, types_pb2.LogRecord]] = []
         self._registry = registry
+        self._own = own
         self.store = registry.store
         self._session = session
         self._by_writer: dict[tuple[str, str, str, bytes], LiveLog] = {}
@@ -160,6 +166,8 @@ class _Opening:
     def _check(self, request: ingest_pb2.OpenLog) -> LogName:
         name = LogName(request.id.namespace, request.id.run, request.id.task, request.id.attempt)
         check_log_name(name, open_attempt=True)
+        if name.namespace == AUDIT_NAMESPACE and not self._own:
+            raise InvalidInput(f"{name}: only the leader itself writes the audit log")
         if len(request.writer_id) != WRITER_ID_BYTES:
             raise InvalidInput(f"writer_id has {len(request.writer_id)} bytes, must be {WRITER_ID_BYTES}")
         if request.start.ByteSize() > MAX_START_BYTES:
@@ -241,7 +249,7 @@ class _Opening:
         record.start.worker_id = self._session.worker_id
         self.changes.put_log(record)
         self.changes.put_dek(record.number, wrapped)
-        limit = LogLimit(self._registry.max_log_bytes) if self._registry.max_log_bytes else None
+        limit = LogLimit(self._registry.max_log_bytes) if self._registry.limits(name.namespace) else None
         live = LiveLog(record, LogCipher(dek, uid), 0, 0, limit)
         self.fresh.append(live)
         self._by_writer[(*place, request.writer_id)] = live
