@@ -113,8 +113,7 @@ class Authority:
         Raises InvalidInput when the request is none, is not signed by its key, or the key is of a weak kind.
         """
         public_key = _requested_key(request)
-        common_name = worker_id.encode()[:_MAX_COMMON_NAME].decode(errors="ignore") or "worker"
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name_of(worker_id))])
         builder = self._builder(subject, lifetime_seconds)
         certificate = self._signed(
             builder.public_key(public_key)
@@ -148,6 +147,11 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
         )
+
+
+def common_name_of(worker_id: str) -> str:
+    """The common name of a worker's certificate: its id, or what fits of it."""
+    return worker_id.encode()[:_MAX_COMMON_NAME].decode(errors="ignore")
 
 
 def worker_uri(worker_id: str) -> str:

@@ -172,6 +172,12 @@ class AccessStore:
         rows = self._database.rows(f"{_CERTIFICATES} WHERE serial = ?", (serial,))
         return CertificateRecord(*rows[0]) if rows else None
 
+    def certificates_of(self, worker_id: str) -> list[CertificateRecord]:
+        """All of a worker's, those that are revoked or have expired too."""
+        return [
+            CertificateRecord(*row) for row in self._database.rows(f"{_CERTIFICATES} WHERE worker_id = ?", (worker_id,))
+        ]
+
     def list_certificates(self, page_token: str = "", limit: int = 100) -> tuple[list[CertificateRecord], str]:
         """A page of certificates, newest first, and where the next one begins. Raises InvalidInput."""
         rows, following = self._page(_CERTIFICATES, ("issued_ns", "serial"), page_token, limit)
