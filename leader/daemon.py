@@ -29,10 +29,9 @@ from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.compaction import Compactor
-from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.kms import Kms
-from joblog.leader.crypto.passphrase_kms import PassphraseKms
+from joblog.leader.crypto.providers import open_kms
 from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
@@ -102,7 +101,7 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         set_up_logging()
         log.critical("%s", error)
         return error.exit_code
-    set_up_logging(settings.log.level, settings.log.format, secrets=[settings.keys.passphrase])
+    set_up_logging(settings.log.level, settings.log.format, secrets=settings.keys.secrets(os.environ).all())
     try:
         # The store's files too are for their owner alone, also where their folder is opened or moved.
         os.umask(0o077)
@@ -114,17 +113,15 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         return error.exit_code
 
 
-def _open_kms(settings: LeaderSettings, folder: DataFolder) -> Kms:
-    if settings.keys.kind == "passphrase":
-        return PassphraseKms(settings.keys.passphrase)
-    path = settings.keys.file or folder.kek_file
-    is_new = not path.exists()
-    kms = FileKms(path)
+def _open_kms(settings: LeaderSettings, folder: DataFolder, metrics: Metrics) -> Kms:
+    description = settings.keys.description(folder.kek_file)
+    is_new = description.kind == "file" and not os.path.lexists(description.parameters["path"])
+    kms = open_kms(description, settings.keys.secrets(os.environ), create=True, metrics=metrics.kms)
     if is_new:
         log.warning(
             "made a new key file, %s: without it no log can be read. Keep a copy elsewhere, and move it off the disk "
             "that holds the store (keys.file)",
-            path,
+            description.parameters["path"],
         )
     return kms
 
@@ -153,17 +150,24 @@ async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
     try:
         if is_unfinished(store) and not settings.archive.url:
             raise Conflict(f"{folder.store} is being rebuilt from an archive, and none is set: set archive.url")
-        keyring = Keyring.open(store, _open_kms(settings, folder), store.store_id)
-        return await serve(_services(settings, folder, store, keyring, readers), drain_seconds=settings.drain_seconds)
+        metrics = Metrics()
+        keyring = Keyring.open(store, _open_kms(settings, folder, metrics), store.store_id)
+        services = _services(settings, folder, store, keyring, readers=readers, metrics=metrics)
+        return await serve(services, drain_seconds=settings.drain_seconds)
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
         store.close()
 
 
 def _services(
-    settings: LeaderSettings, folder: DataFolder, store: Store, keyring: Keyring, readers: ThreadPoolExecutor
+    settings: LeaderSettings,
+    folder: DataFolder,
+    store: Store,
+    keyring: Keyring,
+    *,
+    readers: ThreadPoolExecutor,
+    metrics: Metrics,
 ) -> list[Service]:
-    metrics = Metrics()
     asked = settings.ingest
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
     keep = bool(settings.archive.url) and settings.archive.ack == "archived"

@@ -158,6 +158,18 @@ class ObjectStoreMetrics:
         self.got_bytes.inc(got_bytes)
 
 
+class KmsMetrics:
+    """Requests to the KMS: they grow with time, not with logs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "joblog_kms_requests",
+            "Requests to the KMS; outcome: ok, or the kind of error",
+            ["operation", "outcome"],
+            registry=registry,
+        )
+
+
 class ApiMetrics:
     """Requests over HTTP."""
 
@@ -186,6 +198,7 @@ class Metrics:
         self.compaction = CompactionMetrics(self.registry)
         self.archive = ArchiveMetrics(self.registry)
         self.object_store = ObjectStoreMetrics(self.registry)
+        self.kms = KmsMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

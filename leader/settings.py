@@ -9,6 +9,7 @@ from pathlib import Path
 from joblog.address import check_address
 from joblog.errors import InvalidInput
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
+from joblog.leader.keys_settings import KeysSettings
 from joblog.settings import LogSettings, Settings, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -50,25 +51,6 @@ class HttpSettings:
         DEFAULT_HTTP_LISTEN,
         "Address of the HTTP server, HOST:PORT. Port 0 takes any free one. Empty: no HTTP server.",
         check=check_http_listen,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class KeysSettings:
-    """The key (KEK) that all others are wrapped with. Whoever has it and the store can read every log."""
-
-    kind: str = setting(
-        "file",
-        "Where the KEK comes from: a key file, or a passphrase (scrypt). Can't be changed once a store exists.",
-        choices=("file", "passphrase"),
-    )
-    file: Path | None = setting(
-        None,
-        "The key file. It is made, mode 0600, when it does not exist. Better on another disk than the store. "
-        "Empty: leader/kek.key in the data folder.",
-    )
-    passphrase: str = setting(
-        "", "The passphrase, for kind = passphrase. Rather give it in the variable than in a file.", secret=True
     )
 
 
@@ -300,5 +282,4 @@ class LeaderSettings(Settings):
             )
         if archive.pack_max_bytes > archive.buffer_budget_bytes:
             yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
-        if self.keys.kind == "passphrase" and not self.keys.passphrase:
-            yield "keys.kind", "needs a passphrase: set JOBLOG_KEYS_PASSPHRASE"
+        yield from self.keys.problems()

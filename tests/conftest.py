@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.object_servers import moto_server, rgw_missing, rgw_server
+from tests.object_servers import ACCESS_KEY, SECRET_KEY, moto_server, rgw_missing, rgw_server
+from tests.soft_hsm import SoftHsm, soft_hsm_missing
+from tests.vault_server import VaultServer, vault_server
 
 FAULTS = Path(__file__).parent / "fault"
 SEED_VARIABLE = "FAULT_SEED"
@@ -70,3 +72,33 @@ def rgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(reason)
     with rgw_server(lambda: tmp_path_factory.mktemp("rgw")) as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that boto3 finds by itself, and none of whoever runs the tests."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+
+
+@pytest.fixture
+def vault() -> Iterator[VaultServer]:
+    """A server with Transit's HTTP API, its own for each test."""
+    with vault_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def soft_hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
+    """Tokens of SoftHSM."""
+    if reason := soft_hsm_missing():
+        pytest.skip(reason)
+    hsm = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", str(hsm.conf))
+        yield hsm

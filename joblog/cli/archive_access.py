@@ -61,13 +61,10 @@ class ArchiveAccess:
 
     def kms(self) -> Kms:
         """The KMS with the KEK that is there; none is made. Raises NotFound, Denied."""
-        from joblog.leader.crypto.file_kms import FileKms
-        from joblog.leader.crypto.passphrase_kms import PassphraseKms
+        from joblog.leader.crypto.providers import open_kms
 
         keys = self.settings.keys
-        if keys.kind == "passphrase":
-            return PassphraseKms(keys.passphrase)
-        return FileKms(keys.file or self.folder.kek_file, create=False)
+        return open_kms(keys.description(self.folder.kek_file), keys.secrets(os.environ))
 
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[Store]:
