@@ -8,6 +8,7 @@ from pathlib import Path
 
 from joblog.address import check_address
 from joblog.errors import InvalidInput
+from joblog.leader.access.host_names import is_host
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
 from joblog.leader.keys_settings import KeysSettings
 from joblog.settings import LogSettings, Settings, section, setting
@@ -37,9 +38,21 @@ class GrpcSettings:
 
     listen: str = setting(
         DEFAULT_GRPC_LISTEN,
-        "Address of the gRPC server, HOST:PORT. Port 0 takes any free one; `joblog status` tells which. Workers and "
-        "clients are not asked who they are: keep it on loopback or in a network you trust.",
+        "Address of the gRPC server, HOST:PORT, for clients and for workers that join. Port 0 takes any free one; "
+        "`joblog status` tells which.",
         check=check_listen,
+    )
+    workers_listen: str = setting(
+        "",
+        "Address for workers that have joined, HOST:PORT; they are asked for a client certificate. Port 0 takes any "
+        "free one. Empty: the host of grpc.listen, and its port + 2, or any free one when that is in use.",
+        check=check_http_listen,
+    )
+    workers_address: str = setting(
+        "",
+        "HOST:PORT that workers are told to connect to once they have joined, where a proxy or an address translation "
+        "stands before grpc.workers_listen. Empty: the host that they joined at, and the port of grpc.workers_listen.",
+        check=check_http_listen,
     )
 
 
@@ -51,6 +64,46 @@ class HttpSettings:
         DEFAULT_HTTP_LISTEN,
         "Address of the HTTP server, HOST:PORT. Port 0 takes any free one. Empty: no HTTP server.",
         check=check_http_listen,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How connections are encrypted, and by what the leader is known. Without settings it has a CA of its own."""
+
+    mode: str = setting(
+        "on",
+        "on: all connections are encrypted. off: none is, and whoever is on the way sees logs and tokens; the leader "
+        "warns of that at each start.",
+        choices=("on", "off"),
+    )
+    names: tuple[str, ...] = setting(
+        (),
+        "Further host names and addresses under which clients and workers reach this leader; those of this machine are "
+        "known already.",
+    )
+    certificate: Path | None = setting(
+        None,
+        "A certificate of your own, in PEM, with the chain to its CA; it is read again when the file changes. Empty: "
+        "the leader's CA makes one.",
+    )
+    key: Path | None = setting(None, "The key of tls.certificate, in PEM without a passphrase, mode 0600.")
+    ca: Path | None = setting(
+        None,
+        "The CA of tls.certificate, in PEM: join tokens carry its fingerprint. Empty: clients trust the CAs of their "
+        "system.",
+    )
+    client_ca_file: Path | None = setting(
+        None,
+        "The CA of the workers' certificates, in PEM, where those come from elsewhere: the common name is the worker's "
+        "id. Empty: the leader makes them when workers join.",
+    )
+    server_hours: float = setting(
+        720.0,
+        "How long a certificate is good that the leader makes for itself; the next one is made after two thirds of it.",
+        unit="hours",
+        low=0.001,
+        high=87_600,
     )
 
 
@@ -245,6 +298,7 @@ class LeaderSettings(Settings):
         high=3600,
     )
     grpc: GrpcSettings = section(GrpcSettings, "Where workers and clients connect.")
+    tls: TlsSettings = section(TlsSettings, "How connections are encrypted, and by what the leader is known.")
     http: HttpSettings = section(HttpSettings, "Where the HTTP API is served.")
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
@@ -266,6 +320,7 @@ class LeaderSettings(Settings):
             yield "ingest.max_message_bytes", "must be at least ingest.max_batch_bytes and 128 KiB more"
         if ingest.window_bytes < ingest.max_batch_bytes:
             yield "ingest.window_bytes", "must be at least ingest.max_batch_bytes"
+        yield from _tls_problems(self.tls)
         archive = self.archive
         if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
             yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"
@@ -283,3 +338,13 @@ class LeaderSettings(Settings):
         if archive.pack_max_bytes > archive.buffer_budget_bytes:
             yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
         yield from self.keys.problems()
+
+
+def _tls_problems(tls: TlsSettings) -> Iterator[tuple[str, str]]:
+    for name in tls.names:
+        if not is_host(name):
+            yield "tls.names", f"holds {name[:100]!r}, which is neither a host name nor an address"
+    if (tls.certificate is None) != (tls.key is None):
+        yield "tls.certificate", "and tls.key must be given together"
+    if tls.ca is not None and tls.certificate is None:
+        yield "tls.ca", "needs tls.certificate: it says who signed that"

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Collection, Iterator
 
 import uvicorn
@@ -67,14 +68,24 @@ def is_loopback(host: str) -> bool:
 class HttpServer(Service):
     """Serves the HTTP API on host:port (0: a free one; `url` says which, once started).
 
+    tls: None for plaintext; what it holds may be exchanged while the server runs.
     names: further names that the Host header may have. On a loopback address only those and the loopback's own are
     answered; elsewhere any when no name is given.
     """
 
     name = "http"
 
-    def __init__(self, context: ApiContext, *, host: str, port: int, names: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        context: ApiContext,
+        *,
+        host: str,
+        port: int,
+        names: Collection[str] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._context = context
+        self._tls = tls
         self._host = host
         self._port = port
         hosts: Collection[str] | None = {*names, host, *LOOPBACK_HOSTS} if names or is_loopback(host) else None
@@ -97,7 +108,8 @@ class HttpServer(Service):
         if self._listener is None:
             return ""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
     async def start(self) -> None:
         """Listens; requests wait until `run`."""
@@ -115,6 +127,8 @@ class HttpServer(Service):
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             h11_max_incomplete_event_size=64 << 10,
         )
+        config.load()
+        config.ssl = self._tls
         self._server = _Server(config)
         log.info("HTTP at %s", self.url)
 

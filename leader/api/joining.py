@@ -66,8 +66,8 @@ class Joining:
             raise Denied(f"{principal.kind} {principal.name!r} may write nowhere: a worker needs a token of a writer")
         if principal.worker_id and principal.worker_id != worker_id:
             raise Denied(
-                f"{principal.kind} {principal.name!r} is for worker {principal.worker_id!r}, not for {worker_id!r}: ask "
-                "for a token for this one"
+                f"{principal.kind} {principal.name!r} is for worker {principal.worker_id!r}, not for {worker_id!r}: "
+                "ask for a token for this one"
             )
         answer = await self._answer(principal, worker_id, request.request, is_new=True)
         log.info("worker %s on %s has joined with token %s", worker_id, request.host[:250], principal.token_id)
