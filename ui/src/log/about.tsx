@@ -1,0 +1,200 @@
+// What a log is: how its task ran and ended, where its bytes lie, and whether all of them are there.
+
+import { ActionIcon, Anchor, Badge, Button, Code, Group, ScrollArea, Stack, Text, Title } from "@mantine/core";
+import { IconX } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { Link } from "react-router";
+import { getJson, type Log, type LogEvent, type Logs, logPath, runPath, type Schemas } from "../api/client";
+import { outcomeText, State } from "../parts/badges";
+import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { useSession } from "../session";
+import styles from "./panel.module.css";
+
+function Fact({ name, children }: { name: string; children: ReactNode }): ReactNode {
+  return (
+    <div className={styles.fact}>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function SealFacts({ log }: { log: Log }): ReactNode {
+  const session = useSession();
+  const id = { namespace: log.namespace, run: log.run, task: log.task, attempt: log.attempt };
+  const verify = useQuery({
+    queryKey: ["verify", logPath(id)],
+    queryFn: ({ signal }) => getJson<Schemas["Verdict"]>(`${logPath(id)}/verify`, {}, signal),
+    enabled: false,
+    retry: false,
+  });
+  return (
+    <Stack gap="xs">
+      <Title order={3} size="h6">
+        Complete?
+      </Title>
+      {log.seal ? (
+        <Text size="sm">
+          Sealed: {countText(log.seal.length)} bytes, {countText(log.seal.newlines)} lines
+          {log.seal.gaps.length > 0 ? `, ${log.seal.gaps.length} ranges missing` : ", nothing missing"}.
+        </Text>
+      ) : (
+        <Text size="sm">Not sealed yet: the task has not ended, or its worker was lost.</Text>
+      )}
+      {log.seal ? <Code className={styles.hash}>SHA-256 {log.seal.sha256}</Code> : null}
+      {log.gaps.map((gap) => (
+        <Text size="sm" c="orange" key={gap.offset}>
+          {bytesText(gap.length)} missing from offset {countText(gap.offset)}: {gap.reason.replaceAll("_", " ")}
+        </Text>
+      ))}
+      {session.may("log.verify") ? (
+        <Group gap="xs">
+          <Button size="compact-sm" variant="default" loading={verify.isFetching} onClick={() => void verify.refetch()}>
+            Verify now
+          </Button>
+          {verify.data ? (
+            <Badge color={verify.data.complete ? "green" : "orange"} variant="light">
+              {verify.data.complete ? "complete, as it was written" : "not complete"}
+            </Badge>
+          ) : null}
+        </Group>
+      ) : null}
+      {verify.error ? (
+        <Text size="sm" c="red">
+          {verify.error.message}
+        </Text>
+      ) : null}
+      {verify.data?.problems.map((problem) => (
+        <Text size="sm" c="red" key={problem}>
+          {problem}
+        </Text>
+      ))}
+    </Stack>
+  );
+}
+
+function Attempts({ log }: { log: Log }): ReactNode {
+  const { data } = useQuery({
+    queryKey: ["attempts", log.namespace, log.run, log.task],
+    queryFn: ({ signal }) =>
+      getJson<Logs>(`${runPath(log.namespace, log.run)}/logs`, { task: log.task, limit: 100 }, signal),
+  });
+  const others = (data?.logs ?? []).filter((other) => other.attempt !== log.attempt);
+  if (others.length === 0) return null;
+  return (
+    <Stack gap={4}>
+      <Title order={3} size="h6">
+        Other attempts
+      </Title>
+      {others.map((other) => (
+        <Group key={other.attempt} gap="xs">
+          <Anchor size="sm" component={Link} to={`../logs/${pathOf(other)}`} relative="path">
+            #{other.attempt}
+          </Anchor>
+          <State state={other.state} />
+          <Text size="sm" c="dimmed">
+            {outcomeText(other) ?? ""}
+          </Text>
+          <Anchor size="sm" component={Link} to={`/compare?${compareOf(log, other)}`}>
+            Compare
+          </Anchor>
+        </Group>
+      ))}
+    </Stack>
+  );
+}
+
+export function pathOf(log: Pick<Log, "namespace" | "run" | "task" | "attempt">): string {
+  return [log.namespace, log.run, log.task, String(log.attempt)].map(encodeURIComponent).join("/");
+}
+
+function compareOf(log: Log, other: Log): string {
+  const [left, right] = [log.attempt, other.attempt].sort((a, b) => a - b);
+  const query = { namespace: log.namespace, run: log.run, task: log.task, left: String(left), right: String(right) };
+  return new URLSearchParams(query).toString();
+}
+
+export function About({
+  log,
+  events,
+  onClose,
+}: {
+  log: Log;
+  events: readonly LogEvent[];
+  onClose: () => void;
+}): ReactNode {
+  const began = log.start?.started_at ?? log.created_at;
+  const ended = log.outcome?.ended_at ?? log.completed_at;
+  const duration = began && ended ? Date.parse(ended) - Date.parse(began) : null;
+  const labels = Object.entries(log.start?.labels ?? {});
+  return (
+    <aside className={styles.panel} aria-label="About this log">
+      <Group justify="space-between" p="sm" pb={0}>
+        <Title order={2} size="h5">
+          About this log
+        </Title>
+        <ActionIcon variant="subtle" color="gray" aria-label="Close" onClick={onClose}>
+          <IconX size={16} />
+        </ActionIcon>
+      </Group>
+      <ScrollArea className={styles.content} p="sm">
+        <Stack gap="md">
+          <dl className={styles.facts}>
+            <Fact name="Run">
+              <Anchor
+                size="sm"
+                component={Link}
+                to={`/runs/${encodeURIComponent(log.namespace)}/${encodeURIComponent(log.run)}`}
+              >
+                {log.run}
+              </Anchor>{" "}
+              in {log.namespace}
+            </Fact>
+            <Fact name="Command">
+              {log.start ? <Code className={styles.command}>{log.start.command.join(" ")}</Code> : "–"}
+            </Fact>
+            <Fact name="Started">{momentText(began)}</Fact>
+            <Fact name="Ended">{ended ? momentText(ended) : "still running"}</Fact>
+            {duration !== null ? <Fact name="Duration">{spanText(duration)}</Fact> : null}
+            <Fact name="Outcome">{outcomeText(log) ?? "–"}</Fact>
+            {log.outcome?.message ? <Fact name="Says">{log.outcome.message}</Fact> : null}
+            <Fact name="Host">{log.start?.host ?? "–"}</Fact>
+            <Fact name="Worker">{log.start?.worker_id ?? "–"}</Fact>
+            {log.outcome ? (
+              <Fact name="Resources">
+                {log.outcome.cpu_seconds.toFixed(1)} s CPU, {bytesText(log.outcome.peak_memory_bytes)} memory at most
+              </Fact>
+            ) : null}
+            <Fact name="Size">
+              {bytesText(log.length)}, {countText(log.newlines)} lines; {bytesText(log.stored_bytes)} stored
+            </Fact>
+            <Fact name="Lies in">{log.tier === "archive" ? "the archive" : "the leader's store"}</Fact>
+            {labels.map(([name, value]) => (
+              <Fact name={name} key={name}>
+                {value}
+              </Fact>
+            ))}
+          </dl>
+          <SealFacts log={log} />
+          <Attempts log={log} />
+          {events.length > 0 ? (
+            <Stack gap={4}>
+              <Title order={3} size="h6">
+                What joblog has to say
+              </Title>
+              {events.map((event) => (
+                <Text size="sm" key={`${event.at}${event.kind}`}>
+                  <Text span c="dimmed" size="xs">
+                    {momentText(event.at)}{" "}
+                  </Text>
+                  {event.kind.replaceAll("_", " ")}: {event.message}
+                </Text>
+              ))}
+            </Stack>
+          ) : null}
+        </Stack>
+      </ScrollArea>
+    </aside>
+  );
+}

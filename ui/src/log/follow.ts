@@ -1,0 +1,60 @@
+// Following the end of a log: asks for what was appended since, and for nothing else.
+
+import { ApiError } from "../api/client";
+import type { Fetch, LineStore } from "./store";
+
+const WAIT_SECONDS = 25;
+/** A tab that nobody looks at asks less often. */
+const HIDDEN_PAUSE_MS = 15_000;
+const FIRST_PAUSE_MS = 500;
+const LAST_PAUSE_MS = 15_000;
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      document.removeEventListener("visibilitychange", woken);
+      window.removeEventListener("online", done);
+      resolve();
+    };
+    const woken = (): void => {
+      if (!document.hidden) done();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener("abort", done);
+    document.addEventListener("visibilitychange", woken);
+    window.addEventListener("online", done);
+  });
+}
+
+/**
+ * Appends to the store until the log is completed and all of it is here, or the signal aborts. Where the network is
+ * gone it tries again, at the same offset. offline: told true when that happens and false when it is back.
+ */
+export async function follow(
+  store: LineStore,
+  fetch: Fetch,
+  signal: AbortSignal,
+  offline: (gone: boolean) => void,
+): Promise<void> {
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      const wait = document.hidden ? 0 : WAIT_SECONDS;
+      const chunk = await fetch({ ...store.poll, wait }, signal);
+      if (signal.aborted) return;
+      if (failures > 0) offline(false);
+      failures = 0;
+      store.append(chunk);
+      if (chunk.state === "completed" && chunk.next_offset === chunk.offset) return;
+      if (document.hidden && chunk.data_base64 === "") await pause(HIDDEN_PAUSE_MS, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof ApiError && !error.passing) throw error;
+      failures++;
+      offline(true);
+      await pause(Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures), signal);
+    }
+  }
+}

@@ -1,0 +1,171 @@
+// Search in one log: on the server, over all of it.
+
+import { ActionIcon, Button, Checkbox, Group, Progress, SegmentedControl, Text, TextInput, Title } from "@mantine/core";
+import { IconX } from "@tabler/icons-react";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { type FoundHit, type FoundLine, type LogId, logPath } from "../api/client";
+import { bytesText, countText } from "../parts/format";
+import styles from "./panel.module.css";
+import { visible } from "./text";
+import { useSearch } from "./use_search";
+
+export function FoundText({ line }: { line: FoundLine }): ReactNode {
+  const clean = (text: string): string => visible(text).replace(/\x1b\[[0-9;:]*m|[\r\n]/g, "");
+  return (
+    <div className={styles.line} dir="ltr">
+      {line.parts.map((part, index) =>
+        part.match ? <mark key={index}>{clean(part.text)}</mark> : <span key={index}>{clean(part.text)}</span>,
+      )}
+      {line.cut ? " …" : ""}
+    </div>
+  );
+}
+
+interface SearchPanelProps {
+  id: LogId;
+  current: number | null;
+  onHits: (hits: readonly FoundHit[]) => void;
+  onShow: (line: number) => void;
+  onClose: () => void;
+}
+
+export function SearchPanel({ id, current, onHits, onShow, onClose }: SearchPanelProps): ReactNode {
+  const { state, start, stop, clear } = useSearch(`${logPath(id)}/search`);
+  const [text, setText] = useState("");
+  const [regex, setRegex] = useState(false);
+  const [matchCase, setMatchCase] = useState(false);
+  const [stream, setStream] = useState("");
+  const list = useRef<HTMLDivElement>(null);
+  const { found } = state;
+  const rows = useVirtualizer({
+    count: found.length,
+    getScrollElement: () => list.current,
+    estimateSize: () => 45,
+    overscan: 10,
+  });
+
+  useEffect(() => onHits(found.map((one) => one.hit)), [found, onHits]);
+  useEffect(() => () => onHits([]), [onHits]);
+
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    if (text === "") clear();
+    else start({ q: text, regex, ignore_case: !matchCase, stream, max_hits: 10_000, max_seconds: 600 });
+  };
+  const move = (step: 1 | -1): void => {
+    if (found.length === 0) return;
+    const at = found.findIndex((one) => one.hit.line.line === current);
+    const next = (at + step + found.length) % found.length;
+    const line = found[at < 0 && step < 0 ? found.length - 1 : next]?.hit.line.line;
+    if (line !== undefined) onShow(line);
+  };
+
+  return (
+    <aside className={styles.panel} aria-label="Search in this log">
+      <form onSubmit={submit}>
+        <Group justify="space-between" p="sm" pb={4}>
+          <Title order={2} size="h5">
+            Search
+          </Title>
+          <ActionIcon variant="subtle" color="gray" aria-label="Close the search" onClick={onClose}>
+            <IconX size={16} />
+          </ActionIcon>
+        </Group>
+        <Group px="sm" pb="xs" gap="xs" align="flex-end" wrap="nowrap">
+          <TextInput
+            flex={1}
+            autoFocus
+            aria-label="What to search for"
+            placeholder={regex ? "Regular expression (RE2)" : "Text"}
+            value={text}
+            maxLength={1000}
+            onChange={(event) => setText(event.currentTarget.value)}
+            onKeyDown={(event) => {
+              if (event.key === "Escape") onClose();
+              if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+                event.preventDefault();
+                move(event.key === "ArrowDown" ? 1 : -1);
+              }
+            }}
+          />
+          {state.running ? (
+            <Button variant="default" onClick={stop}>
+              Stop
+            </Button>
+          ) : (
+            <Button type="submit">Search</Button>
+          )}
+        </Group>
+        <Group px="sm" pb="xs" gap="md">
+          <Checkbox
+            size="xs"
+            label="Expression"
+            checked={regex}
+            onChange={(event) => setRegex(event.currentTarget.checked)}
+          />
+          <Checkbox
+            size="xs"
+            label="Match case"
+            checked={matchCase}
+            onChange={(event) => setMatchCase(event.currentTarget.checked)}
+          />
+          <SegmentedControl
+            size="xs"
+            aria-label="Stream"
+            value={stream}
+            onChange={setStream}
+            data={[
+              { value: "", label: "all" },
+              { value: "stdout", label: "stdout" },
+              { value: "stderr", label: "stderr" },
+            ]}
+          />
+        </Group>
+      </form>
+      {state.running ? (
+        <Progress size="xs" value={(100 * state.at) / Math.max(1, state.length)} aria-label="Searched" />
+      ) : null}
+      <Text size="xs" c="dimmed" px="sm" pb={4} role="status" aria-live="polite">
+        {state.error instanceof Error
+          ? state.error.message
+          : state.bytes > 0 || found.length > 0
+            ? `${countText(found.length)} ${found.length === 1 ? "line" : "lines"} in ${bytesText(state.bytes)}${
+                state.stopped === "hits" ? ", and more" : state.stopped === "time" ? "; the time was up" : ""
+              }`
+            : state.running
+              ? "Searching"
+              : ""}
+      </Text>
+      <div
+        ref={list}
+        className={styles.content}
+        style={{ overflow: "auto" }}
+        tabIndex={0}
+        role="region"
+        aria-label="Lines found"
+      >
+        <div style={{ height: rows.getTotalSize(), position: "relative" }}>
+          {rows.getVirtualItems().map((item) => {
+            const hit = found[item.index]?.hit;
+            if (hit === undefined) return null;
+            return (
+              <button
+                key={item.key}
+                type="button"
+                className={`${styles.found} ${hit.line.line === current ? styles.chosen : ""}`}
+                style={{ position: "absolute", top: 0, transform: `translateY(${item.start}px)`, height: item.size }}
+                onClick={() => onShow(hit.line.line)}
+              >
+                <Text size="xs" c="dimmed">
+                  Line {countText(hit.line.line)}
+                </Text>
+                <FoundText line={hit.line} />
+              </button>
+            );
+          })}
+        </div>
+      </div>
+    </aside>
+  );
+}

@@ -1,0 +1,251 @@
+// What of a log's lines is in memory: windows that were looked at, and the end that is followed. Bounded.
+
+import { type Chunk, getJson, type LogEvent, type LogId, logPath } from "../api/client";
+import { cutLines, joinLines, type Line } from "./lines";
+
+const WINDOW_BYTES = 256 * 1024;
+const MAX_BYTES = 24 * 1024 * 1024;
+/** What a line takes in memory beside its bytes. */
+const LINE_OVERHEAD_BYTES = 150;
+const END_LINES = 2_000;
+
+interface Block {
+  first: number;
+  lines: Line[];
+  bytes: number;
+  used: number;
+}
+
+export interface Place {
+  /** The number of the last line that is known of; 0 for an empty log. */
+  lines: number;
+  nextOffset: number;
+  completed: boolean;
+  state: string;
+  tier: string;
+}
+
+export type Fetch = (parameters: Record<string, string | number | boolean>, signal: AbortSignal) => Promise<Chunk>;
+
+export function fetchOf(id: LogId): Fetch {
+  return (parameters, signal) =>
+    getJson<Chunk>(`${logPath(id)}/bytes`, { format: "json", frames: true, ...parameters }, signal);
+}
+
+/** Lines by number. Listeners are told whenever what get() or `place` give has changed. */
+export class LineStore {
+  place: Place = { lines: 0, nextOffset: 0, completed: false, state: "live", tier: "buffer" };
+  events: LogEvent[] = [];
+  error: unknown = null;
+  version = 0;
+  #blocks: Block[] = [];
+  #loading = new Map<number, AbortController>();
+  #listeners = new Set<() => void>();
+  #clock = 0;
+  #fetch: Fetch;
+  #pinned: Block | null = null;
+  #eventsSeen = "";
+
+  constructor(fetch: Fetch) {
+    this.#fetch = fetch;
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  snapshot = (): number => this.version;
+
+  get bytes(): number {
+    return this.#blocks.reduce((sum, block) => sum + block.bytes, 0);
+  }
+
+  /** A line that is in memory. */
+  get(number: number): Line | undefined {
+    const block = this.#blockOf(number);
+    if (block === undefined) return undefined;
+    block.used = ++this.#clock;
+    return block.lines[number - block.first];
+  }
+
+  /** Loads what is missing of [first, last]; one window at a time, the first missing line first. */
+  want(first: number, last: number): void {
+    const until = Math.min(last, this.place.lines);
+    for (let number = Math.max(1, first); number <= until; number++) {
+      const block = this.#blockOf(number);
+      if (block !== undefined) {
+        number = block.first + block.lines.length - 1;
+        continue;
+      }
+      // A little before what is looked at, too: scrolling goes both ways.
+      void this.load(Math.max(1, number === first ? number - 20 : number));
+      return;
+    }
+  }
+
+  /** Loads a window that begins with this line. */
+  async load(line: number): Promise<void> {
+    if (this.#loading.has(line)) return;
+    // Whoever scrolls on does not wait for what was scrolled past.
+    for (const [other, loading] of this.#loading) if (Math.abs(other - line) > 5_000) loading.abort();
+    const abort = new AbortController();
+    this.#loading.set(line, abort);
+    try {
+      const chunk = await this.#fetch({ line, limit: WINDOW_BYTES }, abort.signal);
+      this.#setError(null);
+      this.#put(chunk);
+    } catch (error) {
+      if (!abort.signal.aborted) this.#setError(error);
+    } finally {
+      this.#loading.delete(line);
+      this.#tell();
+    }
+  }
+
+  /** Loads the end of the log, and what there is to know of it. */
+  async loadEnd(signal: AbortSignal): Promise<void> {
+    const chunk = await this.#fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
+    let last = chunk;
+    this.#note(chunk);
+    this.#pinned = this.#put(chunk);
+    // Long lines: the end is further away than one window.
+    while (last.next_offset > last.offset && this.#pinned !== null) {
+      last = await this.#fetch({ offset: last.next_offset, limit: WINDOW_BYTES }, signal);
+      this.append(last);
+      if (!last.data_base64) break;
+    }
+  }
+
+  /** Takes in what follows the end. */
+  append(chunk: Chunk): void {
+    this.#note(chunk);
+    const lines = cutLines(chunk);
+    if (lines.length === 0) {
+      this.#tell();
+      return;
+    }
+    const block = this.#pinned;
+    const end = block?.lines.at(-1);
+    const first = lines[0];
+    if (block !== null && end !== undefined && first !== undefined && first.gap === undefined) {
+      if (!end.complete && first.number === end.number) {
+        block.lines[block.lines.length - 1] = joinLines(end, first);
+        lines.shift();
+      }
+      if (lines.length > 0 && lines[0]?.number === block.first + block.lines.length) {
+        block.lines.push(...lines);
+        block.bytes += sizeOf(lines);
+        lines.length = 0;
+      }
+      if (block.bytes > MAX_BYTES / 4) this.#split(block);
+    }
+    if (lines.length > 0) this.#pinned = this.#add(lines);
+    this.#bound();
+    this.#tell();
+  }
+
+  /** Parameters of the next poll at the end. */
+  get poll(): Record<string, string | number> {
+    return { offset: this.place.nextOffset, limit: 2 * WINDOW_BYTES, events_seen: this.#eventsSeen };
+  }
+
+  /** How many lines the log's record says it has. */
+  expect(lines: number, nextOffset: number): void {
+    if (lines > this.place.lines) this.place = { ...this.place, lines };
+    if (this.place.nextOffset === 0 && this.#pinned === null) this.place = { ...this.place, nextOffset };
+    this.#tell();
+  }
+
+  close(): void {
+    for (const loading of this.#loading.values()) loading.abort();
+    this.#listeners.clear();
+  }
+
+  #note(chunk: Chunk): void {
+    this.#eventsSeen = chunk.events_seen;
+    if (chunk.events.length > 0) this.events = [...this.events, ...chunk.events];
+    this.place = {
+      ...this.place,
+      nextOffset: Math.max(this.place.nextOffset, chunk.next_offset),
+      completed: chunk.state === "completed",
+      state: chunk.state,
+      tier: chunk.tier,
+    };
+  }
+
+  #setError(error: unknown): void {
+    this.error = error;
+  }
+
+  #blockOf(number: number): Block | undefined {
+    let low = 0;
+    let high = this.#blocks.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const block = this.#blocks[middle] as Block;
+      if (number < block.first) high = middle - 1;
+      else if (number >= block.first + block.lines.length) low = middle + 1;
+      else return block;
+    }
+    return undefined;
+  }
+
+  #put(chunk: Chunk): Block | null {
+    const lines = cutLines(chunk);
+    const last = lines.at(-1);
+    // A window may end inside of a line: its next one begins with it again. A long line stays, as far as it came.
+    if (last !== undefined && !last.complete && lines.length > 1 && chunk.next_offset < this.place.nextOffset)
+      lines.pop();
+    return lines.length > 0 ? this.#add(lines) : null;
+  }
+
+  /** Adds lines as a block; those that are there already stay as they are, unless more of a line is here. */
+  #add(lines: Line[]): Block | null {
+    const fresh = lines.filter((line) => this.#blockOf(line.number) === undefined);
+    const first = fresh[0];
+    if (first === undefined) return this.#pinned;
+    // What is there may lie in the middle of what came.
+    const row = fresh.filter((line, index) => line.number === first.number + index);
+    const block: Block = { first: first.number, lines: row, bytes: sizeOf(row), used: ++this.#clock };
+    this.#blocks.push(block);
+    this.#blocks.sort((one, other) => one.first - other.first);
+    const last = row.at(-1);
+    if (last !== undefined && last.number > this.place.lines) this.place = { ...this.place, lines: last.number };
+    this.#bound();
+    return block;
+  }
+
+  /** Halves the block at the end, so that its older part can be let go of. */
+  #split(block: Block): void {
+    const half = block.lines.length >> 1;
+    if (half === 0) return;
+    const lines = block.lines.splice(0, half);
+    const older: Block = { first: block.first, lines, bytes: sizeOf(lines), used: block.used };
+    block.first += half;
+    block.bytes -= older.bytes;
+    this.#blocks.push(older);
+    this.#blocks.sort((one, other) => one.first - other.first);
+  }
+
+  #bound(): void {
+    let bytes = this.bytes;
+    while (bytes > MAX_BYTES) {
+      const oldest = this.#blocks.filter((block) => block !== this.#pinned).sort((a, b) => a.used - b.used)[0];
+      if (oldest === undefined) return;
+      this.#blocks.splice(this.#blocks.indexOf(oldest), 1);
+      bytes -= oldest.bytes;
+    }
+  }
+
+  #tell(): void {
+    const last = this.#pinned?.lines.at(-1);
+    if (last !== undefined && last.number > this.place.lines) this.place = { ...this.place, lines: last.number };
+    this.version++;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function sizeOf(lines: readonly Line[]): number {
+  return lines.reduce((sum, line) => sum + line.bytes.length + LINE_OVERHEAD_BYTES, 0);
+}

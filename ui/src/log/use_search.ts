@@ -1,0 +1,91 @@
+// A search that runs: hits as they come in, how far it is, and how it ended.
+
+import { useCallback, useEffect, useRef, useState } from "react";
+import { type FoundHit, type Parameters, type SearchReport, streamJson } from "../api/client";
+
+/** A hit with the log that it is in. */
+export interface Found {
+  id: { namespace: string; run: string; task: string; attempt: number };
+  hit: FoundHit;
+}
+
+export interface SearchState {
+  found: readonly Found[];
+  running: boolean;
+  /** Of the log that is searched right now. */
+  at: number;
+  length: number;
+  logs: number;
+  runs: number;
+  bytes: number;
+  stopped: string;
+  error: unknown;
+}
+
+const nothing: SearchState = {
+  found: [],
+  running: false,
+  at: 0,
+  length: 0,
+  logs: 0,
+  runs: 0,
+  bytes: 0,
+  stopped: "",
+  error: null,
+};
+
+export function useSearch(path: string): {
+  state: SearchState;
+  start: (asked: Parameters) => void;
+  stop: () => void;
+  clear: () => void;
+} {
+  const [state, setState] = useState(nothing);
+  const running = useRef<AbortController | null>(null);
+  const stop = useCallback(() => {
+    running.current?.abort();
+    running.current = null;
+    setState((before) => ({ ...before, running: false }));
+  }, []);
+  const clear = useCallback(() => {
+    running.current?.abort();
+    running.current = null;
+    setState(nothing);
+  }, []);
+  const start = useCallback(
+    (asked: Parameters) => {
+      running.current?.abort();
+      const abort = new AbortController();
+      running.current = abort;
+      setState({ ...nothing, running: true });
+      const run = async (): Promise<void> => {
+        for await (const report of streamJson<SearchReport>(path, asked, abort.signal)) {
+          if (abort.signal.aborted) return;
+          const { namespace, run: of, task, attempt } = report;
+          const id = { namespace, run: of, task, attempt };
+          setState((before) => ({
+            ...before,
+            found:
+              report.hits.length > 0 ? [...before.found, ...report.hits.map((hit) => ({ id, hit }))] : before.found,
+            at: report.done ? before.at : report.at,
+            length: report.done ? before.length : report.length,
+            logs: report.logs_done,
+            runs: report.runs_done,
+            bytes: report.bytes_done,
+            stopped: report.stopped,
+          }));
+        }
+      };
+      run()
+        .catch((error: unknown) => {
+          if (!abort.signal.aborted) setState((before) => ({ ...before, error }));
+        })
+        .finally(() => {
+          if (!abort.signal.aborted) setState((before) => ({ ...before, running: false }));
+        });
+    },
+    [path],
+  );
+  useEffect(() => () => running.current?.abort(), []);
+  return { state, start, stop, clear };
+}

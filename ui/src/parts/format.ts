@@ -1,0 +1,38 @@
+// Sizes, times and durations for people.
+
+export function bytesText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = "B";
+  for (const next of units) {
+    if (value < 1024) break;
+    value /= 1024;
+    unit = next;
+  }
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}
+
+export function countText(count: number): string {
+  return count.toLocaleString("en-US").replaceAll(",", "\u202f");
+}
+
+export function spanText(milliseconds: number): string {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} days ${hours % 24} h`;
+}
+
+/** In local time, to the second. */
+export function momentText(moment: string | null | undefined): string {
+  if (!moment) return "–";
+  const when = new Date(moment);
+  return Number.isNaN(when.getTime())
+    ? moment
+    : when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
