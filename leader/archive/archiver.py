@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 SEAL_BATCH = 512
 _SEAL_PAUSE_SECONDS = 0.2
-_MAX_BACKOFF_SECONDS = 30.0
+# An archive that is out of reach is asked so often that its return is noticed soon: after an interval of flushes, or
+# within these limits where that is shorter or longer.
+_FIRST_BACKOFF_SECONDS = 0.5
+_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 1.0, 15.0
 _PRESSURE_SECONDS = 0.25
 _RENEW_AGAIN_SECONDS = 5.0
 
@@ -185,18 +188,20 @@ class Archiver(Service):
     # The loops
 
     async def _flush_forever(self) -> None:
+        assert self._loop is not None
         failures = 0
         interval = self._limits.flush_interval_seconds
         await self._pause(interval * self._jitter())
         while True:
-            began = time.monotonic()
+            began = self._loop.time()
             failures = 0 if await self._try("flush", self._flush) else failures + 1
             if not failures:
                 await self._try("clean", self._clean)
-            pause = interval * (0.95 + 0.1 * self._jitter()) - (time.monotonic() - began)
             if failures:
-                pause = max(pause, min(_MAX_BACKOFF_SECONDS, 0.5 * 2.0 ** min(failures, 10)) * (0.5 + self._jitter()))
-            await self._pause(max(0.0, pause), early=not failures)
+                await asyncio.sleep(self._backoff_seconds(failures))
+            else:
+                pause = interval * (0.95 + 0.1 * self._jitter()) - (self._loop.time() - began)
+                await self._pause(max(0.0, pause))
 
     async def _seal_forever(self) -> None:
         failures = 0
@@ -205,8 +210,7 @@ class Archiver(Service):
             failures = 0 if await self._try("seal", self._seal_all) else failures + 1
             pause = self._limits.flush_interval_seconds
             if failures:
-                pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2.0 ** min(failures, 10)) * (0.5 + self._jitter())
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self._backoff_seconds(failures))
                 continue
             try:
                 async with asyncio.timeout(pause):
@@ -241,11 +245,13 @@ class Archiver(Service):
         self._metrics.held.set(reason is not None)
         self._intake.hold(reason)
 
-    async def _pause(self, seconds: float, *, early: bool = True) -> None:
-        """Waits; with `early`, no longer than until the buffer should be flushed."""
-        if not early:
-            await asyncio.sleep(seconds)
-            return
+    def _backoff_seconds(self, failures: int) -> float:
+        """How long to wait after so many failures in a row."""
+        most = min(max(self._limits.flush_interval_seconds, _MIN_BACKOFF_SECONDS), _MAX_BACKOFF_SECONDS)
+        return min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 10), most) * (0.5 + 0.5 * self._jitter())
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but no longer than until the buffer should be flushed."""
         try:
             async with asyncio.timeout(seconds):
                 await self._early.wait()
