@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import secrets
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ class VaultServer:
 
 
 @contextmanager
-def vault_server() -> Iterator[VaultServer]:
+def vault_server(tls: ssl.SSLContext | None = None) -> Iterator[VaultServer]:
     vault = VaultServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -171,10 +172,15 @@ def vault_server() -> Iterator[VaultServer]:
         daemon_threads = True
         block_on_close = False
 
+        def handle_error(self, *_: object) -> None:
+            """A client that does not trust the certificate is no news."""
+
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
-    vault.url = f"http://127.0.0.1:{server.server_address[1]}"
+    vault.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield vault
     finally:

@@ -47,7 +47,7 @@ class LogCipher:
         nonce = urandom(NONCE_BYTES)
         return nonce + self._encrypt(nonce, plain, self._prefix + offset.to_bytes(8, "big") + header)
 
-    def open(self, header: bytes, offset: int, sealed: bytes) -> bytes:
+    def open(self, header: bytes, offset: int, sealed: bytes | memoryview) -> bytes:
         """The bytes that seal() was given. Raises Corrupt when key, log, offset, header or bytes are other ones."""
         if len(sealed) < OVERHEAD_BYTES:
             raise Corrupt(f"chunk at offset {offset}: {len(sealed)} sealed bytes, at least {OVERHEAD_BYTES} are needed")

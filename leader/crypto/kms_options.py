@@ -133,7 +133,7 @@ class KmsDescription:
             raise Corrupt("the description of a KMS is not JSON with version, kind and parameters") from None
         if version != _VERSION:
             raise WrongVersion(f"the description of a KMS has version {version!r}; this joblog knows {_VERSION}")
-        if kind not in KINDS or not isinstance(parameters, dict):
+        if not isinstance(kind, str) or kind not in KINDS or not isinstance(parameters, dict):
             raise Corrupt(f"the description of a KMS names a kind that is none: {str(kind)[:40]!r}")
         return cls(kind, parameters)
 

@@ -42,7 +42,6 @@ class VaultClient:
             verify=options.ca_file or True,
             timeout=options.timeout_seconds,
             namespace=options.namespace or None,
-            session=requests.Session(),
         )
         self._token_file_was: tuple[int, int, int] | None = None
 
