@@ -50,7 +50,8 @@ def is_running(pid: int) -> bool:
 def read_leader_file(data_dir: Path) -> LeaderFile:
     """The running leader of a data folder.
 
-    Raises NotFound when none runs there, InvalidInput when its address file can't be read or is not one.
+    Raises NotFound when none runs there, Unavailable when it waits for something before it starts, InvalidInput when
+    its address file can't be read or is not one.
     """
     path = paths.DataFolder(data_dir).leader_file
     start = f"start one with `joblog up --data-dir {data_dir}`, or name one with --leader or {LEADER_VARIABLE}"
@@ -63,6 +64,8 @@ def read_leader_file(data_dir: Path) -> LeaderFile:
         raise InvalidInput(f"{path}: can't be read: {error.strerror}") from None
     try:
         fields = json.loads(text)
+        if fields.get("waiting") and is_running(int(fields["pid"])):
+            raise Unavailable(f"the leader in {data_dir} (process {fields['pid']}) starts: {fields['waiting']}")
         found = LeaderFile(int(fields["pid"]), check_address(fields["grpc_address"]), str(fields.get("http_url") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(f"{path}: is not a leader's address file: remove it when no leader runs there") from None

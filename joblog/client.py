@@ -82,6 +82,10 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def stub(self, make: Callable[[grpc.Channel], Any]) -> Any:
+        """A stub of a further service of the leader, made by the generated class `make`; it lives as long as this."""
+        return make(self._channels[-1])
+
     def _call(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=self._timeout_seconds)

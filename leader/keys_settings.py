@@ -76,7 +76,7 @@ class KeysSettings:
     kind: str = setting(
         "file",
         "Where the KEK is: in a key file, made from a passphrase (scrypt), in AWS KMS, in HashiCorp Vault or OpenBao, "
-        "or in a PKCS#11 token.",
+        "or in a PKCS#11 token. `joblog keys rewrap --to` moves the keys of a store from one to another.",
         choices=tuple(KINDS),
     )
     file: Path | None = setting(
@@ -86,6 +86,13 @@ class KeysSettings:
     )
     passphrase: str = setting(
         "", "The passphrase, for kind = passphrase. Rather give it in the variable than in a file.", secret=True
+    )
+    store_key_days: int = setting(
+        30,
+        "How old a store key may become. Then a new one is made, for new logs; the old ones stay. 0: for ever.",
+        unit="days",
+        low=0,
+        high=36_500,
     )
     aws: AwsKeysSettings = section(AwsKeysSettings, "For kind = aws. Credentials are those that boto3 finds.")
     vault: VaultKeysSettings = section(VaultKeysSettings, "For kind = vault.")

@@ -103,6 +103,22 @@ class CompactionMetrics:
         )
 
 
+class KeyMetrics:
+    """The keys that logs are encrypted under."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.store_keys = Gauge("joblog_store_keys", "Store keys that are kept", registry=registry)
+        self.waiting = Gauge(
+            "joblog_keys_waiting", "1 while the leader waits for a KMS before it starts", registry=registry
+        )
+        self.rotation_overdue = Gauge(
+            "joblog_keys_rotation_overdue", "1 while a new store key is due and can't be made", registry=registry
+        )
+        self.rotation_failures = Counter(
+            "joblog_keys_rotation_failures", "Tries to make a new store key that failed", registry=registry
+        )
+
+
 class ArchiveMetrics:
     """What goes to the archive."""
 
@@ -196,6 +212,7 @@ class Metrics:
         self.reads = ReadMetrics(self.registry)
         self.api = ApiMetrics(self.registry)
         self.compaction = CompactionMetrics(self.registry)
+        self.keys = KeyMetrics(self.registry)
         self.archive = ArchiveMetrics(self.registry)
         self.object_store = ObjectStoreMetrics(self.registry)
         self.kms = KmsMetrics(self.registry)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from joblog.address import check_address
-from joblog.errors import InvalidInput
+from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
 from joblog.leader.keys_settings import KeysSettings
-from joblog.settings import LogSettings, Settings, section, setting
+from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DEFAULT_GRPC_LISTEN = "127.0.0.1:7080"
@@ -348,3 +348,18 @@ def _tls_problems(tls: TlsSettings) -> Iterator[tuple[str, str]]:
         yield "tls.certificate", "and tls.key must be given together"
     if tls.ca is not None and tls.certificate is None:
         yield "tls.ca", "needs tls.certificate: it says who signed that"
+
+
+def keys_settings(
+    flags: Mapping[str, str], file: Path | None, environ: Mapping[str, str], more: Mapping[str, str]
+) -> KeysSettings:
+    """The section `keys` in force, with the settings of it in `more` over all others. Raises InvalidSettings."""
+    variables = {item.key: item.variable for item in declared(LeaderSettings)}
+    given = {f"keys.{name}": value for name, value in more.items()}
+    unknown = sorted(given.keys() - variables.keys())
+    if unknown:
+        raise InvalidSettings(f"{unknown[0]} is not a setting; `joblog config show` lists all")
+    # As variables: secrets are taken from those.
+    overlay = {variables[key]: value for key, value in given.items()}
+    left = {key: value for key, value in flags.items() if key not in given}
+    return load(LeaderSettings, file=file, environ={**environ, **overlay}, flags=left).values.keys

@@ -13,6 +13,7 @@ from joblog.cli import (
     daemons,
     deleting,
     diagnosing,
+    keys,
     listing,
     reading,
     searching,
@@ -92,6 +93,7 @@ app.command(name="up", rich_help_panel=_MACHINE)(upping.up)
 app.command(name="status", rich_help_panel=_MACHINE)(status.status)
 app.command(name="leader", rich_help_panel=_MACHINE)(daemons.leader)
 app.command(name="worker", rich_help_panel=_MACHINE)(daemons.worker)
+app.add_typer(keys.app, name="keys", rich_help_panel=_MACHINE)
 app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
 app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
 app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from joblog.cli.archive_access import ArchiveAccess, Url, count_progress
+from joblog.cli.archive_access import ArchiveAccess, Recovery, Url, count_progress, read_recovery
 from joblog.cli.daemons import Config, Set
 from joblog.cli.main import BROKEN_PIPE_EXIT_CODE
 from joblog.cli.options import DEFAULT, AsJson, DataDir, LogPath, Namespace, Raw, parse_target
@@ -94,6 +94,7 @@ def cat(
     from_offset: Annotated[int, typer.Option("--from", metavar="OFFSET", min=0, help="Start at a byte.")] = 0,
     raw: Raw = False,
     namespace: Namespace = DEFAULT,
+    recovery: Recovery = None,
     url: Url = None,
     config: Config = None,
     assignments: Set = None,
@@ -109,12 +110,11 @@ def cat(
     access = ArchiveAccess(url, config, assignments, data_dir)
     with access.objects() as objects:
         from joblog.leader.archive.cat import LogParts, Sums, find_log, open_log
-        from joblog.leader.archive.key_objects import archive_keys
 
         located = find_log(objects, name)
         sums = Sums()
         lost = False
-        cipher = open_log(archive_keys(objects, access.kms()), located.metadata)
+        cipher = open_log(access.keys(objects, recovery), located.metadata)
         with LogParts(objects, cipher, located) as parts, LogOutput(raw=raw) as output:
             try:
                 for part in parts.parts(from_offset):
@@ -144,6 +144,7 @@ def verify(
     *,
     as_json: AsJson = False,
     namespace: Namespace = DEFAULT,
+    recovery: Recovery = None,
     url: Url = None,
     config: Config = None,
     assignments: Set = None,
@@ -161,7 +162,7 @@ def verify(
         from joblog.leader.archive.verify import Verifier
 
         bar = progress.add_task("verifying", total=None)
-        for checked in Verifier(objects, access.kms()).run(prefix):
+        for checked in Verifier(objects, access.keys(objects, recovery)).run(prefix):
             logs += bool(checked.name)
             total += checked.bytes
             progress.update(bar, completed=total)
@@ -183,6 +184,7 @@ def verify(
 @app.command()
 def rebuild(
     *,
+    recovery: Recovery = None,
     url: Url = None,
     config: Config = None,
     assignments: Set = None,
@@ -195,10 +197,15 @@ def rebuild(
     code 1: objects could not be used; the rest is there.
     """
     access = ArchiveAccess(url, config, assignments, data_dir)
-    kms = access.kms()
+    found = None if recovery is None else read_recovery(recovery)
+    # Where the KEK is lost, a new one takes its place.
+    source = access.source()
+    present = source.open(source.describe(), create=found is not None and found.kms is not None)
     with access.objects() as objects, access.store(create=True) as store, count_progress() as progress:
+        from joblog.leader.archive.key_objects import archive_keys
         from joblog.leader.archive.rebuild import Rebuild
         from joblog.leader.crypto.keyring import Keyring
+        from joblog.leader.crypto.known_kms import KnownKms
 
         bars = {}
 
@@ -207,7 +214,10 @@ def rebuild(
                 bars[what] = progress.add_task(what)
             progress.update(bars[what], completed=done, total=total or None)
 
-        rebuilt = Rebuild(store, Keyring.open(store, kms, store.store_id), objects).run(show)
+        known = KnownKms(present, [found.kms] if found is not None and found.kms is not None else [])
+        keyring = Keyring.open(store, known, store.store_id)
+        copies = None if found is None else found.copies
+        rebuilt = Rebuild(store, keyring, objects, keys=archive_keys(objects, known, copies)).run(show)
     for key, why in rebuilt.problems:
         err.print(printable(f"joblog: {key}: {why}"), markup=False)
     out.print(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,8 +21,11 @@ from joblog.settings import load
 if TYPE_CHECKING:
     from joblog.leader.archive.objects import ObjectStore
     from joblog.leader.buffer.store import Store
+    from joblog.leader.crypto.keyring import DescribedKeys
     from joblog.leader.crypto.kms import Kms
+    from joblog.leader.crypto.store_key_record import DescribedKey
     from joblog.leader.settings import LeaderSettings
+    from joblog.leader.settings_kms import SettingsKms
 
 Url = Annotated[
     str | None,
@@ -33,6 +37,46 @@ Url = Annotated[
 ]
 
 
+Recovery = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="A recovery file, as `joblog keys export` writes it, for logs whose keys open with nothing else.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+PASSPHRASE_VARIABLE = "JOBLOG_RECOVERY_PASSPHRASE"  # noqa: S105 - the name of a variable
+
+
+def recovery_passphrase() -> str:
+    """The passphrase of a recovery file. Raises InvalidInput when it is not given."""
+    found = os.environ.get(PASSPHRASE_VARIABLE, "")
+    if not found:
+        raise InvalidInput(f"the recovery file's passphrase is needed: set {PASSPHRASE_VARIABLE}")
+    return found
+
+
+class RecoveryFile(NamedTuple):
+    """What a recovery file holds. kms: opens what is under the file's own passphrase; None where nothing is."""
+
+    keys: list[DescribedKey]
+    kms: Kms | None
+
+    def copies(self, key_id: bytes) -> list[DescribedKey]:
+        """The file's copy of a store key, where it has one."""
+        return [key for key in self.keys if key.key_id == key_id]
+
+
+def read_recovery(file: Path) -> RecoveryFile:
+    """Raises Corrupt, WrongVersion, InvalidInput when its passphrase is needed and not given."""
+    from joblog.leader.recovery import RecoveryKms, is_under_passphrase, parse_recovery
+
+    keys = parse_recovery(file.read_bytes(), str(file))
+    return RecoveryFile(keys, RecoveryKms(recovery_passphrase()) if is_under_passphrase(keys) else None)
+
+
 class ArchiveAccess:
     """The leader's settings, with which everything else is opened when it is needed."""
 
@@ -41,8 +85,8 @@ class ArchiveAccess:
     ) -> None:
         from joblog.leader.settings import LeaderSettings
 
-        flags = collect_flags(assignments, {"data_dir": data_dir, "archive.url": url})
-        file = paths.config_file("leader", config, os.environ)
+        self._flags = flags = collect_flags(assignments, {"data_dir": data_dir, "archive.url": url})
+        self._file = file = paths.config_file("leader", config, os.environ)
         self.settings: LeaderSettings = load(LeaderSettings, file=file, environ=os.environ, flags=flags).values
         self.folder = paths.DataFolder(paths.data_dir(self.settings.data_dir, os.environ))
 
@@ -61,10 +105,36 @@ class ArchiveAccess:
 
     def kms(self) -> Kms:
         """The KMS with the KEK that is there; none is made. Raises NotFound, Denied."""
-        from joblog.leader.crypto.providers import open_kms
+        source = self.source()
+        return source.open(source.describe())
 
-        keys = self.settings.keys
-        return open_kms(keys.description(self.folder.kek_file), keys.secrets(os.environ))
+    def source(self) -> SettingsKms:
+        """Opens KMSes with the settings in force."""
+        from joblog.leader.settings import keys_settings
+        from joblog.leader.settings_kms import SettingsKms
+
+        load_keys = partial(keys_settings, self._flags, self._file, os.environ)
+        return SettingsKms(load_keys, self.folder.kek_file, os.environ)
+
+    def keys(self, objects: ObjectStore, recovery: Path | None) -> DescribedKeys:
+        """Opens the keys of the archive's logs: with the KMS, the archive's store keys, and those of a recovery file.
+
+        Raises NotFound, Denied, Corrupt.
+        """
+        from joblog.leader.archive.key_objects import archive_keys
+        from joblog.leader.crypto.known_kms import KnownKms
+
+        if recovery is None:
+            return archive_keys(objects, self.kms())
+        found = read_recovery(recovery)
+        if found.kms is None:
+            return archive_keys(objects, self.kms(), found.copies)
+        # What the file holds opens by itself: the KMS that is set is asked for the rest alone, and may be gone.
+        return archive_keys(objects, KnownKms(found.kms, open_former=self._set_kms), found.copies)
+
+    def _set_kms(self, name: str, key_id: str) -> Kms | None:
+        kms = self.kms()
+        return kms if (kms.name, kms.key_id) == (name, key_id) else None
 
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[Store]:

@@ -14,7 +14,7 @@ import threading
 
 from joblog.errors import Corrupt, Denied, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive import failpoints
-from joblog.leader.archive.fields import format_time, parse_document
+from joblog.leader.archive.fields import Fields, format_time, parse_document
 from joblog.leader.archive.layout import KEYS_PREFIX, parse_store_key_key, store_key_key
 from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.archive.putting import Putter
@@ -60,6 +60,11 @@ def parse_store_key(data: bytes, what: str) -> DescribedKey:
     version = fields.integer("version")
     if version != VERSION:
         raise WrongVersion(f"{what} has version {version}; this joblog knows version {VERSION}")
+    return parse_key_fields(fields)
+
+
+def parse_key_fields(fields: Fields) -> DescribedKey:
+    """What key_fields() was given. Raises Corrupt, WrongVersion, also when fields are left over."""
     key = DescribedKey(fields.hex("store_key_id", STORE_KEY_ID_BYTES), fields.text("store_id"), fields.base64("record"))
     record = unpack_record(key.record)
     if (fields.text("kms"), fields.text("kms_key_id")) != (record.kms, record.key_id):
@@ -85,26 +90,21 @@ def load_store_key(objects: ObjectStore, key_id: bytes) -> DescribedKey | None:
 
 
 def archive_keys(objects: ObjectStore, kms: Kms | KnownKms, more: KeptKeys | None = None) -> DescribedKeys:
-    """Opens the keys of an archive's logs, with the newest copies of store keys that it holds. more: further copies."""
+    """Opens the keys of an archive's logs, with the newest copies of store keys that it holds.
 
-    def find(key_id: bytes) -> DescribedKey | None:
+    more: further copies, which are tried before.
+    """
+
+    def find(key_id: bytes) -> list[DescribedKey]:
+        found = list(more(key_id)) if more is not None else []
         try:
             here = load_store_key(objects, key_id)
         except (Corrupt, WrongVersion) as error:
             log.warning("%s; the copy beside the log is used", error)
             here = None
-        other = more(key_id) if more is not None else None
-        return newer(here, other)
+        return found if here is None else [*found, here]
 
     return DescribedKeys(kms, find)
-
-
-def newer(one: DescribedKey | None, other: DescribedKey | None) -> DescribedKey | None:
-    """Of two copies of a store key that which was wrapped later."""
-    if one is None or other is None:
-        return one or other
-    later = unpack_record(other.record).generation > unpack_record(one.record).generation
-    return other if later else one
 
 
 class KeyObjects:

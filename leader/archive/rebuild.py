@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from joblog.errors import Conflict, Corrupt, Denied, NotFound, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.census import (
     LiveLog,
@@ -192,15 +192,18 @@ class Rebuild:
         return LogCipher(self._keyring.open_dek(metadata.record.uid, dek.dek), metadata.record.uid)
 
     def _adopt(self, beside: DescribedKey) -> None:
-        """Takes the store key over: the copy that was wrapped last, or else the one beside the log."""
+        """Takes the store key over: the first of its copies that opens."""
         store_keys = self._keyring.store_keys
-        newest = (self._keys or archive_keys(self._objects, store_keys.kms)).newest(beside)
-        try:
-            store_keys.adopt(newest)
-        except (Corrupt, Denied):
-            if newest == beside:
-                raise
-            store_keys.adopt(beside)
+        first: JoblogError | None = None
+        for copy in (self._keys or archive_keys(self._objects, store_keys.kms)).copies(beside):
+            try:
+                store_keys.adopt(copy)
+            except (Corrupt, Denied) as error:
+                first = first or error
+            else:
+                return
+        assert first is not None
+        raise first
 
     def _add_sealed(self, changes: Changes, record: LogRecord, metadata: Metadata) -> None:
         extent = sealed_extent(metadata)

@@ -124,6 +124,11 @@ def dek_key(number: int) -> bytes:
     return _DEK + u64(number)
 
 
+def wrapping_key_of(wrapped: bytes) -> bytes:
+    """The id of the store key in a wrapped DEK; of no use where that is damaged."""
+    return wrapped[1:17]
+
+
 def keyring_key(name: bytes) -> bytes:
     """keys: a record of the keyring."""
     return _KEYRING + name

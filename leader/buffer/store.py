@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -369,6 +370,11 @@ class Store:
         begin = keys.keyring_key(prefix)
         found = scan(self._engine, keys.KEYS, begin, keys.after(begin))
         return [keys.keyring_name(key) for key, _ in found]
+
+    def count_deks(self) -> dict[bytes, int]:
+        """How many logs' DEKs each store key has wrapped, by its id. Reads one small entry of each log."""
+        found = scan(self._engine, keys.KEYS, keys.dek_key(0), keys.after(keys.dek_key(keys.MAX_U64 - 1)))
+        return Counter(keys.wrapping_key_of(value) for _, value in found)
 
     def reclaim(self) -> int:
         """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import urandom
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from joblog.errors import Corrupt, Denied, WrongVersion
+from joblog.errors import Corrupt, Denied, JoblogError, NotFound, WrongVersion
 from joblog.leader.crypto.envelope import DEK_BYTES, NONCE_BYTES, TAG_BYTES, UID_BYTES
 from joblog.leader.crypto.kms import Kms
 from joblog.leader.crypto.known_kms import KnownKms
@@ -101,12 +101,12 @@ class Keyring:
         self.store_keys.adopt(described.key)
 
 
-# kept(id): a copy of a store key that is kept by itself.
-KeptKeys = Callable[[bytes], DescribedKey | None]
+# kept(id): copies of a store key that are kept by themselves, the one to be tried first being the first.
+KeptKeys = Callable[[bytes], Sequence[DescribedKey]]
 
 
-def _none_kept(_key_id: bytes) -> None:
-    return None
+def _none_kept(_key_id: bytes) -> Sequence[DescribedKey]:
+    return ()
 
 
 class DescribedKeys:
@@ -122,9 +122,9 @@ class DescribedKeys:
         self._ciphers: dict[bytes, AESGCM] = {}
         self._lock = threading.Lock()
 
-    def newest(self, described: DescribedKey) -> DescribedKey:
-        """The copy of the store key that is to be used."""
-        return self._kept(described.key_id) or described
+    def copies(self, beside: DescribedKey) -> list[DescribedKey]:
+        """The copies of a store key, in the order in which they are to be tried: `beside`, a DEK's own, is the last."""
+        return [*self._kept(beside.key_id), beside]
 
     def open_dek(self, uid: bytes, described: WrappedDek) -> bytes:
         """The DEK of the log `uid`. Raises Denied when the KMS's key is another one, Corrupt, Unavailable."""
@@ -136,18 +136,15 @@ class DescribedKeys:
         return _open_dek(cipher, uid, described.dek)
 
     def _open(self, beside: DescribedKey) -> AESGCM:
-        kept = self.newest(beside)
-        try:
-            return self._open_copy(kept)
-        except (Denied, Corrupt):
-            if kept == beside:
-                raise
-            # Only the KMS from before is at hand; or one copy is damaged.
+        first: JoblogError | None = None
+        # Only the KMS from before may be at hand; or one copy is damaged.
+        for copy in self.copies(beside):
             try:
-                return self._open_copy(beside)
-            except (Denied, Corrupt, WrongVersion):
-                pass
-            raise
+                return self._open_copy(copy)
+            except (Denied, Corrupt, NotFound, WrongVersion) as error:
+                first = first or error
+        assert first is not None
+        raise first
 
     def _open_copy(self, copy: DescribedKey) -> AESGCM:
         record = unpack_record(copy.record)

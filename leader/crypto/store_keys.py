@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from joblog.errors import Conflict, Corrupt, Unavailable
+from joblog.errors import Conflict, Corrupt, Denied, Unavailable
 from joblog.leader.crypto.kms import Kms
 from joblog.leader.crypto.known_kms import KnownKms
 from joblog.leader.crypto.store_key_record import (
@@ -163,7 +163,8 @@ class StoreKeys:
 
     @staticmethod
     def _record(kms: Kms, wrapped: bytes, like: StoreKeyRecord) -> StoreKeyRecord:
-        return like._replace(kms=kms.name, key_id=kms.key_id, wrapped=wrapped)
+        version = kms.version_of(wrapped)
+        return like._replace(kms=kms.name, key_id=kms.key_id, kek_version=version, wrapped=wrapped)
 
     def rotate(self) -> bytes:
         """Makes a new current key; returns its id. When it raises Unavailable, the old one goes on."""
@@ -195,8 +196,12 @@ class StoreKeys:
 
     def _rewrap(self, described: DescribedKey) -> None:
         record, target = unpack_record(described.record), self.kms.present
-        plain = described.unwrap(self.kms.find(record.kms, record.key_id))
-        wrapped = target.wrap(plain, described.context())
+        before = self.kms.find(record.kms, record.key_id)
+        plain = described.unwrap(before)
+        if before is target:
+            wrapped = target.rewrap(record.wrapped, described.context())
+        else:
+            wrapped = target.wrap(plain, described.context())
         if not hmac.compare_digest(target.unwrap(wrapped, described.context()), plain):
             raise Corrupt(f"KMS {target.name!r} gives back other bytes than it was given: store keys stay as they are")
         newer = self._record(target, wrapped, record)
@@ -229,6 +234,19 @@ class StoreKeys:
                 # That KMS may be at hand now only.
                 self._rewrap(described)
             return True
+
+    def restore(self, described: DescribedKey) -> bool:
+        """As adopt(), and in place of a copy here that opens with no KMS that is known; whether it was of use."""
+        with self._changing:
+            if self.adopt(described):
+                return True
+            try:
+                self.cipher(described.key_id)
+            except (Denied, Corrupt):
+                here = unpack_record(self.describe(described.key_id).record)
+                newer = unpack_record(described.record)._replace(generation=here.generation + 1)
+                return self.adopt(described._replace(record=newer.pack()))
+            return False
 
     def switch(self, kms: Kms, remember: Callable[[], None]) -> None:
         """Makes `kms` the present one once remember() has noted so; no key is made or wrapped meanwhile."""
