@@ -8,6 +8,7 @@
     ├── NotFound              permanent   no such run, log, file
     ├── Conflict              permanent   the state does not allow it
     ├── Denied                permanent   not allowed
+    │   └── NotAuthenticated  permanent   the caller did not say who it is, or is not known
     ├── Corrupt               permanent   bytes at rest are not what was written
     ├── WrongVersion          permanent   a format that this version does not know
     ├── OutOfSpace            passing     a disk, spool or buffer is full
@@ -66,6 +67,13 @@ class Denied(JoblogError):
     exit_code = 5
     grpc_status = "PERMISSION_DENIED"
     http_status = 403
+
+
+class NotAuthenticated(Denied):
+    """The caller did not say who it is, or is not known, or not any more."""
+
+    grpc_status = "UNAUTHENTICATED"
+    http_status = 401
 
 
 class Corrupt(JoblogError):

@@ -64,6 +64,21 @@ class DataFolder(NamedTuple):
         return self.leader / "kek.key"
 
     @property
+    def access(self) -> Path:
+        """Who may do what at the leader: tokens, certificates, the CA."""
+        return self.leader / "access"
+
+    @property
+    def access_store(self) -> Path:
+        """The leader's store of tokens and certificates."""
+        return self.access / "access.sqlite3"
+
+    @property
+    def admin_token(self) -> Path:
+        """The text of an admin token of the leader, for clients of its own user."""
+        return self.access / "admin.token"
+
+    @property
     def leader_file(self) -> Path:
         """The address file of the leader while it runs."""
         return self.leader / "leader.json"
@@ -77,6 +92,11 @@ class DataFolder(NamedTuple):
     def worker_id(self) -> Path:
         """The worker's id, the same over restarts."""
         return self.worker / "id"
+
+    @property
+    def worker_identity(self) -> Path:
+        """The worker's key and certificate, and with which leader it joined."""
+        return self.worker / "identity"
 
     @property
     def worker_lock(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from joblog.address import check_address
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
+from joblog.leader.access.roles import check_grant
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
 from joblog.leader.keys_settings import KeysSettings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
@@ -57,6 +58,22 @@ class GrpcSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may do what."""
+
+    control: str = setting(
+        "off",
+        "Whether callers must say who they are, with a token or a certificate, and may do what their roles permit. "
+        "off: everybody may do everything.",
+        choices=("on", "off"),
+    )
+    client_certificates: tuple[str, ...] = setting(
+        (),
+        "Namespaces, by globs, that holders of certificates of tls.client_ca_file may write to. Empty: none.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the HTTP API is served."""
 
@@ -64,6 +81,9 @@ class HttpSettings:
         DEFAULT_HTTP_LISTEN,
         "Address of the HTTP server, HOST:PORT. Port 0 takes any free one. Empty: no HTTP server.",
         check=check_http_listen,
+    )
+    open_metrics: bool = setting(
+        False, "Whether everybody may read /metrics. Else it takes a token with the permission metrics.read."
     )
 
 
@@ -299,6 +319,7 @@ class LeaderSettings(Settings):
     )
     grpc: GrpcSettings = section(GrpcSettings, "Where workers and clients connect.")
     tls: TlsSettings = section(TlsSettings, "How connections are encrypted, and by what the leader is known.")
+    access: AccessSettings = section(AccessSettings, "Who may do what.")
     http: HttpSettings = section(HttpSettings, "Where the HTTP API is served.")
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
@@ -310,6 +331,10 @@ class LeaderSettings(Settings):
     def problems(self) -> Iterator[tuple[str, str]]:
         """Values that do not fit together."""
         ingest = self.ingest
+        try:
+            check_grant("writer", self.access.client_certificates)
+        except InvalidInput as error:
+            yield "access.client_certificates", f"is not allowed: {error}"
         if ingest.lost_after_seconds < 2 * ingest.heartbeat_seconds:
             least = 2 * ingest.heartbeat_seconds
             yield "ingest.lost_after_seconds", f"must be at least twice ingest.heartbeat_seconds: {least:g}"

@@ -20,6 +20,7 @@ class RefusalCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_CODE_SEAL: _ClassVar[RefusalCode]
     REFUSAL_CODE_UNKNOWN_HANDLE: _ClassVar[RefusalCode]
     REFUSAL_CODE_UNAVAILABLE: _ClassVar[RefusalCode]
+    REFUSAL_CODE_DENIED: _ClassVar[RefusalCode]
 REFUSAL_CODE_UNSPECIFIED: RefusalCode
 REFUSAL_CODE_INVALID: RefusalCode
 REFUSAL_CODE_OFFSET: RefusalCode
@@ -30,6 +31,7 @@ REFUSAL_CODE_DELETED: RefusalCode
 REFUSAL_CODE_SEAL: RefusalCode
 REFUSAL_CODE_UNKNOWN_HANDLE: RefusalCode
 REFUSAL_CODE_UNAVAILABLE: RefusalCode
+REFUSAL_CODE_DENIED: RefusalCode
 
 class PushRequest(_message.Message):
     __slots__ = ("hello", "opens", "appends", "events", "closes", "stats")

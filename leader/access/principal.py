@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ class Principal:
     kind: "token", "worker" (by its certificate), "session" (a browser), "open" (access control is off).
     name: for people and the audit log. id: the token's, the certificate's serial, the session's; never a secret.
     worker_id: the only worker as which it may push; empty: not bound to one. token_id: the token behind it, if any.
-    peer: the address that the request came from.
+    expires_ns: when what it was recognised by ends; 0: never. peer: the address that the request came from.
     """
 
     kind: str
@@ -26,20 +27,33 @@ class Principal:
     worker_id: str = ""
     token_id: str = ""
     peer: str = ""
+    expires_ns: int = 0
 
     def may(self, permission: Permission, namespace: str | None = None) -> bool:
         """Whether it may do it; namespace: where, for what is granted on namespaces. None: everywhere."""
         return any(grant.permits(permission, namespace) for grant in self.grants)
 
     def may_somewhere(self, permission: Permission) -> bool:
-        """Whether there may be a namespace where it may do it."""
+        """Whether there is a namespace where it may do it."""
         return any(permission in ROLES[grant.role] for grant in self.grants)
 
     def require(self, permission: Permission, namespace: str | None = None) -> None:
         """Raises Denied when it may not."""
         if not self.may(permission, namespace):
-            where = f" in namespace {namespace}" if namespace is not None and permission in NAMESPACED else ""
-            raise Denied(f"{self.kind} {self.name!r} has no permission {permission}{where}: ask an admin for a role")
+            raise self.refusal(permission, namespace)
+
+    def refusal(self, permission: Permission, namespace: str | None = None) -> Denied:
+        """The error for what it may not do; the same whether there is anything in the namespace or not."""
+        where = f" in namespace {namespace[:60]!r}" if namespace is not None and permission in NAMESPACED else ""
+        return Denied(f"{self.kind} {self.name!r} has no permission {permission}{where}: ask an admin for a role")
+
+    def includes(self, grants: Iterable[Grant]) -> bool:
+        """Whether it may do all that the grants permit; in doubt not."""
+        return all(any(own.includes(grant) for own in self.grants) for grant in grants)
+
+    def permissions(self) -> list[Permission]:
+        """What it may do somewhere at least."""
+        return [permission for permission in Permission if self.may_somewhere(permission)]
 
 
 # What a leader without access control takes everybody for.

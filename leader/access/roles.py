@@ -10,6 +10,7 @@ from fnmatch import translate
 from functools import lru_cache
 
 from joblog.errors import InvalidInput
+from joblog.identity import AUDIT_NAMESPACE
 
 MAX_GLOBS = 100
 MAX_GLOB_LENGTH = 250
@@ -56,8 +57,10 @@ ROLES: dict[str, frozenset[Permission]] = {
     "writer": frozenset({Permission.LOG_WRITE}),
 }
 
-# An admin of some namespaces only is none of the leader.
-_ANYWHERE = "*"
+# Of all namespaces, but for joblog's own. An admin of some namespaces only is none of the leader.
+ANYWHERE = "*"
+_READ_AUDIT = frozenset({Permission.RUN_SEE, Permission.LOG_READ, Permission.LOG_VERIFY})
+_WILD = re.compile(r"[*?\[]")
 
 
 @lru_cache(maxsize=1024)
@@ -72,30 +75,56 @@ def matches(glob: str, namespace: str) -> bool:
     return _pattern(glob).match(namespace) is not None
 
 
+def covers(glob: str, asked: str) -> bool:
+    """Whether every namespace that `asked` names is one that `glob` names; in doubt it is not."""
+    if asked.startswith("@") and not glob.startswith("@"):
+        return False
+    if glob == asked:
+        return True
+    wild = _WILD.search(asked)
+    if wild is None:
+        return matches(glob, asked)
+    # What begins with `start`, whatever follows.
+    start, star, rest = glob.partition("*")
+    if not star or rest or _WILD.search(start):
+        return False
+    # Names that start with `@` are none of `*`; a pattern may only match them if it starts so itself.
+    return asked[: wild.start()].startswith(start)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A role on the namespaces that any of the globs matches."""
 
     role: str
-    namespaces: tuple[str, ...] = (_ANYWHERE,)
+    namespaces: tuple[str, ...] = (ANYWHERE,)
 
     def permits(self, permission: Permission, namespace: str | None) -> bool:
         """Whether it lets its holder do it; namespace: where, None for the whole leader.
 
-        What is held on the whole leader is only granted with the glob `*`.
+        What is held on the whole leader is only granted with the glob `*`. The audit log's namespace is open to those
+        with AUDIT_READ, for reading only.
         """
+        if namespace == AUDIT_NAMESPACE:
+            return permission in _READ_AUDIT and self.permits(Permission.AUDIT_READ, None)
         if permission not in ROLES[self.role]:
             return False
         if permission not in NAMESPACED or namespace is None:
-            return _ANYWHERE in self.namespaces
+            return ANYWHERE in self.namespaces
         return any(matches(glob, namespace) for glob in self.namespaces)
+
+    def includes(self, other: Grant) -> bool:
+        """Whether whoever holds it may do all that `other` permits; in doubt not."""
+        return ROLES[other.role] <= ROLES[self.role] and all(
+            any(covers(glob, asked) for glob in self.namespaces) for asked in other.namespaces
+        )
 
 
 def check_grant(role: str, namespaces: Iterable[str]) -> Grant:
     """The grant. Raises InvalidInput for an unknown role and for globs that are none."""
     if role not in ROLES:
         raise InvalidInput(f"role {role[:60]!r} is not known: it is one of {', '.join(ROLES)}")
-    globs = tuple(namespaces) or (_ANYWHERE,)
+    globs = tuple(namespaces) or (ANYWHERE,)
     if len(globs) > MAX_GLOBS:
         raise InvalidInput(f"a grant names {len(globs)} namespaces, at most {MAX_GLOBS} are allowed: use a glob")
     for glob in globs:

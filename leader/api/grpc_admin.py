@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from joblog.leader.access.principal import current
 from joblog.leader.api.errors import Context, answers
+from joblog.leader.api.seen import status_seen
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
 from joblog.leader.reading.reader import LogReader
@@ -21,8 +23,8 @@ class AdminService(admin_pb2_grpc.AdminServicer):
 
     @answers
     async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.GetStatusResponse:
-        """Who the leader is and how it does."""
-        return await self._reader.run(self._status.collect)
+        """Who the leader is and how it does, as far as the caller may know."""
+        return status_seen(await self._reader.run(self._status.collect), current())
 
     @answers
     async def Delete(self, request: admin_pb2.DeleteRequest, context: Context) -> admin_pb2.DeleteResponse:

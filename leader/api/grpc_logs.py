@@ -10,10 +10,13 @@ import functools
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
-from joblog.errors import InvalidInput, NotFound
+from joblog.errors import NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
+from joblog.leader.access.principal import current
 from joblog.leader.api import searching
 from joblog.leader.api.errors import Context, answering, answers
+from joblog.leader.api.paging import page_size
+from joblog.leader.api.seen import namespaces_seen
 from joblog.leader.api.waiting import until
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.leader.reading.piece import MAX_OFFSET, FrameColumns, Piece, ReadSpec, Start, StartKind
@@ -24,8 +27,6 @@ from joblog.v1 import logs_pb2, logs_pb2_grpc, types_pb2
 
 T = TypeVar("T")
 
-MAX_PAGE_SIZE = 1000
-DEFAULT_PAGE_SIZE = 100
 # Frames are turned into messages in the pool when there are more of them.
 _FEW_FRAMES = 200
 _VERIFY_PROGRESS_SECONDS = 0.5
@@ -36,13 +37,6 @@ _STARTS = {
     "last_lines": StartKind.LAST_LINES,
     "last_bytes": StartKind.LAST_BYTES,
 }
-
-
-def page_size(asked: int) -> int:
-    """How many entries a page holds; raises InvalidInput."""
-    if asked > MAX_PAGE_SIZE:
-        raise InvalidInput(f"page_size {asked} is out of range: at most {MAX_PAGE_SIZE} are allowed")
-    return asked or DEFAULT_PAGE_SIZE
 
 
 def spec_of(request: logs_pb2.ReadRequest) -> ReadSpec:
@@ -98,9 +92,11 @@ class LogsService(logs_pb2_grpc.LogsServicer):
     async def ListNamespaces(
         self, request: logs_pb2.ListNamespacesRequest, context: Context
     ) -> logs_pb2.ListNamespacesResponse:
-        """Namespaces by name."""
+        """Namespaces that the caller may see, by name."""
         limit = page_size(request.page_size)
-        names = await self._reader.run(functools.partial(self._store.list_namespaces, request.page_token, limit))
+        seen = namespaces_seen(current())
+        work = functools.partial(self._store.list_namespaces, request.page_token, limit, seen)
+        names = await self._reader.run(work)
         token = names[-1] if len(names) == limit else ""
         return logs_pb2.ListNamespacesResponse(namespaces=names, next_page_token=token)
 

@@ -99,7 +99,7 @@ class GrpcServer(Service):
 
     async def start(self) -> None:
         """Listens and serves. Raises Conflict when the address is in use."""
-        server = grpc.aio.server([GrpcGate(self._gate)], options=server_options(self._max_message_bytes))
+        server = grpc.aio.server(interceptors=[GrpcGate(self._gate)], options=server_options(self._max_message_bytes))
         logs_pb2_grpc.add_LogsServicer_to_server(self._logs, server)  # type: ignore[no-untyped-call]
         admin_pb2_grpc.add_AdminServicer_to_server(self._admin, server)  # type: ignore[no-untyped-call]
         for add in self._more:

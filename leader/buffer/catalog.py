@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from joblog.errors import InvalidInput
@@ -88,14 +88,16 @@ def _log_place(token: str, namespace: str, run: str) -> bytes:
     return key
 
 
-def list_namespaces(source: Source, after: str, limit: int) -> list[str]:
-    """Namespaces with at least one run, sorted, those beyond `after`, at most `limit`."""
+def list_namespaces(source: Source, after: str, limit: int, wanted: Callable[[str], bool] | None = None) -> list[str]:
+    """Namespaces with at least one run, sorted, those beyond `after`, at most `limit`. wanted: tells which count."""
     found: list[str] = []
     cursor = source.cursor(keys.RUNS)
     key = cursor.seek(keys.namespace_end(after))
     while key is not None and len(found) < limit:
-        found.append(keys.namespace_of(key))
-        key = cursor.seek(keys.namespace_end(found[-1]))
+        namespace = keys.namespace_of(key)
+        if wanted is None or wanted(namespace):
+            found.append(namespace)
+        key = cursor.seek(keys.namespace_end(namespace))
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -313,9 +312,14 @@ class Store:
         """As View.extents(), as of now; of use where nobody else changes them meanwhile."""
         return read_extents(self._engine, number, from_offset)
 
-    def list_namespaces(self, after: str = "", limit: int = 1000) -> list[str]:
-        """Namespaces with at least one run, sorted, those beyond `after`. Raises InvalidInput for a bad limit."""
-        return catalog.list_namespaces(self._engine, after, catalog.check_limit(limit))
+    def list_namespaces(
+        self, after: str = "", limit: int = 1000, wanted: Callable[[str], bool] | None = None
+    ) -> list[str]:
+        """Namespaces with at least one run, sorted, those beyond `after`, that are wanted.
+
+        Raises InvalidInput for a bad limit.
+        """
+        return catalog.list_namespaces(self._engine, after, catalog.check_limit(limit), wanted)
 
     def list_runs(
         self, namespace: str, where: RunFilter = EVERY_RUN, page_token: str = "", limit: int = 100
@@ -370,11 +374,6 @@ class Store:
         begin = keys.keyring_key(prefix)
         found = scan(self._engine, keys.KEYS, begin, keys.after(begin))
         return [keys.keyring_name(key) for key, _ in found]
-
-    def count_deks(self) -> dict[bytes, int]:
-        """How many logs' DEKs each store key has wrapped, by its id. Reads one small entry of each log."""
-        found = scan(self._engine, keys.KEYS, keys.dek_key(0), keys.after(keys.dek_key(keys.MAX_U64 - 1)))
-        return Counter(keys.wrapping_key_of(value) for _, value in found)
 
     def reclaim(self) -> int:
         """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.

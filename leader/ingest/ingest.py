@@ -13,7 +13,8 @@ from typing import Any
 import grpc.aio
 
 from joblog import __version__
-from joblog.errors import InvalidInput, JoblogError, Unavailable
+from joblog.errors import Denied, InvalidInput, JoblogError, Unavailable
+from joblog.leader.access.principal import Principal, current
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
@@ -50,6 +51,16 @@ class IngestLimits:
     max_log_bytes: int = 0
     commit_max_bytes: int = 16 << 20
     commit_max_delay_seconds: float = 0.0
+
+
+def writer_for(principal: Principal, worker_id: str) -> Principal:
+    """The principal, when it may push as this worker; raises Denied."""
+    if principal.worker_id and principal.worker_id != worker_id:
+        raise Denied(
+            f"{principal.kind} {principal.name!r} is worker {principal.worker_id!r}, not {worker_id[:60]!r}: a worker "
+            "pushes as itself"
+        )
+    return principal
 
 
 class _Leader:
@@ -146,9 +157,10 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         if first is None:
             return
         try:
-            session = Session(self, Session.check_hello(first))
-        except InvalidInput as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            hello = Session.check_hello(first)
+            session = Session(self, hello, writer_for(current(), hello.worker_id))
+        except (InvalidInput, Denied) as error:
+            await context.abort(grpc.StatusCode[error.grpc_status], str(error))
         await context.write(ingest_pb2.PushResponse(welcome=self._welcome()))
         failure = await self._serve(session, first, context)
         if failure is not None:

@@ -166,6 +166,7 @@ class _Opening:
     def _check(self, request: ingest_pb2.OpenLog) -> LogName:
         name = LogName(request.id.namespace, request.id.run, request.id.task, request.id.attempt)
         check_log_name(name, open_attempt=True)
+        self._session.check_may_open(name.namespace)
         if name.namespace == AUDIT_NAMESPACE and not self._own:
             raise InvalidInput(f"{name}: only the leader itself writes the audit log")
         if len(request.writer_id) != WRITER_ID_BYTES:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import grpc.aio
 
 from joblog.errors import InvalidInput, JoblogError
+from joblog.leader.access.principal import Principal
+from joblog.leader.access.roles import Permission
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.ingest.committer import Commit
 from joblog.leader.ingest.live_log import Accepted, LiveLog, Refused
@@ -46,8 +48,10 @@ class _Processed:
 class Session:
     """The state of one Push stream. Methods belong to the event loop, but for those that say otherwise."""
 
-    def __init__(self, ingest: Ingest, hello: ingest_pb2.Hello) -> None:
+    def __init__(self, ingest: Ingest, hello: ingest_pb2.Hello, principal: Principal | None = None) -> None:
+        """principal: whose stream it is; None for the leader itself."""
         self.ingest = ingest
+        self.principal = principal
         self.worker_id: str = hello.worker_id
         self.host: str = hello.host
         self.version: str = hello.version
@@ -76,6 +80,13 @@ class Session:
         if not 1 <= len(hello.worker_id) <= MAX_WORKER_ID_LENGTH or not hello.worker_id.isprintable():
             raise InvalidInput(f"hello.worker_id must be 1-{MAX_WORKER_ID_LENGTH} printable characters")
         return hello
+
+    def check_may_open(self, namespace: str) -> None:
+        """Raises Refused where the worker may not write in the namespace, whatever there is in it."""
+        principal = self.principal
+        if principal is not None and not principal.may(Permission.LOG_WRITE, namespace):
+            refusal = principal.refusal(Permission.LOG_WRITE, namespace)
+            raise Refused(ingest_pb2.REFUSAL_CODE_DENIED, str(refusal))
 
     # What the worker sends
 

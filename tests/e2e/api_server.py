@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc.aio
 import httpx
 
 from joblog.channel import MAX_MESSAGE_BYTES, open_async_channel
+from joblog.leader.access.issuing import Issuer
+from joblog.leader.access.store import AccessStore
+from joblog.leader.api.gate import Gate
+from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
@@ -20,7 +25,7 @@ from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
 from joblog.leader.search.searcher import Searcher
-from joblog.v1 import admin_pb2, admin_pb2_grpc, logs_pb2_grpc
+from joblog.v1 import access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2_grpc
 from tests.stored_log import StoredLeader, stored_leader
 
 
@@ -48,6 +53,8 @@ class Api:
     http: httpx.AsyncClient
     channel: grpc.aio.Channel
     fence: Fence
+    access_store: AccessStore
+    gate: Gate
     not_ready: list[str] = field(default_factory=list)
 
     @property
@@ -55,12 +62,17 @@ class Api:
         return logs_pb2_grpc.LogsStub(self.channel)  # type: ignore[no-untyped-call]
 
     @property
+    def access(self) -> access_pb2_grpc.AccessStub:
+        return access_pb2_grpc.AccessStub(self.channel)  # type: ignore[no-untyped-call]
+
+    @property
     def admin(self) -> admin_pb2_grpc.AdminStub:
         return admin_pb2_grpc.AdminStub(self.channel)  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager
-async def api_in(folder: Path) -> AsyncIterator[Api]:
+async def api_in(folder: Path, gate_on: Callable[[AccessStore], Gate] | None = None) -> AsyncIterator[Api]:
+    """gate_on: makes the gate; the default lets everybody in."""
     with stored_leader(folder) as stored:
         fence = Fence(stored)
         not_ready: list[str] = []
@@ -76,15 +88,21 @@ async def api_in(folder: Path) -> AsyncIterator[Api]:
             not_ready=lambda: not_ready[0] if not_ready else None,
         )
         searcher = Searcher(stored.store, stored.reader.open_cipher)
-        context = ApiContext(stored.store, stored.reader, searcher, deleter, status, stored.metrics)
+        access = AccessStore(folder / "access.sqlite3")
+        issuer = Issuer(access, address=lambda: grpc_server.address)
+        gate = gate_on(access) if gate_on else Gate.open()
+        context = ApiContext(stored.store, stored.reader, searcher, deleter, status, stored.metrics, gate, issuer)
         http_server = HttpServer(context, host="127.0.0.1", port=0)
         grpc_server = GrpcServer(
             LogsService(stored.store, stored.reader, searcher),
             AdminService(stored.reader, deleter, status),
+            gate,
             host="127.0.0.1",
             port=0,
             max_message_bytes=MAX_MESSAGE_BYTES,
+            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate))],
         )
+        await gate.start()
         await http_server.start()
         await grpc_server.start()
         running = asyncio.create_task(http_server.run())
@@ -92,10 +110,11 @@ async def api_in(folder: Path) -> AsyncIterator[Api]:
             httpx.AsyncClient(base_url=http_server.url, timeout=30) as client,
             open_async_channel(grpc_server.address) as channel,
         ):
-            yield Api(stored, http_server, grpc_server, client, channel, fence, not_ready)
+            yield Api(stored, http_server, grpc_server, client, channel, fence, access, gate, not_ready)
         await http_server.drain(5)
         await grpc_server.drain(1)
         await asyncio.wait_for(running, 5)
         await http_server.stop()
         await grpc_server.stop()
         await searcher.stop()
+        access.close()

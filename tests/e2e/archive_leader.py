@@ -14,6 +14,8 @@ from typing import Any
 import grpc.aio
 
 from joblog.channel import server_options
+from joblog.leader.api.gate import Gate
+from joblog.leader.api.grpc_gate import GrpcGate
 from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.objects import ObjectStore
@@ -84,7 +86,7 @@ async def archive_leader(
             objects, limits, RangeCache(0), store=store, keyring=keyring, ingest=ingest, metrics=metrics
         )
         await ingest.start()
-        server = grpc.aio.server(options=server_options())
+        server = grpc.aio.server(interceptors=[GrpcGate(Gate.open())], options=server_options())
         ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

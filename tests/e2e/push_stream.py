@@ -15,6 +15,8 @@ import grpc.aio
 
 from joblog.batch import STDOUT, Frames, deflate, open_payload, pack_frames
 from joblog.channel import client_options, server_options
+from joblog.leader.api.gate import Gate
+from joblog.leader.api.grpc_gate import GrpcGate
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.file_kms import FileKms
@@ -178,8 +180,8 @@ class Leader:
 
 
 @asynccontextmanager
-async def leader_in(folder: Path, **limits: Any) -> AsyncIterator[Leader]:
-    """A leader on the store in `folder`, on any free port, until the block ends."""
+async def leader_in(folder: Path, gate: Gate | None = None, **limits: Any) -> AsyncIterator[Leader]:
+    """A leader on the store in `folder`, on any free port, until the block ends. gate: the default lets all in."""
     folder.mkdir(exist_ok=True)
     store = Store.open(folder / "store")
     try:
@@ -187,7 +189,7 @@ async def leader_in(folder: Path, **limits: Any) -> AsyncIterator[Leader]:
         ingest = Ingest(store, keyring, Metrics(), IngestLimits(**limits))
         await ingest.start()
         running = asyncio.create_task(ingest.run())
-        server = grpc.aio.server(options=server_options())
+        server = grpc.aio.server(interceptors=[GrpcGate(gate or Gate.open())], options=server_options())
         ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -14,6 +14,7 @@ import pytest
 from joblog.batch import STDERR, STDOUT
 from joblog.errors import Conflict
 from joblog.identity import LogName
+from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.v1 import admin_pb2, logs_pb2, types_pb2
 from tests.e2e.api_server import Api, api_in
@@ -220,6 +221,6 @@ async def test_stopping_ends_tails(api: Api) -> None:
 
 async def test_a_port_in_use_is_said(api: Api) -> None:
     made = api.grpc_server
-    second = GrpcServer(made._logs, made._admin, host="127.0.0.1", port=made.port, max_message_bytes=MIB)
+    second = GrpcServer(made._logs, made._admin, Gate.open(), host="127.0.0.1", port=made.port, max_message_bytes=MIB)
     with pytest.raises(Conflict, match=str(made.port)):
         await second.start()

@@ -147,7 +147,7 @@ class Chain(RuleBasedStateMachine):
 
     async def _start_leader(self) -> None:
         stack = contextlib.AsyncExitStack()
-        self.leader = await stack.enter_async_context(leader_in(self.folder / "leader", **self.limits))
+        self.leader = await stack.enter_async_context(leader_in(self.folder / "leader", None, **self.limits))
         self._leader_ends = stack.aclose
 
     async def _stop_leader(self) -> None:

@@ -15,42 +15,60 @@ from starlette.exceptions import HTTPException
 
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
-from joblog.leader.api.errors import INTERNAL_MESSAGE, message_of
-from joblog.leader.api.http import catalog, data, models, raw, search
+from joblog.leader.api.errors import INTERNAL_MESSAGE
+from joblog.leader.api.http import access, catalog, data, models, raw, search
 from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
+from joblog.leader.api.http.replies import error_reply, problem_reply
 from joblog.leader.metrics import CONTENT_TYPE
 
 _PAGE = Path(__file__).parent.parent / "page"
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.ErrorReply, "description": text}
-    for status, text in {400: "A value is not allowed", 404: "No such thing", 503: "Not now: try again"}.items()
+    for status, text in {
+        400: "A value is not allowed",
+        401: "Nobody was recognised: send a token, Authorization: Bearer TOKEN",
+        403: "The token is not allowed to do this",
+        404: "No such thing",
+        503: "Not now: try again",
+    }.items()
 }
 _CODES = {404: "NOT_FOUND", 405: "UNIMPLEMENTED"}
 
 
 def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
     """The application. hosts: see Guard."""
+    app = make_routes(context)
+    return Guard(HttpGate(app, context.gate), hosts=hosts, metrics=context.metrics.api)
+
+
+def make_routes(context: ApiContext) -> FastAPI:
+    """All routes, which answer only behind an HttpGate."""
     app = FastAPI(
         title="joblog",
         version=__version__,
         description="Logs of jobs: lists, records, bytes. Errors: {error: {code, message}}.",
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         responses=_ERRORS,
+        dependencies=[Depends(admit)],
+        # A route that is not there is not there: what the gate was not asked about does not answer.
+        redirect_slashes=False,
     )
     app.state.context = context
-    for router in (catalog.router, data.router, raw.router, search.router):
+    for router in (catalog.router, data.router, raw.router, search.router, access.router):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
+    _add_document(app)
     _add_page(app)
     app.add_exception_handler(JoblogError, _joblog_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    return Guard(app, hosts=hosts, metrics=context.metrics.api)
+    return app
 
 
 def _query_names(dependant: Dependant) -> set[str]:
@@ -88,6 +106,15 @@ def _add_probes(app: FastAPI, context: ApiContext) -> None:
         return Response(context.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
 
+def _add_document(app: FastAPI) -> None:
+    @app.get("/api/v1/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        document = app.openapi()
+        document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+        return JSONResponse(document)
+
+
 def _add_page(app: FastAPI) -> None:
     def serve(path: str, file: str, media_type: str) -> None:
         async def page() -> FileResponse:
@@ -101,13 +128,9 @@ def _add_page(app: FastAPI) -> None:
     serve("/page/page.css", "page.css", "text/css")
 
 
-def _error(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
-
-
 async def _joblog_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, JoblogError)
-    return _error(error.http_status, error.grpc_status, message_of(error))
+    return error_reply(error)
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
@@ -116,13 +139,15 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
         f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}, got {str(entry.get('input'))[:60]!r}"
         for entry in error.errors()[:5]
     ]
-    return _error(400, "INVALID_ARGUMENT", "; ".join(problems))
+    return problem_reply(400, "INVALID_ARGUMENT", "; ".join(problems))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
+    if isinstance(error.__cause__, JoblogError):
+        return error_reply(error.__cause__)
+    return problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:
-    return _error(500, "INTERNAL", INTERNAL_MESSAGE)
+    return problem_reply(500, "INTERNAL", INTERNAL_MESSAGE)

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query
 
 from joblog.errors import InvalidInput, NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
+from joblog.leader.access.principal import current
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.filters import RunsWanted
+from joblog.leader.api.seen import namespaces_seen, status_seen
 
 router = APIRouter(prefix="/api/v1")
 
@@ -21,14 +23,15 @@ Cursor = Annotated[str, Query(max_length=4096, description="next_cursor of the p
 
 @router.get("/status", tags=["leader"])
 async def status(context: Context) -> models.Status:
-    """Who the leader is and how it does."""
-    return models.Status.of(await context.reader.run(context.status.collect))
+    """Who the leader is and how it does, as far as the caller may know."""
+    return models.Status.of(status_seen(await context.reader.run(context.status.collect), current()))
 
 
 @router.get("/namespaces", tags=["runs"])
 async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor = "") -> models.Namespaces:
-    """Namespaces with at least one run, by name."""
-    names = await context.reader.run(functools.partial(context.store.list_namespaces, cursor, limit))
+    """Namespaces with at least one run that the caller may see, by name."""
+    seen = namespaces_seen(current())
+    names = await context.reader.run(functools.partial(context.store.list_namespaces, cursor, limit, seen))
     return models.Namespaces(namespaces=names, next_cursor=names[-1] if len(names) == limit else "")
 
 

@@ -10,6 +10,8 @@ from fastapi import Depends, Path, Request
 
 from joblog.errors import InvalidInput
 from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
+from joblog.leader.access.issuing import Issuer
+from joblog.leader.api.gate import Gate
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.buffer.store import Store
 from joblog.leader.deletion import Deleter
@@ -28,6 +30,8 @@ class ApiContext:
     deleter: Deleter
     status: LeaderStatus
     metrics: Metrics
+    gate: Gate
+    issuer: Issuer
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -1,0 +1,165 @@
+"""Who it is that shows a token or a certificate; known ones are kept in memory, so that a call costs microseconds."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from joblog.errors import InvalidInput, NotAuthenticated
+from joblog.leader.access.principal import Principal
+from joblog.leader.access.records import TokenRecord, has_expired, serial_text
+from joblog.leader.access.roles import ROLES, Grant, Permission
+from joblog.leader.access.store import AccessStore
+from joblog.token import Token
+
+# One token may be shown in several spellings, with and without an address.
+_MAX_KNOWN = 10_000
+_TOUCH_NS = 10**9
+
+NOT_KNOWN = "the token is not known here: is it of this leader, and was it copied whole?"
+
+
+@dataclass(slots=True)
+class _Known:
+    principal: Principal
+    touched_ns: int = 0
+
+
+class Recogniser:
+    """Tells who shows a token or a certificate. Thread-safe but for `forget`, which belongs to the event loop.
+
+    foreign_clients: None where client certificates are those that the leader issued; else they come from a CA of the
+    operator's own, and their holders may write to the namespaces of these globs.
+    """
+
+    def __init__(
+        self,
+        store: AccessStore,
+        *,
+        foreign_clients: tuple[str, ...] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._foreign_clients = foreign_clients
+        self._clock = clock
+        # By the SHA-256 of what was shown, so that memory holds no secret. Certificates are public, and so kept apart.
+        self._tokens: dict[bytes, _Known] = {}
+        self._certificates: dict[bytes, _Known] = {}
+
+    def forget(self) -> None:
+        """Something was revoked or changed: everybody is looked up anew."""
+        self._tokens.clear()
+        self._certificates.clear()
+
+    def bearer(self, text: str) -> Principal:
+        """Who shows this token. Raises NotAuthenticated."""
+        shown = hashlib.sha256(text.encode(errors="replace")).digest()
+        known = self._tokens.get(shown) or _keep(self._tokens, shown, self._token(text))
+        return self._still_good(known, f"the token {known.principal.name!r} has expired: ask for a new one")
+
+    def certificate(self, pem: bytes) -> Principal:
+        """Whose certificate this is, which was verified against the CA already. Raises NotAuthenticated."""
+        shown = hashlib.sha256(pem).digest()
+        known = self._certificates.get(shown) or _keep(self._certificates, shown, self._worker(pem))
+        return self._still_good(known, f"the certificate of worker {known.principal.name!r} has expired: renew it")
+
+    def is_good(self, principal: Principal) -> bool:
+        """Whether somebody who was recognised earlier would be so now."""
+        now = self._clock()
+        if has_expired(principal.expires_ns, now):
+            return False
+        if principal.kind == "worker" and self._foreign_clients is None:
+            certificate = self._store.find_certificate(principal.id)
+            if certificate is None or not certificate.is_good(now):
+                return False
+        if principal.token_id:
+            token = self._store.find_token(principal.token_id)
+            return token is not None and not token.revoked_ns
+        return True
+
+    def _still_good(self, known: _Known, otherwise: str) -> Principal:
+        now = self._clock()
+        principal = known.principal
+        if has_expired(principal.expires_ns, now):
+            raise NotAuthenticated(otherwise)
+        if principal.token_id and now - known.touched_ns > _TOUCH_NS:
+            known.touched_ns = now
+            self._store.touch_token(principal.token_id)
+        return principal
+
+    def _token(self, text: str) -> Principal:
+        try:
+            token = Token.parse(text)
+        except InvalidInput as error:
+            raise NotAuthenticated(str(error)) from None
+        record = self._store.find_token(token.id)
+        if record is None or not record.has_secret(token.secret):
+            raise NotAuthenticated(NOT_KNOWN)
+        if record.revoked_ns:
+            raise NotAuthenticated(f"the token {record.name!r} was revoked: ask for a new one")
+        return principal_of(record)
+
+    def _worker(self, pem: bytes) -> Principal:
+        try:
+            found = x509.load_pem_x509_certificate(pem)
+            names = [str(name.value) for name in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        except ValueError as error:
+            raise NotAuthenticated(f"the client certificate can't be read: {error}") from None
+        serial = serial_text(found.serial_number)
+        if self._foreign_clients is not None:
+            if len(names) != 1 or not names[0]:
+                raise NotAuthenticated("the client certificate has no common name (CN), which is the worker's id")
+            expires_ns = int(found.not_valid_after_utc.timestamp()) * 10**9
+            grants = (Grant("writer", self._foreign_clients),) if self._foreign_clients else ()
+            return Principal("worker", names[0], serial, grants, worker_id=names[0], expires_ns=expires_ns)
+        record = self._store.find_certificate(serial)
+        if record is None or names != [record.worker_id]:
+            raise NotAuthenticated(f"client certificate {serial} is not one that this leader issued: join again")
+        if record.revoked_ns:
+            raise NotAuthenticated(f"the certificate of worker {record.worker_id!r} was revoked")
+        token = self._store.find_token(record.token_id)
+        if token is None or token.revoked_ns:
+            raise NotAuthenticated(f"the token that worker {record.worker_id!r} joined with was revoked")
+        return Principal(
+            "worker",
+            record.worker_id,
+            serial,
+            _writers(token.grants),
+            worker_id=record.worker_id,
+            token_id=token.id,
+            expires_ns=record.expires_ns,
+        )
+
+
+def _keep(kept: dict[bytes, _Known], shown: bytes, principal: Principal) -> _Known:
+    if len(kept) >= _MAX_KNOWN:
+        kept.clear()
+    return kept.setdefault(shown, _Known(principal))
+
+
+def principal_of(record: TokenRecord) -> Principal:
+    """The holder of a token."""
+    return Principal(
+        "token",
+        record.name,
+        record.id,
+        record.grants,
+        worker_id=record.worker_id,
+        token_id=record.id,
+        expires_ns=record.expires_ns,
+    )
+
+
+def at(principal: Principal, peer: str) -> Principal:
+    """The same, who asks from there."""
+    return replace(principal, peer=peer)
+
+
+def _writers(grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
+    """What a worker may do whose token has these grants: write, and nothing else."""
+    return tuple(Grant("writer", grant.namespaces) for grant in grants if Permission.LOG_WRITE in ROLES[grant.role])

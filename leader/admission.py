@@ -1,0 +1,66 @@
+"""The parts of a leader that know who asks: the access store, the gate, and what makes tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from joblog.leader.access.admin_token import ensure_admin_token
+from joblog.leader.access.recognition import Recogniser
+from joblog.leader.access.store import AccessStore
+from joblog.leader.api.gate import Gate
+from joblog.paths import DataFolder, make_folder
+from joblog.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class Admission(NamedTuple):
+    """Who may come in. gate: a service of the daemon; store: to be closed when the daemon has ended."""
+
+    store: AccessStore
+    gate: Gate
+    admin_token: Path
+
+    def write_admin_token(self, *, fingerprint: bytes, address: str) -> None:
+        """Makes the leader's own admin token where there is none, and has its file say whom to trust and where."""
+        if ensure_admin_token(self.store, self.admin_token, fingerprint=fingerprint, address=address):
+            log.warning(
+                "made an admin token, %s: whoever has it may do everything here; clients of this user on this machine "
+                "use it by themselves",
+                self.admin_token,
+            )
+
+
+class AdminTokenFile(Service):
+    """Keeps the leader's own admin token in its file. address: of the leader, once its server listens."""
+
+    name = "admin token"
+
+    def __init__(
+        self, admission: Admission, address: Callable[[], str], fingerprint: Callable[[], bytes] = bytes
+    ) -> None:
+        self._admission = admission
+        self._address = address
+        self._fingerprint = fingerprint
+
+    async def start(self) -> None:
+        """Makes the token where there is none. Raises OutOfSpace."""
+        self._admission.write_admin_token(fingerprint=self._fingerprint(), address=self._address())
+
+
+def open_admission(
+    folder: DataFolder, control: bool, open_metrics: bool, foreign_clients: tuple[str, ...] | None = None
+) -> Admission:
+    """Opens the access store, or makes it. foreign_clients: see Recogniser.
+
+    Raises Corrupt, WrongVersion, OutOfSpace.
+    """
+    make_folder(folder.access)
+    store = AccessStore(folder.access_store)
+    recogniser = Recogniser(store, foreign_clients=foreign_clients) if control else None
+    if recogniser is None:
+        log.warning("access control is off (access.control): whoever reaches this leader may read and delete every log")
+    return Admission(store, Gate(store, recogniser, open_metrics=open_metrics), folder.admin_token)

@@ -1,0 +1,141 @@
+"""The gate before every HTTP route."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from joblog.errors import Denied, JoblogError, NotAuthenticated
+from joblog.leader.access.principal import Principal
+from joblog.leader.api.errors import message_of
+from joblog.leader.api.gate import Gate
+from joblog.leader.api.http.replies import error_reply
+from joblog.leader.api.rules import HTTP, Rule
+
+_STATE = "joblog.asking"
+_GATE = "joblog.gate"
+_FIRST_REFUSAL = 400
+
+
+class _Asking:
+    """One request on its way through the gate. refusal: why nobody was recognised."""
+
+    __slots__ = ("admitted", "answered", "principal", "refusal")
+
+    def __init__(self, principal: Principal | None, refusal: JoblogError | None) -> None:
+        self.principal = principal
+        self.refusal = refusal
+        self.admitted = False
+        self.answered = False
+
+
+class HttpGate:
+    """ASGI middleware around the application, which has `admit` as a dependency of all its routes.
+
+    The middleware says who asks; once the route is known, and before anything of the body is read, whether they may. A
+    reply of a route that was not asked about does not get out.
+    """
+
+    def __init__(self, app: ASGIApp, gate: Gate, rules: dict[str, Rule] | None = None) -> None:
+        self._app = app
+        self._gate = gate
+        self._rules = HTTP if rules is None else rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            raise Denied(f"{scope['type']} is not spoken here")
+        asking = scope[_STATE] = self._ask(scope)
+        scope[_GATE] = self
+
+        async def receive_admitted() -> Message:
+            # FastAPI reads a body before it asks a dependency, and takes any other error for one in the body.
+            try:
+                await self._admit(scope, asking)
+            except JoblogError as error:
+                raise HTTPException(error.http_status, message_of(error)) from error
+            return await receive()
+
+        async def send_admitted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] < _FIRST_REFUSAL:
+                    await self._admit(scope, asking)
+                asking.answered = True
+            await send(message)
+
+        if asking.principal is None:
+            await self._app(scope, receive_admitted, send_admitted)
+            return
+        try:
+            async with self._gate.answering(asking.principal):
+                await self._app(scope, receive_admitted, send_admitted)
+        except NotAuthenticated as error:
+            # It was revoked meanwhile. A reply that has begun is broken off by whoever is around us.
+            if asking.answered:
+                raise
+            await error_reply(error)(scope, receive, send)
+
+    async def admit(self, scope: Scope) -> None:
+        """Lets the request go on, or raises NotAuthenticated or Denied."""
+        await self._admit(scope, scope[_STATE])
+
+    def authenticate(self, scope: Scope) -> Principal:
+        """Who asks. Raises NotAuthenticated."""
+        peer = _peer(scope)
+        header = Headers(scope=scope).get("authorization")
+        return self._gate.nobody(peer) if header is None else self._gate.bearer(header, peer)
+
+    def _ask(self, scope: Scope) -> _Asking:
+        try:
+            return _Asking(self.authenticate(scope), None)
+        except JoblogError as error:
+            return _Asking(None, error)
+
+    async def _admit(self, scope: Scope, asking: _Asking) -> None:
+        """Lets the request go on, or raises; asked once per request."""
+        if asking.admitted:
+            return
+        gate = self._gate
+        name = getattr(scope.get("route"), "name", "")
+        rule = self._rules.get(name)
+        if rule is None or not gate.is_public(rule):
+            subject = _subject(scope)
+            try:
+                if asking.principal is None:
+                    raise asking.refusal or Denied("nobody was recognised")
+                gate.check(asking.principal, rule, name or scope["path"], str(_parameter(scope, "namespace")))
+            except JoblogError as error:
+                gate.refused(error, name or scope["path"][:200], asking.principal, _peer(scope), subject)
+                raise
+            assert rule is not None
+            # Before the audit log is asked: what it refuses must not be asked again.
+            asking.admitted = True
+            await gate.admitted(asking.principal, rule, subject)
+        asking.admitted = True
+
+
+async def admit(request: Request) -> None:
+    """The dependency of all routes. Raises NotAuthenticated, Denied."""
+    gate = request.scope[_GATE]
+    assert isinstance(gate, HttpGate)
+    await gate.admit(request.scope)
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else ""
+
+
+def _parameter(scope: Scope, name: str) -> str:
+    value = scope.get("path_params", {}).get(name, "")
+    assert isinstance(value, str)
+    return value
+
+
+def _subject(scope: Scope) -> str:
+    """What the request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as the path says."""
+    namespace = _parameter(scope, "namespace")
+    parts = [_parameter(scope, name) for name in ("run", "task", "attempt")]
+    return f"{namespace}:{'/'.join(filter(None, parts))}" if namespace else ""

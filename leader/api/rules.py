@@ -1,0 +1,120 @@
+"""What each method and each HTTP route asks for. What is not listed here is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from joblog.leader.access.roles import Permission
+
+
+class Where(StrEnum):
+    """Where the permission must be held."""
+
+    # In the namespace that the request names.
+    NAMESPACE = "namespace"
+    # On the whole leader.
+    WHOLE = "whole"
+    # In some namespace; what is answered depends on which.
+    SOMEWHERE = "somewhere"
+    # As SOMEWHERE; the method shows only what belongs to namespaces where it is held.
+    FILTERED = "filtered"
+    # As SOMEWHERE; each log that is opened on the stream is checked.
+    STREAM = "stream"
+    # As SOMEWHERE, and only for the worker that the request names.
+    OWN_WORKER = "own worker"
+    # A worker that shows its certificate.
+    WORKER = "worker"
+    # Whoever is recognised.
+    ANYBODY = "anybody"
+    # Everybody, also who is not recognised.
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is asked of the caller.
+
+    field: of a gRPC request, the namespace (`id.namespace`) or the worker's id; in HTTP both are path parameters.
+    act: its name in the audit log; empty: not written there. changes: it is on disk there before it is done.
+    """
+
+    permission: Permission | None
+    where: Where
+    field: str = "namespace"
+    act: str = ""
+    changes: bool = False
+
+
+_SEE = Rule(Permission.RUN_SEE, Where.NAMESPACE)
+_SEE_LOG = Rule(Permission.RUN_SEE, Where.NAMESPACE, "id.namespace")
+_READ = Rule(Permission.LOG_READ, Where.NAMESPACE, "id.namespace", act="log.read")
+_VERIFY = Rule(Permission.LOG_VERIFY, Where.NAMESPACE, "id.namespace", act="log.verify")
+_SEARCH = Rule(Permission.LOG_READ, Where.NAMESPACE, act="log.search")
+_DELETE = Rule(Permission.LOG_DELETE, Where.NAMESPACE, act="log.delete", changes=True)
+_LIST_NAMESPACES = Rule(Permission.RUN_SEE, Where.FILTERED)
+_STATUS = Rule(Permission.STATUS_SEE, Where.SOMEWHERE)
+_SPOOL_KEYS = Rule(Permission.LOG_WRITE, Where.OWN_WORKER, "worker_id")
+_WHO_AM_I = Rule(None, Where.ANYBODY)
+# An admin of some namespaces sees, makes and revokes tokens for these; the service looks at the token's grants.
+_TOKENS = Rule(Permission.ACCESS_MANAGE, Where.FILTERED)
+_CERTIFICATES = Rule(Permission.WORKERS_MANAGE, Where.WHOLE)
+_PUBLIC = Rule(None, Where.PUBLIC)
+
+GRPC: dict[str, Rule] = {
+    "/joblog.v1.Logs/ListNamespaces": _LIST_NAMESPACES,
+    "/joblog.v1.Logs/ListRuns": _SEE,
+    "/joblog.v1.Logs/GetRun": _SEE,
+    "/joblog.v1.Logs/ListLogs": _SEE,
+    "/joblog.v1.Logs/GetLog": _SEE_LOG,
+    "/joblog.v1.Logs/Read": _READ,
+    "/joblog.v1.Logs/Verify": _VERIFY,
+    "/joblog.v1.Logs/Search": _SEARCH,
+    "/joblog.v1.Ingest/Push": Rule(Permission.LOG_WRITE, Where.STREAM),
+    "/joblog.v1.Ingest/KeepSpoolKey": _SPOOL_KEYS,
+    "/joblog.v1.Ingest/GetSpoolKeys": _SPOOL_KEYS,
+    "/joblog.v1.Ingest/DropSpoolKeys": _SPOOL_KEYS,
+    "/joblog.v1.Admin/GetStatus": _STATUS,
+    "/joblog.v1.Admin/Delete": _DELETE,
+    "/joblog.v1.Access/Join": Rule(Permission.LOG_WRITE, Where.SOMEWHERE),
+    "/joblog.v1.Access/Renew": Rule(None, Where.WORKER),
+    "/joblog.v1.Access/WhoAmI": _WHO_AM_I,
+    "/joblog.v1.Access/CreateToken": _TOKENS,
+    "/joblog.v1.Access/ListTokens": _TOKENS,
+    "/joblog.v1.Access/RevokeToken": _TOKENS,
+    "/joblog.v1.Access/ListCertificates": _CERTIFICATES,
+    "/joblog.v1.Access/RevokeCertificate": _CERTIFICATES,
+}
+
+# By the names of routes; `namespace` is a path parameter.
+HTTP: dict[str, Rule] = {
+    "healthz": _PUBLIC,
+    "readyz": _PUBLIC,
+    "openapi": _PUBLIC,
+    "page": _PUBLIC,
+    "metrics": Rule(Permission.METRICS_READ, Where.WHOLE),
+    "status": _STATUS,
+    "whoami": _WHO_AM_I,
+    "list_namespaces": _LIST_NAMESPACES,
+    "list_runs": _SEE,
+    "get_run": _SEE,
+    "list_logs": _SEE,
+    "get_log": _SEE,
+    "get_events": _SEE,
+    "verify": _VERIFY,
+    "get_bytes": _READ,
+    "get_lines": _READ,
+    "get_raw": _READ,
+    "get_marks": _SEARCH,
+    "search_log": _SEARCH,
+    "search_run": _SEARCH,
+    "search_namespace": _SEARCH,
+    "delete_run": _DELETE,
+    "delete_task": _DELETE,
+    "delete_log": _DELETE,
+    "list_tokens": _TOKENS,
+    "create_token": _TOKENS,
+    "revoke_token": _TOKENS,
+    "list_certificates": _CERTIFICATES,
+    "revoke_certificate": _CERTIFICATES,
+}
