@@ -46,6 +46,10 @@ class Rule:
     changes: bool = False
 
 
+def _keys(act: str) -> Rule:
+    return Rule(Permission.KEYS_MANAGE, Where.WHOLE, act=act, changes=True)
+
+
 _SEE = Rule(Permission.RUN_SEE, Where.NAMESPACE)
 _SEE_LOG = Rule(Permission.RUN_SEE, Where.NAMESPACE, "id.namespace")
 _READ = Rule(Permission.LOG_READ, Where.NAMESPACE, "id.namespace", act="log.read")
@@ -76,6 +80,10 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Ingest/DropSpoolKeys": _SPOOL_KEYS,
     "/joblog.v1.Admin/GetStatus": _STATUS,
     "/joblog.v1.Admin/Delete": _DELETE,
+    "/joblog.v1.Keys/GetKeys": Rule(Permission.KEYS_MANAGE, Where.WHOLE),
+    "/joblog.v1.Keys/RotateKeys": _keys("keys.rotate"),
+    "/joblog.v1.Keys/RewrapKeys": _keys("keys.rewrap"),
+    "/joblog.v1.Keys/ExportKeys": _keys("keys.export"),
     "/joblog.v1.Access/Join": Rule(Permission.LOG_WRITE, Where.SOMEWHERE),
     "/joblog.v1.Access/Renew": Rule(None, Where.WORKER),
     "/joblog.v1.Access/WhoAmI": _WHO_AM_I,
