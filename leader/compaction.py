@@ -15,7 +15,7 @@ from typing import NamedTuple
 from joblog.errors import Conflict, Corrupt, JoblogError
 from joblog.leader.archive.merge import FINAL_LEVEL, LARGE_BYTES, MergedChunk, merge_chunks
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import ChunkHeader
+from joblog.leader.buffer.chunk import Chunk
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
@@ -81,7 +81,7 @@ def merge_completed(
     return pieces.merging
 
 
-def _chunks(store: Store, number: int) -> Iterator[tuple[int, ChunkHeader, bytes]]:
+def _chunks(store: Store, number: int) -> Iterator[Chunk]:
     """All chunks. In several views: one that is open for long keeps what was replaced on the disk."""
     at, more = 0, True
     while more:

@@ -221,6 +221,11 @@ class Metrics:
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry
         )
         self.logs_completed = Counter("joblog_logs_completed", "Logs that were completed", registry=self.registry)
+        self.damaged_chunks = Gauge(
+            "joblog_buffer_damaged_chunks",
+            "Chunks in the buffer that are known to be damaged on its disk",
+            registry=self.registry,
+        )
         self.buffer_bytes = Gauge("joblog_buffer_bytes", "Bytes of the buffer on the disk", registry=self.registry)
 
     def exposition(self) -> bytes:

@@ -22,7 +22,7 @@ from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import KIND_GAP, ChunkHeader, pack_gap
+from joblog.leader.buffer.chunk import KIND_GAP, ChunkHeader, Sealed, pack_gap
 from joblog.leader.buffer.store import Store
 from joblog.leader.reading.reader import LogReader
 from joblog.v1.archive_pb2 import Extent
@@ -48,7 +48,7 @@ class CountedFolder(FolderStore):
         return sum(length for _, _, length in self.gets)
 
 
-def value_of(header: ChunkHeader, sealed: bytes) -> bytes:
+def value_of(header: ChunkHeader, sealed: Sealed) -> bytes:
     """A chunk as it lies in the buffer."""
     return pack_gap(header) if header.kind == KIND_GAP else header.pack() + sealed
 

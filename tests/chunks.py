@@ -9,11 +9,10 @@ from collections.abc import Sequence
 import google_crc32c
 
 from joblog.batch import CODEC_NONE, CODEC_ZSTD, STDOUT, Frames, deflate, pack_frames
-from joblog.leader.buffer.chunk import KIND_DATA, KIND_GAP, ChunkHeader, gap_header, pack_gap
+from joblog.leader.buffer.chunk import KIND_DATA, KIND_GAP, Chunk, ChunkHeader, gap_header, pack_gap
 from joblog.leader.crypto.envelope import LogCipher
 
 FIRST_TIME_NS = 1_700_000_000_000_000_000
-Chunk = tuple[int, ChunkHeader, bytes]
 # (stream, microseconds since the chunk's first frame, bytes)
 Frame = tuple[int, int, bytes]
 

@@ -44,5 +44,5 @@ class LeaderStatus:
             buffer_bytes=stats.disk_bytes,
             workers=self.workers(),
             http_url=self.http_url(),
-            warnings=[*([reason] if reason else []), *self.warnings()],
+            warnings=[*filter(None, (reason, self.store.damage.warning())), *self.warnings()],
         )

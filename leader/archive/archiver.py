@@ -121,7 +121,9 @@ class Archiver(Service):
             Busy(),
         )
         self.key_objects = KeyObjects(keyring.store_keys, self.context.putter)
-        flushing = FlushLimits(limits.pack_bytes, limits.flush_interval_seconds, limits.merge)
+        flushing = FlushLimits(
+            limits.pack_bytes, limits.flush_interval_seconds, limits.merge, limits.loss_patience_seconds
+        )
         self.rosters = Rosters(self.context, refresh_seconds=limits.grace_seconds, clock=clock)
         self.flusher = Flusher(self.context, self.rosters, flushing, clock=clock)
         self.sealer = Sealer(

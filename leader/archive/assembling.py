@@ -16,6 +16,7 @@ from joblog.leader.archive.objects import MIN_PART_BYTES, Bytes, MultipartUpload
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.archive.putting import PARTS_AT_ONCE, Putter, cut
 from joblog.leader.archive.ranges import Range
+from joblog.leader.buffer.chunk import Sealed
 from joblog.v1.archive_pb2 import Extent
 
 # The most parts are 10,000; not all are of full size.
@@ -57,9 +58,9 @@ class Assembly:
         self._parts = 0
         self._under_way: list[Future[None]] = []
 
-    def add(self, offset: int, value: bytes) -> None:
-        """The next chunk."""
-        for piece in self._writer.add(offset, value):
+    def add(self, offset: int, value: Sealed, crc32c: int | None = None) -> None:
+        """The next chunk, as ContainerWriter.add() takes it."""
+        for piece in self._writer.add(offset, value, crc32c):
             self._append(piece)
 
     def copy(self, source: Range, entries: LogEntries) -> None:

@@ -21,7 +21,6 @@ from joblog.leader.archive.index import (
     MAX_CHUNKS,
     MAX_LOGS,
     MAX_RECORD_BYTES,
-    RECORD_HEAD_BYTES,
     Entry,
     Index,
     IndexBuilder,
@@ -29,7 +28,16 @@ from joblog.leader.archive.index import (
     index_limit_bytes,
     unpack_index,
 )
-from joblog.leader.buffer.chunk import HEADER_BYTES, KIND_GAP, ChunkHeader, unpack_header
+from joblog.leader.buffer.chunk import (
+    HEADER_BYTES,
+    KIND_GAP,
+    RECORD_HEAD_BYTES,
+    RECORD_START,
+    ChunkHeader,
+    Sealed,
+    record_crc32c,
+    unpack_header,
+)
 
 __all__ = [
     "FOOTER_BYTES",
@@ -66,8 +74,6 @@ KINDS = frozenset({KIND_PACK, KIND_SEGMENT, KIND_SEALED})
 MAGIC = b"JLARCH1\n"
 _FAMILY = MAGIC[:6]
 _END_MAGIC = b"JLARCEND"
-# Length and offset; a CRC-32C of both and the chunk follows.
-_RECORD_START = struct.Struct(">IQ")
 # Index position and length, logs, chunks, kind, version, SHA-256 of the index, unused bytes.
 _FOOTER = struct.Struct(">QIIIBB32s6x")
 FOOTER_BYTES = _FOOTER.size + 4 + len(_END_MAGIC)
@@ -179,8 +185,8 @@ class ContainerWriter:
         self.position = len(MAGIC)
         return MAGIC
 
-    def add(self, offset: int, value: bytes) -> tuple[bytes, bytes]:
-        """The next chunk, as in the buffer; the pieces are its record's head and `value` itself.
+    def add(self, offset: int, value: Sealed, crc32c: int | None = None) -> tuple[bytes, Sealed]:
+        """The next chunk; the pieces are its record's head and `value` itself. crc32c: the record's, where it is known.
 
         Raises InvalidInput when it overlaps the one before, is too large, or the object has MAX_CHUNKS. Corrupt and
         WrongVersion when `value` is no chunk.
@@ -190,7 +196,7 @@ class ContainerWriter:
             raise InvalidInput(f"chunk at offset {offset} has {len(value)} bytes: a record takes {MAX_RECORD_BYTES}")
         self._builder.add(offset, length, unpack_header(value))
         self.position += length
-        return _record_head(offset, value), value
+        return _record_head(offset, value, crc32c), value
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Records that somebody copies into the object at this place, byte by byte and in this order.
@@ -234,7 +240,7 @@ class ContainerWriter:
         return self._index
 
 
-def write_container(kind: int, logs: Iterable[tuple[bytes, Iterable[tuple[int, bytes]]]]) -> Iterator[bytes]:
+def write_container(kind: int, logs: Iterable[tuple[bytes, Iterable[tuple[int, Sealed]]]]) -> Iterator[Sealed]:
     """The pieces of an object with these logs: (uid, its chunks as (offset, value))."""
     writer = ContainerWriter(kind)
     for uid, chunks in logs:
@@ -244,9 +250,10 @@ def write_container(kind: int, logs: Iterable[tuple[bytes, Iterable[tuple[int, b
     yield writer.finish()
 
 
-def _record_head(offset: int, value: bytes) -> bytes:
-    start = _RECORD_START.pack(RECORD_HEAD_BYTES + len(value), offset)
-    return start + int(google_crc32c.extend(google_crc32c.value(start), value)).to_bytes(4, "big")
+def _record_head(offset: int, value: Sealed, crc32c: int | None) -> bytes:
+    if crc32c is None:
+        crc32c = record_crc32c(offset, bytes(value))
+    return RECORD_START.pack(RECORD_HEAD_BYTES + len(value), offset) + crc32c.to_bytes(4, "big")
 
 
 def pack_footer(footer: Footer) -> bytes:
@@ -305,7 +312,7 @@ def read_record(data: bytes, at: int = 0) -> tuple[Record, int]:
     """The record that begins at data[at], checked, and where the next one begins. Raises Corrupt or WrongVersion."""
     if len(data) - at < GAP_RECORD_BYTES:
         raise Corrupt(f"archive record: {len(data) - at} bytes are left, a record has at least {GAP_RECORD_BYTES}")
-    length, offset = _RECORD_START.unpack_from(data, at)
+    length, offset = RECORD_START.unpack_from(data, at)
     end = at + length
     if not GAP_RECORD_BYTES <= length <= MAX_RECORD_BYTES or end > len(data):
         raise Corrupt(f"archive record says {length} bytes, {len(data) - at} are left: it is damaged or cut short")
@@ -344,7 +351,7 @@ def record_header(data: bytes, at: int = 0) -> tuple[int, int, ChunkHeader]:
     """
     if len(data) - at < RECORD_HEADER_BYTES:
         raise Corrupt(f"archive record: {len(data) - at} bytes, its head and header have {RECORD_HEADER_BYTES}")
-    length, offset = _RECORD_START.unpack_from(data, at)
+    length, offset = RECORD_START.unpack_from(data, at)
     if not GAP_RECORD_BYTES <= length <= MAX_RECORD_BYTES:
         raise Corrupt(f"archive record says {length} bytes: it is damaged")
     return length, offset, unpack_header(bytes(data[at + RECORD_HEAD_BYTES : at + RECORD_HEADER_BYTES]))

@@ -15,18 +15,16 @@ from joblog.leader.archive.container import KIND_PACK, MAX_LOGS, walk_records
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.layout import pack_key
 from joblog.leader.archive.merge import MergedChunk, merge_chunks
-from joblog.leader.archive.packing import ObjectBuilder
+from joblog.leader.archive.packing import ObjectBuilder, Piece
 from joblog.leader.archive.ranges import Range, read_ranges
 from joblog.leader.archive.rollup import LARGE_EXTENTS, SMALL_EXTENTS, joined_generation, sizes_of, small_to_join
 from joblog.leader.archive.rosters import Rosters
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import HEADER_BYTES, ChunkHeader
+from joblog.leader.buffer.chunk import HEADER_BYTES, Chunk
 from joblog.leader.buffer.store import View
 from joblog.v1.archive_pb2 import Extent
 
 log = logging.getLogger(__name__)
-
-Chunk = tuple[int, ChunkHeader, bytes]
 
 # A log with less than this in the buffer may wait for more, for some of PATIENCE_INTERVALS: a trickle flushed at each
 # interval would take several times its bytes in overhead. Not all logs wait equally long, so that they take turns.
@@ -42,16 +40,19 @@ class FlushLimits(NamedTuple):
     """pack_bytes: of a pack, at which it is closed. merge: whether small chunks are merged.
 
     interval_seconds: between flushes; a log that trickles waits for a few.
+    loss_patience_seconds: how long a worker keeps what it still has of a chunk that the buffer does not give back.
     """
 
     pack_bytes: int = 64 << 20
     interval_seconds: float = 10.0
     merge: bool = True
+    loss_patience_seconds: float = 3600.0
 
 
 @dataclass(slots=True)
 class Flushed:
-    """What a flush did. archived: per log, the offset below which all is in the archive. left_bytes: passed over.
+    """What a flush did. left_bytes: passed over. archived: per log, the offset below which all is in the archive, or is
+    known to be lost for longer than anybody has patience.
 
     crowded: logs with many large extents. joined_bytes: of extents that became one with new chunks.
     """
@@ -84,11 +85,12 @@ class _Part:
         changes.guard(self.number, self.rewrites)
         if self.joined:
             changes.delete_extents(self.number, self.joined[0].offset, self.joined[-1].offset + 1)
-        if len(self.chunks) <= _SINGLE_DROPS:
-            for offset, _, _ in self.chunks:
-                changes.delete_chunk(self.number, offset)
-        else:
-            changes.delete_chunks(self.number, self.chunks[0][0], self.chunks[-1][0] + 1)
+        for row in _rows(self.chunks):
+            if len(row) <= _SINGLE_DROPS:
+                for offset, _, _ in row:
+                    changes.delete_chunk(self.number, offset)
+            else:
+                changes.delete_chunks(self.number, row[0][0], row[-1][0] + 1)
 
 
 class Flusher:
@@ -181,6 +183,9 @@ class Flusher:
     def _plan(self, view: View, part: _Part, done: Flushed) -> int:
         """Chooses the extents that become one with the part; their bytes."""
         extents = list(view.extents(part.number))
+        if extents and extents[-1].end_offset > part.chunks[0][0]:
+            # A chunk that the disk gives back after all, when those behind it are archived already.
+            return 0
         if len(extents) > LARGE_EXTENTS:
             done.crowded.append(part.number)
         count = small_to_join(sizes_of(extents))
@@ -224,22 +229,27 @@ class Flusher:
             done.put_bytes += builder.size_bytes
             for part in self._commit(parts, builder, key):
                 self._flushed_at[part.number] = self._clock()
-                last, header, _ = part.chunks[-1]
-                done.archived[part.number] = last + header.raw_length
+                done.archived[part.number] = self._archived(part)
                 done.dropped_bytes += sum(HEADER_BYTES + len(sealed) for _, _, sealed in part.chunks)
             failpoints.reach("pack.committed")
 
-    def _merged(self, part: _Part) -> Iterator[tuple[int, bytes]]:
+    def _archived(self, part: _Part) -> int:
+        """Up to where the log is in the archive now: what is damaged stays in the buffer, and a worker may have it."""
+        last, header, _ = part.chunks[-1]
+        waiting = self._store.damage.offsets(part.number, self._limits.loss_patience_seconds)
+        return min([last + header.raw_length, *waiting[:1]])
+
+    def _merged(self, part: _Part) -> Iterator[Piece]:
         chunks = [*part.old, *part.chunks] if part.old else part.chunks
         if len(chunks) == 1 or not self._limits.merge:
             # merge_chunks() would open even a single one.
-            return ((chunk.offset, chunk.value) for chunk in (MergedChunk(*one) for one in chunks))
+            return (MergedChunk(*one).piece(part.number) for one in chunks)
         try:
             cipher = self._context.open_cipher(part.number)
         except JoblogError as error:
             log.warning("log %d: its chunks are not merged: %s", part.number, error)
-            return ((chunk.offset, chunk.value) for chunk in (MergedChunk(*one) for one in chunks))
-        return ((merged.offset, merged.value) for merged in merge_chunks(cipher, chunks))
+            return (MergedChunk(*one).piece(part.number) for one in chunks)
+        return (merged.piece(part.number) for merged in merge_chunks(cipher, chunks))
 
     def _commit(self, parts: list[_Part], builder: ObjectBuilder, key: str) -> list[_Part]:
         """Commits the extents of the parts that still are what they were when read; those that were committed."""
@@ -271,6 +281,17 @@ def take_some(chunks: Iterable[Chunk], limit_bytes: int) -> tuple[list[Chunk], i
         taken.append(chunk)
         size += HEADER_BYTES + len(chunk[2])
     return taken, size, False
+
+
+def _rows(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
+    """The chunks cut where an offset between them is left out: what is damaged there is not dropped with them."""
+    begin, end = 0, -1
+    for at, (offset, header, _) in enumerate(chunks):
+        if at > begin and offset != end:
+            yield chunks[begin:at]
+            begin = at
+        end = offset + header.raw_length
+    yield chunks[begin:]
 
 
 def _range(extent: Extent) -> Range:

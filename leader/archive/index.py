@@ -17,13 +17,12 @@ import zstandard
 
 from joblog.batch import MAX_BATCH_BYTES
 from joblog.errors import Corrupt, InvalidInput
-from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, KIND_DATA, KIND_GAP, ChunkHeader
+from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, KIND_DATA, KIND_GAP, RECORD_HEAD_BYTES, ChunkHeader
 from joblog.leader.crypto.envelope import UID_BYTES
 
 # What bounds the memory that an object's index can make a reader take.
 MAX_CHUNKS = 1 << 20
 MAX_LOGS = 1 << 16
-RECORD_HEAD_BYTES = 16
 GAP_RECORD_BYTES = RECORD_HEAD_BYTES + GAP_CHUNK_BYTES
 MAX_RECORD_BYTES = 8 << 20
 _LEVEL = 3

@@ -25,7 +25,7 @@ from joblog.batch import (
     unpack_frames,
 )
 from joblog.errors import Corrupt, InvalidInput
-from joblog.leader.buffer.chunk import KIND_DATA, KIND_GAP, ChunkHeader, pack_gap
+from joblog.leader.buffer.chunk import KIND_DATA, KIND_GAP, Chunk, ChunkHeader, Sealed, pack_gap, stored_record
 from joblog.leader.crypto.envelope import LogCipher
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class MergedChunk(NamedTuple):
 
     offset: int
     header: ChunkHeader
-    sealed: bytes
+    sealed: Sealed
     merged: int = 1
 
     @property
@@ -57,6 +57,12 @@ class MergedChunk(NamedTuple):
     def value(self) -> bytes:
         """As it lies in the buffer, and in the archive's records."""
         return pack_gap(self.header) if self.header.kind == KIND_GAP else self.header.pack() + self.sealed
+
+    def piece(self, number: int) -> tuple[int, Sealed, int | None]:
+        """As an archive object of log `number` takes it; what came from the buffer goes on as it was read."""
+        if isinstance(self.sealed, memoryview):
+            return self.offset, *stored_record(number, self.sealed)
+        return self.offset, self.value, None
 
 
 class _Opened(NamedTuple):
@@ -72,7 +78,7 @@ class _Opened(NamedTuple):
 
 def merge_chunks(
     cipher: LogCipher,
-    chunks: Iterable[tuple[int, ChunkHeader, bytes]],
+    chunks: Iterable[Chunk],
     *,
     merged_bytes: int = MERGED_BYTES,
     large_bytes: int = LARGE_BYTES,

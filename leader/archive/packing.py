@@ -7,9 +7,14 @@ from itertools import pairwise
 
 from joblog.leader.archive.container import KIND_PACK, KIND_SEALED, KIND_SEGMENT, ContainerWriter, Footer, LogEntries
 from joblog.leader.archive.objects import Bytes
+from joblog.leader.buffer.chunk import Sealed
 from joblog.v1.archive_pb2 import EXTENT_KIND_PACK, EXTENT_KIND_SEALED, EXTENT_KIND_SEGMENT, Extent
 
 _KINDS = {KIND_PACK: EXTENT_KIND_PACK, KIND_SEGMENT: EXTENT_KIND_SEGMENT, KIND_SEALED: EXTENT_KIND_SEALED}
+
+
+# A chunk as ContainerWriter.add() takes it: offset, value, and the CRC-32C of its record where that is known.
+Piece = tuple[int, Sealed, int | None]
 
 
 class ObjectBuilder:
@@ -25,11 +30,11 @@ class ObjectBuilder:
         """Bytes so far."""
         return self._writer.position
 
-    def add_log(self, uid: bytes, chunks: Iterable[tuple[int, bytes]]) -> None:
-        """Adds one log's chunks, (offset, value), in order; each log has one turn."""
+    def add_log(self, uid: bytes, chunks: Iterable[Piece]) -> None:
+        """Adds one log's chunks in order; each log has one turn."""
         self.pieces.append(self._writer.begin_log(uid))
-        for offset, value in chunks:
-            self.pieces.extend(self._writer.add(offset, value))
+        for offset, value, crc32c in chunks:
+            self.pieces.extend(self._writer.add(offset, value, crc32c))
 
     def finish(self) -> None:
         """Nothing is added any more; `pieces` are the object."""

@@ -49,8 +49,8 @@ class Sealing(NamedTuple):
 class Sealer:
     """Seals completed logs; any number at once, in different threads. Blocks.
 
-    loss_patience_seconds: how long bytes that the archive does not give back are waited for, before the log is sealed
-    without them.
+    loss_patience_seconds: how long bytes that neither archive nor buffer gives back are waited for, before the log is
+    sealed without them.
     """
 
     def __init__(
@@ -164,9 +164,8 @@ class Sealer:
         self._drop_chunks(changes, record.number, found.buffered)
         now = time.time_ns()
         for gap in found.lost:
-            message = (
-                f"offsets {gap.offset} to {gap.offset + gap.length} were lost in the archive before the log was sealed"
-            )
+            place = f"offsets {gap.offset} to {gap.offset + gap.length}"
+            message = f"{place} were lost in the buffer or the archive before the log was sealed"
             changes.put_event(
                 record.number, Event(offset=gap.offset, time_ns=now, kind="archive_loss", message=message)
             )
@@ -179,7 +178,7 @@ class Sealer:
         return SealResult.SEALED
 
     def _drop_chunks(self, changes: Changes, number: int, count: int) -> None:
-        if count > _SINGLE_DROPS:
+        if count > _SINGLE_DROPS or self._store.damage.offsets(number):
             changes.delete_chunks(number, 0, MAX_U64)
         elif count:
             with self._store.view() as view:

@@ -13,9 +13,9 @@ from joblog.leader.archive.container import KIND_SEALED
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
-from joblog.leader.archive.flush import Chunk, take_some
+from joblog.leader.archive.flush import take_some
 from joblog.leader.archive.merge import FINAL_LEVEL, LARGE_BYTES, merge_chunks
-from joblog.leader.buffer.chunk import KIND_GAP, gap_header
+from joblog.leader.buffer.chunk import KIND_GAP, Chunk, gap_header
 from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.v1.archive_pb2 import Extent
@@ -77,7 +77,7 @@ class LogChunks:
 
     def _add(self, assembly: Assembly, chunks: Iterator[Chunk]) -> None:
         for chunk in merge_chunks(self._cipher, self._seen(chunks), level=FINAL_LEVEL):
-            assembly.add(chunk.offset, chunk.value)
+            assembly.add(*chunk.piece(self._record.number))
 
     def _seen(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from joblog.leader.buffer.chunk import gap_header, pack_gap
+from joblog.leader.buffer.chunk import CHECK_BYTES, gap_header, pack_gap, pack_stored
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Event, Gap, LogRecord
 
@@ -60,8 +60,12 @@ class Changes:
 
     def put_chunk(self, number: int, offset: int, value: bytes) -> None:
         """The chunk of log `number` at `offset`: packed header and sealed bytes."""
-        self.chunks.append((number, offset, value))
-        self.size_bytes += len(value)
+        self.put_stored(number, offset, pack_stored(number, offset, value))
+
+    def put_stored(self, number: int, offset: int, stored: bytes) -> None:
+        """As put_chunk(), for what pack_stored() gave."""
+        self.chunks.append((number, offset, stored))
+        self.size_bytes += len(stored) - CHECK_BYTES
 
     def put_gap(self, number: int, gap: Gap, lines_before: int, declared_ns: int) -> None:
         """A gap of log `number`: its chunk, and its entry in Store.gaps()."""

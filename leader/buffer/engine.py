@@ -6,6 +6,10 @@ thread: 416 ms standstill in a synced write of 60 MB, under 1 ms in flush_wal). 
 does, and it covers WAL files that a memtable flush closed in between; and writes are told not to wait in a stall
 (no_slowdown): this module waits instead, asleep. Known to be wrong in rocksdict 0.3.29, and avoided here:
 set_iterate_lower_bound sets the upper bound, a bound's bytes are not kept alive, Snapshot.iter() forgets its snapshot.
+
+Its RocksDB computes checksums of blobs in software, 0.9 GB/s on a machine where ours reach 20, and an iterator reads a
+blob as soon as it comes to it: a damaged one could not even be passed. So chunks are read without RocksDB's checksums,
+and who reads them holds each against its own check: see walk.py.
 """
 
 from __future__ import annotations
@@ -36,10 +40,13 @@ from joblog.leader.buffer.keys import CHUNKS, chunk_key
 from joblog.leader.buffer.options import (
     ALL_FAMILIES,
     BLOB_GC_AGE_CUTOFF,
+    Spared,
     StoreOptions,
     database_options,
     family_options,
+    spared_options,
 )
+from joblog.leader.buffer.sparing import Sparing, fault_of
 
 _SYNC_MARK = "synced.joblog"
 _STALL_PAUSE_SECONDS = 0.003
@@ -117,7 +124,9 @@ class Cursor:
     def value(self) -> bytes:
         """The value at the position, which must be at a key."""
         self._return()
-        value: bytes = self._place.iterator.value()
+        value: bytes | None = self._place.iterator.value()
+        if value is None:
+            raise Corrupt("the value is not to be had where a key was")
         return value
 
     def _return(self) -> None:
@@ -189,9 +198,14 @@ class Moment:
             del place.iterator
 
 
-def _read_options(before: bytes | None) -> ReadOptions:
+def _read_options(family: str, before: bytes | None) -> ReadOptions:
     options = ReadOptions()
     options.set_readahead_size(_READAHEAD_BYTES)
+    if family == CHUNKS:
+        # Chunks carry a check of their own. A block that nobody has checked must not come into the cache: those who do
+        # check, compactions among them, would take it from there as it is, and write it anew with a good checksum.
+        options.set_verify_checksums(False)
+        options.fill_cache(False)  # type: ignore[call-arg] # the stub forgets its argument
     if before is not None:
         options.set_iterate_upper_bound(before)
     return options
@@ -217,11 +231,14 @@ class Engine:
         self._reached = 0
         # Refused tries to write while flushes or compactions were behind.
         self.stalls = 0
+        # No write is taken any more before the store was opened again.
+        self.needs_restart = False
         try:
             self._mark = os.open(path / _SYNC_MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise disk_failure(error, path) from error
         self._cache = Cache(options.cache_bytes)
+        self._sparing = Sparing(path)
         self._database: Rdict | None = None
         self._families: dict[str, Rdict] = {}
         self._handles: dict[str, ColumnFamily] = {}
@@ -242,7 +259,7 @@ class Engine:
                 unknown = sorted(set(Rdict.list_cf(str(path))) - names)
                 if unknown:
                     raise WrongVersion(f"store {path}: column families {unknown} are not known to this joblog")
-            families = {name: family_options(name, self._options, self._cache) for name in names}
+            families = {name: family_options(name, self._options, self._cache, self._sparing.spared) for name in names}
             return Rdict(str(path), database_options(self._options), column_families=families)
         except JoblogError:
             raise
@@ -260,6 +277,60 @@ class Engine:
                 f"store {self.path}: its write-ahead log is damaged: writes up to {mark} had been synced, only those "
                 f"up to {found} can be read. Restore a backup, or remove {_SYNC_MARK} to go on with what is left"
             )
+
+    def spare(self, *, tables: bool) -> None:
+        """Blobs of chunks are damaged, or tables: compactions leave them alone, also once the store is opened again."""
+        wanted = Spared.TABLES if tables else Spared.BLOBS
+        with Doing(self.path, "keep compactions from damaged files"):
+            if self._sparing.more(wanted):
+                self._family(CHUNKS).set_options(spared_options(wanted))
+
+    def check_chunks(self, damaged: Callable[[bytes], None]) -> None:
+        """Reads all chunks, as a compaction would, and has compactions leave alone what is damaged, and nothing else.
+
+        damaged: told of the keys of damaged blobs.
+        """
+        with self._reading:
+            checking = self._checking()
+            checking.seek_to_first()
+        found = Spared.NOTHING
+        passing = self.cursor(CHUNKS)
+        last = b""
+        while (fault := fault_of(checking)) or checking.valid():
+            if not fault:
+                last = checking.key()
+                checking.next()
+                continue
+            key = passing.seek(last)
+            key = passing.next() if key == last else key
+            if fault is Spared.TABLES or key is None:
+                self.spare(tables=True)
+                return
+            found = fault
+            damaged(key)
+            last = key
+            if (following := passing.next()) is None:
+                break
+            checking.seek(following)
+        if found is Spared.BLOBS:
+            self.spare(tables=False)
+        elif self._sparing.spared is not Spared.NOTHING:
+            with Doing(self.path, "compact as usual"):
+                self._sparing.nothing()
+                self._family(CHUNKS).set_options(spared_options(Spared.NOTHING))
+
+    def is_sound_table(self, key: bytes) -> bool:
+        """Whether the table with this key of chunks is not damaged as far as can be seen."""
+        checking = self._checking()
+        checking.seek(key)
+        return fault_of(checking) is not Spared.TABLES and (not checking.valid() or bool(checking.key() == key))
+
+    def _checking(self) -> RdictIter:
+        options = ReadOptions()
+        options.set_readahead_size(_READAHEAD_BYTES)
+        options.fill_cache(False)  # type: ignore[call-arg] # the stub forgets its argument
+        with self._reading:
+            return self._family(CHUNKS).iter(options)
 
     def close(self) -> None:
         """Writes out what is in memory and closes; a second call does nothing."""
@@ -296,13 +367,13 @@ class Engine:
     def cursor(self, family: str, before: bytes | None = None) -> Cursor:
         """A cursor over a family's keys, those less than `before`."""
         with self._reading:
-            iterator = self._family(family).iter(_read_options(before))
+            iterator = self._family(family).iter(_read_options(family, before))
         return Cursor(_Place(iterator), before, self._reading)
 
     def moment(self, families: tuple[str, ...]) -> Moment:
         """One moment of all of `families`."""
         with self._moment, self._reading:
-            places = {name: _Place(self._family(name).iter(_read_options(None))) for name in families}
+            places = {name: _Place(self._family(name).iter(_read_options(name, None))) for name in families}
         return Moment(places, self.path)
 
     def write(
@@ -328,12 +399,24 @@ class Engine:
                     database.write(batch, self._write_options)
                 except Exception as error:
                     if not str(error).startswith(STALL) or time.monotonic() > deadline:
-                        raise failure(error, self.path, "write") from error
+                        raise self._refused(error) from error
                     self.stalls += 1
                 else:
                     done()
                     return
             time.sleep(_STALL_PAUSE_SECONDS)
+
+    def _refused(self, error: Exception) -> JoblogError:
+        """What a write was refused for. Damage that a compaction met before anybody else lasts until the next start."""
+        refused = failure(error, self.path, "write")
+        if not isinstance(refused, Corrupt):
+            return refused
+        self.needs_restart = True
+        self._sparing.more(Spared.TABLES)
+        return Corrupt(
+            f"store {self.path}: a compaction met damaged files, and nothing is written any more until the leader is "
+            f"started again; from then on compactions leave them alone: {error}"
+        )
 
     def _batch(self, operations: Operations, chunks: Sequence[tuple[int, int, bytes]]) -> WriteBatch:
         handles = self._handles
@@ -364,7 +447,12 @@ class Engine:
                 os.pwrite(self._mark, reached.to_bytes(8, "big"), 0)
 
     def compact(self, family: str) -> None:
-        """Flushes and compacts a whole family, so that deleted data leaves the disk. Takes long where much lies."""
+        """Flushes and compacts a whole family, so that deleted data leaves the disk. Takes long where much lies.
+
+        Chunks of which tables are damaged are left as they are.
+        """
+        if family == CHUNKS and self._sparing.spared is Spared.TABLES:
+            return
         options = CompactOptions()
         # Not only where a filter asks for it: the last level holds the blob references that keep files alive.
         options.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())

@@ -40,6 +40,7 @@ _USES = b"x"
 _UNUSED = b"y"
 _NUL = b"\0"
 _TWO_U64 = struct.Struct(">QQ")
+CHUNK_KEY_BYTES = _TWO_U64.size
 _WRITER_VALUE = struct.Struct(">QB")
 
 

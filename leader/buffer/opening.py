@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from joblog.batch import CODEC_NONE, CODEC_ZSTD, MAX_BATCH_BYTES, open_payload
 from joblog.errors import Corrupt, InvalidInput
-from joblog.leader.buffer.chunk import ChunkHeader
+from joblog.leader.buffer.chunk import ChunkHeader, Sealed
 from joblog.leader.crypto.envelope import LogCipher
 
 
-def open_bytes(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: bytes) -> bytes:
+def open_bytes(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: Sealed) -> bytes:
     """The log's bytes in a data chunk. Raises Corrupt."""
     if not 1 <= header.raw_length <= MAX_BATCH_BYTES or header.codec not in (CODEC_NONE, CODEC_ZSTD):
         raise Corrupt(f"chunk at offset {offset}: its header gives {header.raw_length} bytes in codec {header.codec}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from rocksdict import (
     BlockBasedOptions,
@@ -19,6 +20,15 @@ MIB = 1 << 20
 BLOB_GC_AGE_CUTOFF = 0.25
 # So many flushes of chunks make a compaction.
 CHUNK_TABLES = 16
+_L0_TRIGGERS = (40, 60)
+
+
+class Spared(Enum):
+    """What of the chunks' files compactions leave alone, as it is damaged."""
+
+    NOTHING = ""
+    BLOBS = "blobs"
+    TABLES = "tables"
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,28 @@ def database_options(options: StoreOptions) -> Options:
     return database
 
 
-def family_options(name: str, options: StoreOptions, cache: Cache) -> Options:
-    """Options of column family `name`."""
+# What RocksDB must not do once files of chunks are damaged: a compaction that meets damage fails, and no write is taken
+# from then on. Moving blobs reads them; any compaction reads tables.
+NO_BLOBS = {"enable_blob_garbage_collection": "false"}
+NO_TABLES = {
+    "disable_auto_compactions": "true",
+    "level0_slowdown_writes_trigger": "1000000",
+    "level0_stop_writes_trigger": "1000000",
+}
+
+
+def spared_options(spared: Spared) -> dict[str, str]:
+    """The changeable options of chunks in a store of which so much is damaged."""
+    blobs = NO_BLOBS if spared is not Spared.NOTHING else {"enable_blob_garbage_collection": "true"}
+    if spared is Spared.TABLES:
+        return {**blobs, **NO_TABLES}
+    slow, stop = map(str, _L0_TRIGGERS)
+    triggers = {"level0_slowdown_writes_trigger": slow, "level0_stop_writes_trigger": stop}
+    return {**blobs, "disable_auto_compactions": "false", **triggers}
+
+
+def family_options(name: str, options: StoreOptions, cache: Cache, spared: Spared = Spared.NOTHING) -> Options:
+    """Options of column family `name`. spared: of chunks."""
     family = Options(raw_mode=True)
     table = BlockBasedOptions()
     table.set_block_cache(cache)
@@ -79,10 +109,15 @@ def family_options(name: str, options: StoreOptions, cache: Cache) -> Options:
     family.set_block_based_table_factory(table)
     family.set_level_compaction_dynamic_level_bytes(True)
     # The engine turns "slow down" into waiting outside the interpreter lock; far-off triggers keep that rare.
-    family.set_level_zero_slowdown_writes_trigger(40)
-    family.set_level_zero_stop_writes_trigger(60)
+    family.set_level_zero_slowdown_writes_trigger(_L0_TRIGGERS[0])
+    family.set_level_zero_stop_writes_trigger(_L0_TRIGGERS[1])
     if name == CHUNKS:
         _set_chunks(family, options)
+        family.set_enable_blob_gc(spared is Spared.NOTHING)
+        if spared is Spared.TABLES:
+            family.set_disable_auto_compactions(True)
+            family.set_level_zero_slowdown_writes_trigger(1_000_000)
+            family.set_level_zero_stop_writes_trigger(1_000_000)
     else:
         family.set_write_buffer_size(min(4 * MIB, options.write_buffers_bytes // 4))
         family.set_max_write_buffer_number(3)

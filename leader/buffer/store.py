@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
+from collections import Counter
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
 
-from joblog.errors import Conflict, Corrupt, WrongVersion
+from joblog.errors import Conflict, Corrupt, JoblogError, WrongVersion
 from joblog.identity import LogName
 from joblog.leader.buffer import catalog, keys
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
+from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations, scan
 from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
 from joblog.leader.buffer.folder import lock_folder
@@ -38,7 +41,9 @@ from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord
 
 __all__ = ["Changes", "RunFilter", "Store", "StoreOptions", "StoreStats", "View", "WriterEntry"]
 
-FORMAT_VERSION = 1
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
 _NUMBERS_AT_ONCE = 64
 
 
@@ -84,6 +89,8 @@ class Store:
         # Bytes of chunks that were put since the store was opened.
         self.put_bytes = 0
         self._views: WeakSet[View] = WeakSet()
+        # Chunks that the disk does not give back, as far as somebody has come across them.
+        self.damage = Damage(path, self._spare)
         self._lock_descriptor = lock_folder(path)
         try:
             self._engine = Engine(path, options)
@@ -158,6 +165,7 @@ class Store:
 
     def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
         tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
+        damaged = self.damage.logs()
         needed = ((tails.keys() | changes.numbers()) - changes.logs.keys()) | changes.required
 
         def check() -> None:
@@ -181,12 +189,31 @@ class Store:
             for number in completed | deleted:
                 self._rewrites.pop(number, None)
             self.put_bytes += changes.size_bytes
+            if damaged:
+                self._forget_damage(changes, deleted)
             # What is put beside a drop may stand in the middle of the log, as the gap for it does.
             for number in (tails.keys() & self._open_logs) - dropping:
                 if tails[number][0] >= self._tails.get(number, tails[number])[0]:
                     self._tails[number] = tails[number]
 
         self._engine.write(operations, changes.chunks, check, done)
+
+    def _forget_damage(self, changes: Changes, deleted: set[int]) -> None:
+        for number, offset, _ in changes.chunks:
+            self.damage.forget(number, offset, offset + 1)
+        for number, begin, before in changes.chunk_drops:
+            self.damage.forget(number, begin, before)
+        for number, offset in changes.single_drops:
+            self.damage.forget(number, offset, offset + 1)
+        for number in deleted:
+            self.damage.forget(number, 0, keys.MAX_U64)
+
+    def _spare(self, number: int, offset: int) -> None:
+        """Keeps RocksDB from reading damaged files when it compacts: it would take no write any more."""
+        try:
+            self._engine.spare(tables=not self._engine.is_sound_table(keys.chunk_key(number, offset)))
+        except (JoblogError, OSError) as error:
+            log.warning("store %s: compactions may meet what is damaged: %s", self.path, error)
 
     def _check_guards(self, changes: Changes) -> None:
         for number, rewrites in changes.guards.items():
@@ -231,11 +258,13 @@ class Store:
         return first if first is not None else end.offset if end is not None else 0
 
     def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the log's last chunk in the buffer."""
+        """(offset, header) of the log's last chunk in the buffer; a damaged one only where its end is known."""
+        tail = self._tail(number)
+        return read_last_chunk(self._engine, number, self.damage) if tail is None else tail
+
+    def _tail(self, number: int) -> tuple[int, ChunkHeader] | None:
         tail = self._tails.get(number)
-        if tail is not None:
-            return tail[0], unpack_header(tail[1])
-        return read_last_chunk(self._engine, number)
+        return None if tail is None else (tail[0], unpack_header(tail[1]))
 
     def get_dek(self, number: int) -> bytes | None:
         """The log's wrapped DEK."""
@@ -356,7 +385,7 @@ class Store:
 
     def view(self) -> View:
         """One moment of the store, to read from."""
-        view = View(self._engine.moment(VIEW_FAMILIES))
+        view = View(self._engine.moment(VIEW_FAMILIES), self.damage, self._tail)
         self._views.add(view)
         return view
 
@@ -375,6 +404,11 @@ class Store:
         found = scan(self._engine, keys.KEYS, begin, keys.after(begin))
         return [keys.keyring_name(key) for key, _ in found]
 
+    def count_deks(self) -> dict[bytes, int]:
+        """How many logs' DEKs each store key has wrapped, by its id. Reads one small entry of each log."""
+        found = scan(self._engine, keys.KEYS, keys.dek_key(0), keys.after(keys.dek_key(keys.MAX_U64 - 1)))
+        return Counter(keys.wrapping_key_of(value) for _, value in found)
+
     def reclaim(self) -> int:
         """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.
 
@@ -383,16 +417,28 @@ class Store:
         before = self.disk_bytes()
         # All of them, as a WAL file stays for the last family that has something in it.
         for family in keys.COLUMN_FAMILIES:
-            self._engine.compact(family)
+            if family == keys.CHUNKS:
+                self.compact_chunks()
+            else:
+                self._engine.compact(family)
         return max(0, before - self.disk_bytes())
 
     def stats(self) -> StoreStats:
         """What the store takes of disk and memory."""
         return StoreStats(self.disk_bytes(), *self._engine.memory(), self._engine.stalls)
 
+    @property
+    def needs_restart(self) -> bool:
+        """A compaction met damage: no write is taken any more before the store was opened again."""
+        return self._engine.needs_restart
+
     def compact_chunks(self) -> None:
         """As reclaim(), for chunks only: cheap when little is left of them, as after a flush to the archive."""
+        self._engine.check_chunks(self._found_by_check)
         self._engine.compact(keys.CHUNKS)
+
+    def _found_by_check(self, key: bytes) -> None:
+        self.damage.found(*keys.parse_chunk_key(key), "its blob does not fit its checksum")
 
     def disk_bytes(self) -> int:
         """Bytes of all files of the store."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
-from joblog.errors import Corrupt, InvalidInput
+from joblog.errors import InvalidInput
 from joblog.leader.buffer import keys
-from joblog.leader.buffer.chunk import ChunkHeader, unpack_chunk, unpack_header
+from joblog.leader.buffer.chunk import Chunk, ChunkHeader, gap_header
+from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Moment, Source, scan
 from joblog.leader.buffer.extents import read_extents, read_last_extent
 from joblog.leader.buffer.ledger import read_log
+from joblog.leader.buffer.walk import Walk
 from joblog.v1 import types_pb2
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Event, Gap, LogRecord
@@ -30,26 +32,14 @@ def read_gaps(source: Source, number: int) -> list[Gap]:
     return [Gap.FromString(value) for _, value in scan(source, keys.LOGS, prefix, keys.after(prefix))]
 
 
-def _header(value: bytes, number: int, offset: int) -> ChunkHeader:
-    try:
-        return unpack_header(value)
-    except Corrupt as error:
-        raise Corrupt(f"log number {number}, chunk at offset {offset}: {error}") from None
+# (offset, header) of a chunk.
+Head = tuple[int, ChunkHeader]
 
 
-def read_last_chunk(source: Source, number: int) -> tuple[int, ChunkHeader] | None:
-    """(offset, header) of the log's last chunk."""
-    return _chunk_at(source, number, keys.MAX_U64)
-
-
-def _chunk_at(source: Source, number: int, offset: int) -> tuple[int, ChunkHeader] | None:
-    """(offset, header) of the last chunk that starts at or before `offset`."""
-    cursor = source.cursor(keys.CHUNKS)
-    key = cursor.seek_back(keys.chunk_key(number, offset))
-    if key is None or not key.startswith(keys.u64(number)):
-        return None
-    start = keys.number_of(key)
-    return start, _header(cursor.value(), number, start)
+def read_last_chunk(source: Source, number: int, damage: Damage) -> Head | None:
+    """(offset, header) of the log's last chunk that is not damaged."""
+    found = Walk(source, number, damage).last_at(keys.MAX_U64)
+    return None if found is None else found[:2]
 
 
 class LogEnd(NamedTuple):
@@ -87,8 +77,11 @@ def complete_record(source: Source, record: LogRecord, end: LogEnd | None) -> Lo
 class View:
     """One moment of the store. Close it soon: what it sees stays on disk and in memory. One thread at a time."""
 
-    def __init__(self, moment: Moment) -> None:
+    def __init__(self, moment: Moment, damage: Damage, tail: Callable[[int], Head | None]) -> None:
+        """tail: the chunk that was written to a log last, where that is known, whether the disk has it or not."""
         self._source = moment
+        self._damage = damage
+        self._tail = tail
 
     def get_log(self, number: int) -> LogRecord | None:
         """As Store.get_log(), at the view's moment."""
@@ -118,79 +111,89 @@ class View:
         """As Store.gaps(), at the view's moment."""
         return read_gaps(self._source, number)
 
-    def chunks(self, number: int, from_offset: int = 0) -> Iterator[tuple[int, ChunkHeader, bytes]]:
+    def chunks(self, number: int, from_offset: int = 0) -> Iterator[Chunk]:
         """(offset, header, sealed bytes) of the log's chunks in order, from the one that holds from_offset.
 
-        Gap chunks come with empty sealed bytes. Chunks that lie elsewhere leave a hole; the caller compares offsets.
-        Raises Corrupt when the disk gives back other bytes than were written, InvalidInput for an impossible offset.
+        Gap chunks come with empty sealed bytes. Chunks that lie elsewhere leave a hole, and so do those
+        that the disk does not give back as they were written; the caller compares offsets. Raises InvalidInput for an
+        impossible offset.
         """
         if not 0 <= from_offset <= keys.MAX_U64:
             raise InvalidInput(f"offset {from_offset} is out of range: 0 to 2**64-1")
-        cursor = self._source.cursor(keys.CHUNKS, keys.chunk_key(number + 1, 0))
-        begin = keys.chunk_key(number, from_offset)
-        key = cursor.seek_back(begin)
-        if key is None or not key.startswith(keys.u64(number)):
-            key = cursor.seek(begin)
-        while key is not None:
-            offset = keys.number_of(key)
-            value = cursor.value()
-            header = _header(value, number, offset)
-            if offset + header.raw_length > from_offset:
-                yield offset, header, unpack_chunk(value)[1]
-            key = cursor.next()
+        return self._walk(number).chunks(from_offset)
 
-    def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
-        """(offset, header) of the log's last chunk in the buffer."""
-        return read_last_chunk(self._source, number)
+    def _walk(self, number: int) -> Walk:
+        tail = self._tail(number)
+        return Walk(self._source, number, self._damage, None if tail is None else tail[0])
+
+    def last_chunk(self, number: int) -> Head | None:
+        """(offset, header) of the log's last chunk in the buffer; one that is damaged only where its end is known."""
+        walk = self._walk(number)
+        found, tail = walk.last_at(keys.MAX_U64), self._tail(number)
+        if tail is not None and tail[0] in walk.passed:
+            return tail
+        return None if found is None else found[:2]
+
+    def chunk_before(self, number: int, offset: int) -> Head | None:
+        """(offset, header) of the last chunk in the buffer that starts at or before `offset` and is not damaged."""
+        found = self._walk(number).last_at(offset)
+        return None if found is None else found[:2]
 
     def first_chunk_offset(self, number: int) -> int | None:
-        """Offset of the log's first chunk in the buffer."""
-        key = self._source.cursor(keys.CHUNKS, keys.chunk_key(number + 1, 0)).seek(keys.chunk_key(number, 0))
-        return None if key is None else keys.number_of(key)
+        """Offset of the log's first chunk in the buffer, damaged or not."""
+        return self._walk(number).first_offset()
 
     def chunk_for_line(self, number: int, line: int) -> tuple[int, ChunkHeader] | None:
         """(offset, header) of the chunk to begin at to find the start of `line` (from 1).
 
         It is the first chunk for line 1; else the one that holds the newline that ends line - 1, so that the line
         starts inside it or at the next chunk's first byte. None when the log has not that many newlines.
-        Newlines in a gap count as far as they are known; the chunk may then be a gap.
+        Newlines in a gap count as far as they are known; the chunk may then be a gap, also one where nothing is stored.
         """
         if line < 1:
             raise InvalidInput(f"line {line} is out of range: lines are counted from 1")
         if line == 1:
             return self._last_chunk_where(number, lambda _: False)
         found = self._last_chunk_where(number, lambda header: header.lines_before < line - 1)
-        return None if found is None or found[1].lines_after < line - 1 else found
+        return found if found is None or found[1].lines_after >= line - 1 else self._hole_behind(number, found)
+
+    def _hole_behind(self, number: int, chunk: Head) -> Head | None:
+        """What lies between the chunk and the next, which has more newlines before it than the chunk behind it."""
+        end, lines = chunk[0] + chunk[1].raw_length, chunk[1].lines_after
+        following = next(self.chunks(number, end), None)
+        if following is None or following[0] == end:
+            return None
+        newlines = max(0, following[1].lines_before - lines)
+        lost = types_pb2.GAP_REASON_LOST
+        return end, gap_header(following[0] - end, lost, newlines, lines, chunk[1].first_time_ns)
 
     def chunk_for_time(self, number: int, time_ns: int) -> tuple[int, ChunkHeader] | None:
         """(offset, header) of the last chunk whose first frame was read at or before time_ns; else the first chunk."""
         return self._last_chunk_where(number, lambda header: header.first_time_ns <= time_ns)
 
-    def _last_chunk_where(self, number: int, holds: Callable[[ChunkHeader], bool]) -> tuple[int, ChunkHeader] | None:
+    def _last_chunk_where(self, number: int, holds: Callable[[ChunkHeader], bool]) -> Head | None:
         """The last chunk for which `holds` is true (it is for a first part of the log, then no more); else the first.
 
         Halves the range of offsets at each step, so that it takes at most 64 seeks, whatever the chunks' sizes.
         """
-        cursor = self._source.cursor(keys.CHUNKS, keys.chunk_key(number + 1, 0))
-        key = cursor.seek(keys.chunk_key(number, 0))
-        if key is None:
+        walk = self._walk(number)
+        first, last = next(walk.chunks(0), None), walk.last_at(keys.MAX_U64)
+        if first is None or last is None:
             return None
-        first = keys.number_of(key)
-        best = first, _header(cursor.value(), number, first)
-        last = self.last_chunk(number)
-        if last is None or not holds(best[1]):
+        best = first[:2]
+        if not holds(best[1]):
             return best
         if holds(last[1]):
-            return last
+            return last[:2]
         # holds is true at best; no chunk at or above `high` has it; none starts between best and `low`.
-        low, high = first, last[0]
+        low, high = best[0], last[0]
         while high - low > 1:
             middle = (low + high) // 2
-            found = _chunk_at(self._source, number, middle)
+            found = walk.last_at(middle)
             if found is None or found[0] <= best[0]:
                 low = middle
             elif holds(found[1]):
-                best, low = found, middle
+                best, low = found[:2], middle
             else:
                 high = found[0]
         return best

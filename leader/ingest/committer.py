@@ -119,6 +119,8 @@ class Committer:
             self._write_once(good)
         except JoblogError as error:
             self._fail(good, error)
+            if self._store.needs_restart:
+                raise
             return
         self.failure = None
         self._count(good, began)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from joblog.batch import open_payload, unpack_frames
 from joblog.errors import InvalidInput
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, KIND_DATA, ChunkHeader
+from joblog.leader.buffer.chunk import CHECK_BYTES, GAP_CHUNK_BYTES, KIND_DATA, ChunkHeader, pack_stored
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.ingest.limit import Drop, LogLimit
 from joblog.v1 import ingest_pb2, types_pb2
@@ -35,7 +35,7 @@ class Refused(InvalidInput):
 
 
 class Accepted(NamedTuple):
-    """An append that fits, ready to be committed: a sealed chunk or a gap, and what the log's limit drops for it."""
+    """An append that fits, ready to be committed: a chunk as it is stored or a gap, and what the log's limit drops."""
 
     log: LiveLog
     offset: int
@@ -53,7 +53,7 @@ class Accepted(NamedTuple):
         if self.gap is not None:
             changes.put_gap(number, self.gap, self.lines_before, time.time_ns())
         else:
-            changes.put_chunk(number, self.offset, self.chunk)
+            changes.put_stored(number, self.offset, self.chunk)
         if self.drop is not None:
             changes.replace_by_gap(number, self.drop.gap, self.drop.lines_before, time.time_ns())
 
@@ -174,7 +174,8 @@ class LiveLog:
             crc32c=batch.crc32c,
             frames_length=len(batch.frames),
         ).pack()
-        chunk = header + self.cipher.seal(header, append.offset, batch.frames + batch.payload)
+        sealed = self.cipher.seal(header, append.offset, batch.frames + batch.payload)
+        chunk = pack_stored(self.number, append.offset, header, sealed)
         if self.sha256 is not None:
             self.sha256.update(raw)
         return self._advance(append.offset, batch.raw_length, batch.newlines, chunk)
@@ -198,7 +199,7 @@ class LiveLog:
         if drop is not None:
             self.stored_bytes = None
         elif self.stored_bytes is not None:
-            self.stored_bytes += len(chunk) if gap is None else GAP_CHUNK_BYTES
+            self.stored_bytes += len(chunk) - CHECK_BYTES if gap is None else GAP_CHUNK_BYTES
         accepted = Accepted(self, offset, length, self.accepted_lines, chunk, gap, drop)
         self.next_offset = offset + length
         self.accepted_lines += newlines

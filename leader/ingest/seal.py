@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from joblog.errors import Corrupt
 from joblog.leader.buffer.chunk import HEADER_BYTES, KIND_DATA
 from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.buffer.store import Store
@@ -24,18 +25,19 @@ def make_seal(store: Store, live: LiveLog, close: ingest_pb2.CloseLog) -> types_
     """The seal of `live`, all of whose bytes are durable. Raises Refused when the close's hash or newlines are others.
 
     Reads the log again where the hash of what arrived is not known (the leader was restarted) or is not that of what is
-    kept (the log's limit dropped chunks). Not where some of it is in the archive, which may be out of reach: then the
-    worker's hash stands unless chunks were dropped, and else none; the archiver makes one when it seals the log.
+    kept (the log's limit dropped chunks). Not where some of it is damaged, or is in the archive, which may be out of
+    reach: then the worker's hash stands unless chunks were dropped, and else none; the archiver makes one when it seals
+    the log.
     """
     gaps = store.gaps(live.number)
     dropped = any(gap.reason == types_pb2.GAP_REASON_LOG_LIMIT for gap in gaps)
     arrived = live.sha256.digest() if live.sha256 is not None else None
     if arrived is not None and not dropped:
         kept = arrived
-    elif any(True for _ in store.extents(live.number)):
+    elif any(True for _ in store.extents(live.number)) or (again := _hash_again(store, live)) is None:
         kept = b"" if dropped else close.sha256
     else:
-        kept = _hash_again(store, live)
+        kept = again
         arrived = arrived if dropped else kept
     name = live.record.id.task
     # A worker that does not know the hash lost count of the lines too.
@@ -50,10 +52,18 @@ def _refusal(message: str) -> Refused:
     return Refused(ingest_pb2.REFUSAL_CODE_SEAL, message)
 
 
-def _hash_again(store: Store, live: LiveLog) -> bytes:
+def _hash_again(store: Store, live: LiveLog) -> bytes | None:
+    """Of all bytes; None when some are damaged."""
     found = hashlib.sha256()
+    at = 0
     with store.view() as view:
         for offset, header, sealed in view.chunks(live.number, 0):
+            if offset != at:
+                return None
             if header.kind == KIND_DATA:
-                found.update(open_bytes(live.cipher, offset, header, sealed))
-    return found.digest()
+                try:
+                    found.update(open_bytes(live.cipher, offset, header, sealed))
+                except Corrupt:
+                    return None
+            at = offset + header.raw_length
+    return found.digest() if at == live.next_offset else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from joblog.errors import Corrupt, Interrupted, InvalidInput
-from joblog.leader.buffer.chunk import KIND_GAP, ChunkHeader
+from joblog.leader.buffer.chunk import KIND_GAP, Chunk, ChunkHeader, Sealed
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.reading.piece import Start, StartKind
 from joblog.leader.reading.scan import Opened, open_chunk
@@ -101,7 +101,7 @@ class Locator:
             behind = chunk[0]
         return 0
 
-    def _of_stream(self, chunk: tuple[int, ChunkHeader, bytes], stream: int) -> tuple[bytes, Sequence[tuple[int, int]]]:
+    def _of_stream(self, chunk: Chunk, stream: int) -> tuple[bytes, Sequence[tuple[int, int]]]:
         """What the stream wrote in the chunk, and where in the chunk; nothing for a gap or a damaged one."""
         opened = self._open(*chunk)
         if opened is None or opened.raw is None:
@@ -112,7 +112,7 @@ class Locator:
             return b"", ()
         return b"".join(opened.raw[low:high] for low, high in ranges), ranges
 
-    def _open(self, offset: int, header: ChunkHeader, sealed: bytes) -> Opened | None:
+    def _open(self, offset: int, header: ChunkHeader, sealed: Sealed) -> Opened | None:
         """The chunk in clear; None for a gap or one that is damaged."""
         if header.kind == KIND_GAP:
             return None

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, cast
 
 from joblog.batch import CODEC_NONE, CODEC_ZSTD, MAX_BATCH_BYTES, Frames, open_payload, unpack_frames
 from joblog.errors import Corrupt, InvalidInput
-from joblog.leader.buffer.chunk import KIND_GAP, ChunkHeader
+from joblog.leader.buffer.chunk import KIND_GAP, Chunk, ChunkHeader, Sealed
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.v1 import types_pb2
 
@@ -25,7 +25,7 @@ def gap_reason(number: int) -> types_pb2.GapReason:
 class ChunkSource(Protocol):
     """What a scan needs of a view."""
 
-    def chunks(self, number: int, from_offset: int = 0) -> Iterator[tuple[int, ChunkHeader, bytes]]:
+    def chunks(self, number: int, from_offset: int = 0) -> Iterator[Chunk]:
         """(offset, header, sealed bytes) of the chunks in order, from the one that holds from_offset."""
         ...
 
@@ -63,7 +63,7 @@ class Opened(NamedTuple):
         )
 
 
-def open_chunk(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: bytes) -> Opened:
+def open_chunk(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: Sealed) -> Opened:
     """The chunk in clear, checked against its header. Raises Corrupt or InvalidInput."""
     if not 1 <= header.raw_length <= MAX_BATCH_BYTES or header.codec not in (CODEC_NONE, CODEC_ZSTD):
         raise Corrupt(f"chunk at offset {offset}: its header gives {header.raw_length} bytes in codec {header.codec}")
@@ -96,7 +96,7 @@ class Scan:
         self._cipher = cipher
         self._length = length
         self._chunks = source.chunks(number, from_offset)
-        self._ahead: tuple[int, ChunkHeader, bytes] | None = None
+        self._ahead: Chunk | None = None
         self.at = from_offset
         self.lines = lines
 
@@ -118,7 +118,7 @@ class Scan:
         except (Corrupt, InvalidInput) as error:
             return self._damaged(offset, header, str(error))
 
-    def _take(self) -> tuple[int, ChunkHeader, bytes] | None:
+    def _take(self) -> Chunk | None:
         chunk, self._ahead = self._ahead, None
         if chunk is not None:
             return chunk
@@ -128,7 +128,7 @@ class Scan:
             log.warning("log %d, offset %d: %s", self._number, self.at, error)
             return self._skip_unreadable()
 
-    def _skip_unreadable(self) -> tuple[int, ChunkHeader, bytes] | None:
+    def _skip_unreadable(self) -> Chunk | None:
         """The first chunk behind what the store can't give back; looks further and further on, then narrows it down."""
         step = _FIRST_PROBE_BYTES
         bad, good = self.at, None
@@ -150,7 +150,7 @@ class Scan:
             self._chunks = iter(())
         return good
 
-    def _probe(self, offset: int) -> tuple[int, ChunkHeader, bytes] | None:
+    def _probe(self, offset: int) -> Chunk | None:
         try:
             return next(self._source.chunks(self._number, offset), None)
         except Corrupt:

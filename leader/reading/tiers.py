@@ -11,15 +11,15 @@ from joblog.errors import Corrupt, InvalidInput, Unavailable, WrongVersion
 from joblog.leader.archive.extent_read import FIRST_WINDOW_BYTES, ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.index import LogEntries
-from joblog.leader.buffer.chunk import ChunkHeader, gap_header
+from joblog.leader.buffer.chunk import Chunk, ChunkHeader, gap_header
 from joblog.leader.buffer.store import View
+from joblog.leader.buffer.view import LogEnd, end_of
 from joblog.v1 import types_pb2
 from joblog.v1.archive_pb2 import Extent
 
 log = logging.getLogger(__name__)
 
 _END = 2**64 - 1
-Chunk = tuple[int, ChunkHeader, bytes]
 
 
 class Reach(NamedTuple):
@@ -132,12 +132,27 @@ class TieredSource:
         return 0 if end is None else end.lines
 
     def chunk_holding(self, offset: int) -> Chunk | None:
-        """The chunk that holds `offset`, else the next one; a gap for one that the archive does not give back."""
+        """The chunk that holds `offset`, else the next one; a gap for one that its tier does not give back."""
         found = self.chunk_at(offset)
         if found is not None and found[0] <= offset:
             return found
         extent = next(self._view.extents(self._number, offset), None)
-        return found if extent is None or extent.offset > offset else self._gap_at(offset, extent)
+        if extent is None or extent.offset > offset:
+            return self._hole_at(offset, found)
+        return self._gap_at(offset, extent)
+
+    def _hole_at(self, offset: int, following: Chunk | None) -> Chunk | None:
+        """A gap in place of what is damaged in the buffer, from the chunk before `offset` to the following one."""
+        end = self._view.log_end(self._number)
+        if end is None or (following is None and end.offset <= offset):
+            return None
+        before = self._view.chunk_before(self._number, offset)
+        extents = [extent for extent in self._view.extents(self._number) if extent.end_offset <= offset]
+        behind = end_of(before, extents[-1] if extents else None) or LogEnd(0, 0, 0)
+        until, lines = (following[0], following[1].lines_before) if following is not None else (end.offset, end.lines)
+        newlines = max(0, lines - behind.lines)
+        lost = types_pb2.GAP_REASON_LOST
+        return behind.offset, gap_header(until - behind.offset, lost, newlines, behind.lines, behind.time_ns), b""
 
     def _gap_at(self, offset: int, extent: Extent) -> Chunk:
         """A gap in place of the chunk that holds `offset`; of the whole extent where its chunks are not known."""

@@ -150,7 +150,7 @@ def test_a_clock_that_goes_back() -> None:
 
 def damaged(chunk: Chunk) -> Chunk:
     offset, header, sealed = chunk
-    return offset, header, sealed[:-1] + bytes([sealed[-1] ^ 1])
+    return offset, header, bytes(sealed[:-1]) + bytes([sealed[-1] ^ 1])
 
 
 def test_damaged_chunks_are_left_and_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from joblog.identity import LogName
 from joblog.leader.archive.container import KIND_SEALED, ContainerWriter
 from joblog.leader.archive.merge import merge_chunks
 from joblog.leader.archive.metadata import Metadata, SealedObject, pack_metadata, parse_metadata
+from joblog.leader.archive.objects import Bytes
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import open_described
 from tests import plain_reader
@@ -39,7 +40,7 @@ def sealed(tmp_path: Path) -> tuple[StoredLog, Path]:
         assert wrapped is not None
         assert record is not None
         writer = ContainerWriter(KIND_SEALED)
-        pieces = [writer.begin_log(record.uid)]
+        pieces: list[Bytes] = [writer.begin_log(record.uid)]
         with leader.store.view() as view:
             for chunk in merge_chunks(log.cipher, view.chunks(log.number)):
                 pieces.extend(writer.add(chunk.offset, chunk.value))

@@ -103,32 +103,6 @@ def test_a_missing_file_is_corruption(store: Store, opener: Opener, victim: str)
         Store.open(store.path)
 
 
-@pytest.mark.parametrize("size", [100, 100_000])
-def test_a_flipped_bit_on_the_disk_is_corruption(store: Store, opener: Opener, size: int) -> None:
-    record = opener(store)
-    pattern = os.urandom(size)
-    changes = Changes()
-    changes.put_chunk(record.number, 0, b"\1\1\0\1" + bytes(4) + size.to_bytes(8, "big") + bytes(24) + pattern)
-    store.write(changes)
-    store.close()
-    flipped = 0
-    for file in [*store.path.glob("*.sst"), *store.path.glob("*.blob")]:
-        data = bytearray(file.read_bytes())
-        at = data.find(pattern[20:60])
-        if at >= 0:
-            data[at] ^= 1
-            file.write_bytes(data)
-            flipped += 1
-    assert flipped == 1
-    store = Store.open(store.path)
-    with store.view() as view, pytest.raises(Corrupt, match="damaged"):
-        list(view.chunks(record.number))
-    with pytest.raises(Corrupt):
-        store.last_chunk(record.number)
-    assert store.get_dek(record.number) == b"dek"
-    store.close()
-
-
 def killed_store(path: Path, writes: int) -> int:
     """Length acked by a store whose process was killed after so many writes or a few more."""
     with subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE) as child:
