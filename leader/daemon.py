@@ -69,6 +69,7 @@ class Housekeeping(Service):
         while True:
             stats = await asyncio.to_thread(self._store.stats)
             self._metrics.buffer_bytes.set(stats.disk_bytes)
+            self._metrics.damaged_chunks.set(self._store.damage.count)
             await asyncio.to_thread(give_back)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
