@@ -30,6 +30,10 @@ import { LogState } from "../parts/badges";
 import { Failure, Loading } from "../parts/states";
 import styles from "./log.module.css";
 
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function useId(): LogId {
   const { namespace = "", run = "", task = "", attempt = "latest" } = useParams();
   return { namespace, run, task, attempt: attempt === "latest" ? "latest" : Number(attempt) };
@@ -56,6 +60,8 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   const [current, setCurrent] = useState<number | null>(null);
   const selection = useMemo(() => selectionOf(location.hash), [location.hash]);
   const begun = useRef(false);
+  // The hash that was last acted upon: one that this page sets itself moves nothing.
+  const chosen = useRef("");
 
   const lines = store.place.lines;
   const groups = useMemo(() => groupsOf(marks), [marks]);
@@ -92,6 +98,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   useEffect(() => {
     if (!ready || log === undefined || begun.current) return;
     begun.current = true;
+    chosen.current = location.hash;
     const failed =
       log.state === "interrupted" ||
       (log.outcome !== null && log.outcome?.kind !== "exited") ||
@@ -100,7 +107,14 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
     else if (log.state === "live") setLive(true);
     else if (failed) requestAnimationFrame(() => viewer.current?.showEnd());
     viewer.current?.focus();
-  }, [ready, log, selection, show]);
+  }, [ready, log, selection, show, location.hash]);
+
+  // A link to another line of the same log.
+  useEffect(() => {
+    if (!begun.current || selection === null || location.hash === chosen.current) return;
+    chosen.current = location.hash;
+    show(selection.first);
+  }, [location.hash, selection, show]);
 
   useEffect(() => {
     if (live) setSeen(lines);
@@ -125,7 +139,8 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
         extend && selection !== null
           ? { first: Math.min(selection.first, number), last: Math.max(selection.last, number) }
           : { first: number, last: number };
-      navigate({ hash: hashOf(next) }, { replace: true, preventScrollReset: true });
+      chosen.current = hashOf(next);
+      navigate({ hash: chosen.current }, { replace: true, preventScrollReset: true });
     },
     [navigate, selection],
   );
@@ -225,7 +240,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
                 errors > 0 ? <IconAlertCircle size={12} aria-hidden /> : <IconAlertTriangle size={12} aria-hidden />
               }
             >
-              {errors > 0 ? `${errors} errors` : `${problems.length} warnings`}
+              {errors > 0 ? counted(errors, "error") : counted(problems.length, "warning")}
             </Badge>
             <Tooltip label="Previous (p)">
               <ActionIcon variant="subtle" color="gray" aria-label="Previous error or warning" onClick={() => jump(-1)}>
