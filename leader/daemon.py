@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -20,6 +19,7 @@ from joblog.leader.admission import AdminTokenFile, Admission, open_admission
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_ingest import IngestService
+from joblog.leader.api.grpc_keys import KeysService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext
@@ -34,21 +34,24 @@ from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.compaction import Compactor
 from joblog.leader.crypto.keyring import Keyring
-from joblog.leader.crypto.kms import Kms
-from joblog.leader.crypto.providers import open_kms
+from joblog.leader.crypto.remembered import open_present
+from joblog.leader.crypto.store_keys import StoreKeys
 from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.ingest.spool_keys import SpoolKeys
+from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.search.searcher import Searcher
-from joblog.leader.settings import LeaderSettings
+from joblog.leader.settings import LeaderSettings, keys_settings
+from joblog.leader.settings_kms import LoadKeys, SettingsKms
+from joblog.leader.start_note import StartNote, write_leader_file
 from joblog.memory import give_back
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
-from joblog.v1 import access_pb2_grpc, ingest_pb2_grpc
+from joblog.v1 import access_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +88,7 @@ class AddressFile(Service):
 
     async def start(self) -> None:
         """Writes the file."""
-        said = {"pid": os.getpid(), **self._addresses()}
-        fresh = self._path.with_suffix(".tmp")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            json.dump(said, file)
-        fresh.replace(self._path)
+        write_leader_file(self._path, self._addresses())
         log.info("leader %s is ready", __version__)
 
     async def stop(self) -> None:
@@ -113,23 +111,11 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         os.umask(0o077)
         folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
         make_folder(folder.leader)
-        return run_loop(lambda: _run(settings, folder))
+        load_keys = partial(keys_settings, flags, file, os.environ)
+        return run_loop(lambda: _run(settings, folder, load_keys))
     except JoblogError as error:
         log.critical("%s", error)
         return error.exit_code
-
-
-def _open_kms(settings: LeaderSettings, folder: DataFolder, metrics: Metrics) -> Kms:
-    description = settings.keys.description(folder.kek_file)
-    is_new = description.kind == "file" and not os.path.lexists(description.parameters["path"])
-    kms = open_kms(description, settings.keys.secrets(os.environ), create=True, metrics=metrics.kms)
-    if is_new:
-        log.warning(
-            "made a new key file, %s: without it no log can be read. Keep a copy elsewhere, and move it off the disk "
-            "that holds the store (keys.file)",
-            description.parameters["path"],
-        )
-    return kms
 
 
 class _Core(NamedTuple):
@@ -139,13 +125,14 @@ class _Core(NamedTuple):
     folder: DataFolder
     store: Store
     keyring: Keyring
+    keys: KeyService
     readers: ThreadPoolExecutor
     metrics: Metrics
     ingest: Ingest
     admission: Admission
 
 
-async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
+async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys) -> int:
     buffer = settings.buffer
     options = StoreOptions(
         write_buffers_bytes=buffer.write_buffer_bytes,
@@ -160,8 +147,19 @@ async def _run(settings: LeaderSettings, folder: DataFolder) -> int:
         if is_unfinished(store) and not settings.archive.url:
             raise Conflict(f"{folder.store} is being rebuilt from an archive, and none is set: set archive.url")
         metrics = Metrics()
-        keyring = Keyring.open(store, _open_kms(settings, folder, metrics), store.store_id)
-        services = _services(settings, folder, store, keyring, readers=readers, metrics=metrics, admission=admission)
+        source = SettingsKms(load_keys, folder.kek_file, os.environ, metrics.kms)
+        known, warning = open_present(store, source)
+        keyring = Keyring(StoreKeys(store, known, store.store_id))
+        keys = KeyService(
+            store,
+            keyring,
+            source,
+            metrics,
+            store_key_days=settings.keys.store_key_days,
+            note=StartNote(folder.leader_file),
+            warning=warning,
+        )
+        services = _services(settings, folder, store, keys, readers=readers, metrics=metrics, admission=admission)
         return await serve(services, drain_seconds=settings.drain_seconds)
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
@@ -174,24 +172,27 @@ def _services(
     settings: LeaderSettings,
     folder: DataFolder,
     store: Store,
-    keyring: Keyring,
+    keys: KeyService,
     *,
     readers: ThreadPoolExecutor,
     metrics: Metrics,
     admission: Admission,
 ) -> list[Service]:
+    keyring = keys.keyring
     asked = settings.ingest
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
     keep = bool(settings.archive.url) and settings.archive.ack == "archived"
     ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep)
-    core = _Core(settings, folder, store, keyring, readers, metrics, ingest, admission)
+    core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission)
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
-        return [archive.end, archive.takeover, ingest, archive.archiver, *_servers(core, archive), housekeeping]
+        keys.write_archive = archive.archiver.write_keys
+        keys.behind = archive.archiver.key_objects.behind
+        return [keys, archive.end, archive.takeover, ingest, archive.archiver, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
-    return [ingest, compactor, *_servers(core, None), housekeeping]
+    return [keys, ingest, compactor, *_servers(core, None), housekeeping]
 
 
 def _archive(core: _Core) -> ArchiveParts:
@@ -249,7 +250,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         workers=ingest.seen.all,
         logs_live=lambda: len(ingest.registry.all()),
         not_ready=ingest.not_ready,
-        warnings=archive.archiver.warnings if archive else list,
+        warnings=lambda: [*core.keys.warnings(), *(archive.archiver.warnings() if archive else [])],
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
@@ -266,6 +267,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         more=[
             partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
             partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate)),
+            partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
         ],
         ends=[ingest.drain],
     )
