@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc.aio
 import httpx
 
-from joblog.channel import MAX_MESSAGE_BYTES, open_async_channel
+from joblog.channel import MAX_MESSAGE_BYTES
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
@@ -71,8 +71,12 @@ class Api:
 
 
 @asynccontextmanager
-async def api_in(folder: Path, gate_on: Callable[[AccessStore], Gate] | None = None) -> AsyncIterator[Api]:
-    """gate_on: makes the gate; the default lets everybody in."""
+async def api_in(
+    folder: Path,
+    gate_on: Callable[[AccessStore], Gate] | None = None,
+    more: Sequence[Callable[[grpc.aio.Server], None]] = (),
+) -> AsyncIterator[Api]:
+    """gate_on: makes the gate; the default lets everybody in. more: adds further services."""
     with stored_leader(folder) as stored:
         fence = Fence(stored)
         not_ready: list[str] = []
@@ -100,7 +104,7 @@ async def api_in(folder: Path, gate_on: Callable[[AccessStore], Gate] | None = N
             host="127.0.0.1",
             port=0,
             max_message_bytes=MAX_MESSAGE_BYTES,
-            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate))],
+            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate)), *more],
         )
         await gate.start()
         await http_server.start()
@@ -108,7 +112,7 @@ async def api_in(folder: Path, gate_on: Callable[[AccessStore], Gate] | None = N
         running = asyncio.create_task(http_server.run())
         async with (
             httpx.AsyncClient(base_url=http_server.url, timeout=30) as client,
-            open_async_channel(grpc_server.address) as channel,
+            grpc.aio.insecure_channel(grpc_server.address) as channel,
         ):
             yield Api(stored, http_server, grpc_server, client, channel, fence, access, gate, not_ready)
         await http_server.drain(5)
