@@ -17,6 +17,8 @@ from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import RunRecord
 
 MAX_PAGE = 1000
+# Runs that are looked at for one page: more would keep a thread from others for long.
+MAX_LOOKED = 20_000
 _TOKEN_VERSION = b"\x01"
 _MAX_TOKEN_LENGTH = 2000
 
@@ -24,13 +26,24 @@ _MAX_TOKEN_LENGTH = 2000
 class RunFilter(NamedTuple):
     """Which runs to list: in any of `states` (all when empty), with all of `labels`, created in [from, before).
 
-    created_before_ns 0: no bound.
+    created_before_ns 0: no bound. text: it is in the run's name or in one of its labels, KEY=VALUE, whatever its case.
     """
 
     states: frozenset[int] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     created_from_ns: int = 0
     created_before_ns: int = 0
+    text: str = ""
+
+    def matches(self, run: RunRecord) -> bool:
+        """Whether it lets the run through, the time aside."""
+        if self.states and run.state not in self.states:
+            return False
+        if any(run.labels.get(label) != value for label, value in self.labels):
+            return False
+        text = self.text.casefold()
+        labels = (f"{label}={value}" for label, value in run.labels.items())
+        return not text or any(text in said.casefold() for said in (run.run, *labels))
 
 
 EVERY_RUN = RunFilter()
@@ -111,7 +124,10 @@ def _places(source: Source, prefix: bytes, begin: bytes, created_from_ns: int) -
 def list_runs(
     source: Source, namespace: str, where: RunFilter, page_token: str, limit: int
 ) -> tuple[list[RunRecord], str]:
-    """(runs newest first, token of the next page or "")."""
+    """(runs newest first, token of the next page or "").
+
+    A page may hold fewer runs than `limit` although there are more: when it has looked at MAX_LOOKED runs.
+    """
     begin = b""
     if where.created_before_ns:
         begin = keys.u64(keys.MAX_U64 - where.created_before_ns + 1)
@@ -128,16 +144,16 @@ def list_runs(
     else:
         prefixes = [keys.time_prefix(namespace)]
     found: list[RunRecord] = []
+    looked = 0
+    last = b""
     for place in heapq.merge(*(_places(source, prefix, begin, where.created_from_ns) for prefix in prefixes)):
+        if len(found) == limit or looked == MAX_LOOKED:
+            return found, _token(last)
+        looked += 1
+        last = place
         run = read_run(source, namespace, keys.parse_position(place)[1])
-        if run is None or (where.states and run.state not in where.states):
-            continue
-        if any(run.labels.get(label) != value for label, value in where.labels):
-            continue
-        if len(found) == limit:
-            last = found[-1]
-            return found, _token(keys.position(last.created_ns, last.run))
-        found.append(run)
+        if run is not None and where.matches(run):
+            found.append(run)
     return found, ""
 
 

@@ -36,12 +36,14 @@ def _runs_wanted(
     label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
     created_from: Annotated[datetime | None, Query(description="Created at this time or later")] = None,
     created_before: Annotated[datetime | None, Query(description="Created before this time")] = None,
+    text: Annotated[str, Query(max_length=250, description="In the run's name or a label KEY=VALUE")] = "",
 ) -> RunFilter:
     return RunFilter(
         frozenset(types_pb2.RunState.Value(f"RUN_STATE_{name.upper()}") for name in state or ()),
         tuple(map(_label, label or ())),
         _nanoseconds(created_from),
         _nanoseconds(created_before),
+        text,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from joblog.errors import InvalidInput
+from joblog.leader.buffer import catalog
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.v1 import types_pb2
@@ -57,6 +58,23 @@ def test_runs_come_newest_first_page_by_page(filled: Store, limit: int) -> None:
     assert pages(filled, both, limit) == wanted(lambda i: i % 5 != 0 and i % 2 == 1 and 3 <= i // 2 < 10)
     assert pages(filled, RunFilter(labels=(("even", ""),)), limit) == []
     assert pages(filled, RunFilter(created_from_ns=1014), limit) == ["r28", "r29"]
+
+
+def test_text_is_looked_for_in_names_and_labels(filled: Store) -> None:
+    assert pages(filled, RunFilter(text="R1"), 7) == wanted(lambda i: 10 <= i < 20)
+    assert pages(filled, RunFilter(text="third=2"), 100) == wanted(lambda i: i % 3 == 2)
+    assert pages(filled, RunFilter(frozenset({types_pb2.RUN_STATE_FAILED}), text="=TRUE"), 100) == wanted(
+        lambda i: i % 10 == 0
+    )
+    assert pages(filled, RunFilter(text="nothing"), 3) == []
+
+
+def test_a_page_looks_at_a_bounded_number_of_runs(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "MAX_LOOKED", 4)
+    first, token = filled.list_runs("default", RunFilter(text="r00"))
+    assert (first, bool(token)) == ([], True)
+    assert pages(filled, RunFilter(text="r00"), 100) == ["r00"]
+    assert pages(filled, RunFilter(), 100) == wanted(lambda _: True)
 
 
 def test_paging_goes_on_where_it_was_when_runs_are_added(filled: Store, opener: Opener) -> None:
