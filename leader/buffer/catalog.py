@@ -144,12 +144,11 @@ def list_runs(
     else:
         prefixes = [keys.time_prefix(namespace)]
     found: list[RunRecord] = []
-    looked = 0
     last = b""
-    for place in heapq.merge(*(_places(source, prefix, begin, where.created_from_ns) for prefix in prefixes)):
+    places = heapq.merge(*(_places(source, prefix, begin, where.created_from_ns) for prefix in prefixes))
+    for looked, place in enumerate(places):
         if len(found) == limit or looked == MAX_LOOKED:
             return found, _token(last)
-        looked += 1
         last = place
         run = read_run(source, namespace, keys.parse_position(place)[1])
         if run is not None and where.matches(run):
