@@ -248,7 +248,7 @@ def gc(
     any more it deletes by itself. Uploads that were never completed are dropped too.
     """
     access = ArchiveAccess(url, config, assignments, data_dir)
-    with access.store() as store, access.objects() as objects:
+    with access.catalog("gc") as store, access.objects() as objects:
         from joblog.leader.archive.gc import Collector
 
         collector = Collector(objects, store, min_age_seconds=min_age_hours * 3600)

@@ -153,6 +153,30 @@ class ArchiveAccess:
         finally:
             store.close()
 
+    @contextmanager
+    def catalog(self, command: str) -> Iterator[Store]:
+        """The store of the leader that has the archive, for what tells needed objects from others by it.
+
+        Raises Conflict or NotFound that say what to do.
+        """
+        from joblog.errors import Conflict, NotFound
+
+        needs = (
+            f"`joblog archive {command}` needs the catalog of the leader that has the archive: stop that leader, and "
+            "run it on its machine with its --data-dir"
+        )
+        try:
+            opened = self.store()
+            store = opened.__enter__()
+        except Conflict as error:
+            raise Conflict(f"{needs} ({error})") from None
+        except NotFound as error:
+            raise NotFound(f"{needs} ({error})") from None
+        try:
+            yield store
+        finally:
+            opened.__exit__(None, None, None)
+
 
 def count_progress() -> Progress:
     """A progress bar over a number of things on stderr, which is there on a terminal only."""

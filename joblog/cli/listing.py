@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -129,7 +129,9 @@ def _print_logs(logs: list[types_pb2.LogRecord], as_json: bool) -> None:
     if as_json:
         print_json([as_dict(log) for log in logs])
         return
-    shown = table("TASK", ">ATTEMPT", "STATE", "RESULT", ">BYTES", ">LINES", "STARTED", ">TOOK", "HOST")
+    shown = table(
+        "TASK", ">ATTEMPT", "STATE", "RESULT", ">BYTES", ">LINES", ">MISSING", "ARCHIVE", "STARTED", ">TOOK", "HOST"
+    )
     for log in logs:
         shown.add_row(
             escape(log.id.task),
@@ -138,11 +140,31 @@ def _print_logs(logs: list[types_pb2.LogRecord], as_json: bool) -> None:
             outcome_text(log.outcome),
             bytes_text(log.next_offset),
             f"{log.newlines:,}",
+            missing_text(log),
+            archive_text(log),
             time_text(log.start.started_ns or log.created_ns),
             took_text(log),
             escape(printable(log.start.host)),
         )
     print_table(shown)
+
+
+def gaps_of(log: types_pb2.LogRecord) -> Sequence[types_pb2.Gap]:
+    """Ranges of the log that are not there."""
+    return log.gaps or log.seal.gaps
+
+
+def missing_text(log: types_pb2.LogRecord) -> str:
+    """How many bytes of the log are not there; empty for none."""
+    missing = sum(gap.length for gap in gaps_of(log))
+    return bytes_text(missing) if missing else ""
+
+
+def archive_text(log: types_pb2.LogRecord) -> str:
+    """How far the log is archived: sealed, a number of bytes, or empty where nothing is."""
+    if log.state == types_pb2.LOG_STATE_COMPLETED and log.tier == types_pb2.TIER_ARCHIVE:
+        return "sealed"
+    return bytes_text(log.archived_offset) if log.archived_offset else ""
 
 
 def took_text(log: types_pb2.LogRecord) -> str:
@@ -170,7 +192,7 @@ def stat(
         return
     for key, value in _facts(reply.log):
         out.print(f"[bold]{key:<12}[/bold] {escape(printable(value))}")
-    for gap in reply.log.gaps:
+    for gap in gaps_of(reply.log):
         out.print(
             f"[bold]{'gap':<12}[/bold] {gap.length:,} bytes missing at offset {gap.offset}: {gap_reason(gap.reason)}"
         )
@@ -198,6 +220,8 @@ def _facts(log: types_pb2.LogRecord) -> Iterator[tuple[str, str]]:
         "length": f"{log.next_offset:,} bytes, {log.newlines:,} lines",
         "kept from": f"offset {log.first_offset}" if log.first_offset else "",
         "on disk": f"{bytes_text(log.stored_bytes)}" if log.stored_bytes else "",
+        "archive": archive_text(log),
+        "missing": missing_text(log),
         "sha256": log.seal.sha256.hex(),
     }
     return ((key, value) for key, value in facts.items() if value)

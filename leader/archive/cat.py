@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Self
 
@@ -11,6 +11,7 @@ from joblog.errors import Corrupt, NotFound
 from joblog.identity import LogName
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.census import find_metadata, load_rosters, locate, sealed_extent
+from joblog.leader.archive.container import Record
 from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.archive.metadata import Metadata
@@ -89,7 +90,16 @@ def open_log(keys: Kms | DescribedKeys, metadata: Metadata) -> LogCipher:
 class LogParts:
     """Reads a located log. Use it as a context manager; parts() may be called once at a time."""
 
-    def __init__(self, objects: ObjectStore, cipher: LogCipher, log: Located) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        cipher: LogCipher,
+        log: Located,
+        *,
+        observe: Callable[[Record], object] = lambda _: None,
+    ) -> None:
+        """observe: called with each record as it was found in its object, in order."""
+        self._observe = observe
         self._reader = ExtentReader(objects, RangeCache(0), threads=_THREADS)
         self._cipher = cipher
         self._log = log
@@ -125,6 +135,7 @@ class LogParts:
             try:
                 read = ExtentRead(self._reader, [extent], self._log.metadata.record.uid, want, self._note)
                 for record in read.records():
+                    self._observe(record)
                     length = record.header.raw_length
                     if record.header.kind == KIND_GAP:
                         yield Part(record.offset, length, reason=record.header.reason)

@@ -61,6 +61,7 @@ __all__ = [
     "read_footer",
     "read_index",
     "read_record",
+    "record_head",
     "record_header",
     "walk_records",
     "write_container",
@@ -196,7 +197,7 @@ class ContainerWriter:
             raise InvalidInput(f"chunk at offset {offset} has {len(value)} bytes: a record takes {MAX_RECORD_BYTES}")
         self._builder.add(offset, length, unpack_header(value))
         self.position += length
-        return _record_head(offset, value, crc32c), value
+        return record_head(offset, value, crc32c), value
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Records that somebody copies into the object at this place, byte by byte and in this order.
@@ -250,7 +251,8 @@ def write_container(kind: int, logs: Iterable[tuple[bytes, Iterable[tuple[int, S
     yield writer.finish()
 
 
-def _record_head(offset: int, value: Sealed, crc32c: int | None) -> bytes:
+def record_head(offset: int, value: Sealed, crc32c: int | None = None) -> bytes:
+    """What stands before the chunk `value` in its record; crc32c: the record's, where that is known."""
     if crc32c is None:
         crc32c = record_crc32c(offset, bytes(value))
     return RECORD_START.pack(RECORD_HEAD_BYTES + len(value), offset) + crc32c.to_bytes(4, "big")

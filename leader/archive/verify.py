@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
+import google_crc32c
+
 from joblog.errors import Corrupt, Denied, NotFound, WrongVersion
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.cat import Located, LogParts, Sums, open_log
 from joblog.leader.archive.census import load_index, load_metadata, load_rosters, parallel, sealed_extent
+from joblog.leader.archive.container import MAGIC, Footer, Record, record_head
 from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import archive_keys, check_store_key
@@ -22,7 +26,7 @@ from joblog.leader.archive.layout import (
     parse_store_key_key,
 )
 from joblog.leader.archive.metadata import Metadata
-from joblog.leader.archive.objects import ObjectInfo, ObjectStore, walk
+from joblog.leader.archive.objects import ObjectInfo, ObjectStore, checksum_text, walk
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.buffer.chunk import KIND_DATA
 from joblog.leader.buffer.opening import open_bytes
@@ -97,8 +101,9 @@ class Verifier:
         if info.size != metadata.sealed.size:
             return Checked(key, name, 0, [f"{extent.object} has {info.size} bytes, not {metadata.sealed.size}"])
         footer, _ = load_index(self._objects, info)
-        sums = Sums()
-        with LogParts(self._objects, open_log(self._keys, metadata), Located(metadata, [extent], length)) as log:
+        sums, whole = Sums(), WholeObject()
+        located = Located(metadata, [extent], length)
+        with LogParts(self._objects, open_log(self._keys, metadata), located, observe=whole.add) as log:
             for part in log.parts():
                 sums.add(part)
                 if len(sums.problems) >= _MAX_PROBLEMS:
@@ -106,10 +111,33 @@ class Verifier:
         problems = sums.compare(metadata.record.seal)
         if footer != metadata.sealed.footer:
             problems.append(f"{extent.object} ends with another footer than {METADATA_NAME} says")
+        if not problems:
+            problems = self._check_whole(info, footer, metadata.sealed.sha256, whole)
         return Checked(key, name, length, problems[:_MAX_PROBLEMS])
 
+    def _check_whole(self, info: ObjectInfo, footer: Footer, sha256: bytes, whole: WholeObject) -> list[str]:
+        """An object all of whose records are right, held against the checksums that were kept of it."""
+        if not sha256 and not info.checksum:
+            return []
+        position = footer.index_position
+        whole.update(self._objects.get(info.key, position, info.size - position))
+        problems = []
+        if sha256 and whole.sha256 != sha256:
+            problems.append(f"{info.key} has SHA-256 {whole.sha256.hex()}, {METADATA_NAME} says {sha256.hex()}")
+        if info.checksum and whole.checksum != info.checksum:
+            problems.append(f"{info.key} has {whole.checksum}, the store says {info.checksum}")
+        return problems
+
     def _check_pack(self, info: ObjectInfo) -> Checked:
-        footer, index = load_index(self._objects, info)
+        try:
+            footer, index = load_index(self._objects, info)
+        except Corrupt as error:
+            segment = parse_log_key(info.key)
+            if segment is None:
+                raise Corrupt(f"{error}: which ranges of which logs are in it can't be told") from None
+            raise Corrupt(
+                f"log {segment.name}, offsets {segment.from_offset} to {segment.to_offset}: {error}"
+            ) from None
         reader = ExtentReader(self._objects, RangeCache(0), threads=_LOGS_AT_ONCE)
         problems: list[str] = []
         total = 0
@@ -140,5 +168,35 @@ class Verifier:
                 if cipher is not None and record.header.kind == KIND_DATA:
                     open_bytes(cipher, record.offset, record.header, record.sealed)
             except Corrupt as error:
-                problems.append(f"{where}: {error}")
+                end = record.offset + record.header.raw_length
+                problems.append(f"{where}, offsets {record.offset} to {end}: {error}")
         return total
+
+
+class WholeObject:
+    """What an object of one log adds up to, from its magic, its records in order, and what follows them."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._crc32c = 0
+        self.update(MAGIC)
+
+    def update(self, data: bytes) -> None:
+        """The next bytes."""
+        self._sha256.update(data)
+        self._crc32c = google_crc32c.extend(self._crc32c, data)
+
+    def add(self, record: Record) -> None:
+        """The next record, which was held against its own checksum: its head follows from the rest of it."""
+        self.update(record_head(record.offset, record.value))
+        self.update(record.value)
+
+    @property
+    def sha256(self) -> bytes:
+        """Of all so far."""
+        return self._sha256.digest()
+
+    @property
+    def checksum(self) -> str:
+        """Of all so far, as ObjectInfo has it."""
+        return checksum_text(self._crc32c)

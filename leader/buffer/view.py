@@ -63,6 +63,8 @@ def end_of(chunk: tuple[int, ChunkHeader] | None, extent: Extent | None) -> LogE
 
 def complete_record(source: Source, record: LogRecord, end: LogEnd | None) -> LogRecord:
     """`record` with what is not written per append: length, newlines and gaps so far of a log that is not completed."""
+    last = read_last_extent(source, record.number)
+    record.archived_offset = last.end_offset if last is not None else 0
     if record.state == types_pb2.LOG_STATE_COMPLETED:
         return record
     if end is not None:

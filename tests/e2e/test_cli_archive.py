@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from joblog.batch import STDERR, STDOUT
+from joblog.leader.buffer.store import Store
 from tests.archiving import ArchiveSite, CountedPuts
 from tests.stored_log import NAME, StoredLog
 
@@ -124,6 +125,17 @@ def test_rebuild_then_gc(place: Place) -> None:
     assert place.call("gc", "--min-age", "0", "--delete", data_dir=fresh).returncode == 0
     assert not left.exists()
     assert place.call("verify").returncode == 0
+
+
+def test_gc_says_whose_folder_it_needs(place: Place) -> None:
+    done = place.call("gc", data_dir=place.folder / "nothing")
+    assert done.returncode == 3
+    assert b"stop that leader, and run it on its machine with its --data-dir" in done.stderr
+    running = Store.open(place.data_dir / "leader" / "store")
+    done = place.call("gc")
+    running.close()
+    assert done.returncode == 4
+    assert b"needs the catalog of the leader that has the archive: stop that leader" in done.stderr
 
 
 def test_cost_and_init(place: Place) -> None:

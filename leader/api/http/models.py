@@ -158,7 +158,9 @@ class Log(BaseModel):
     first_offset: int = Field(description="Offset of the first byte that is kept")
     newlines: int
     stored_bytes: int = Field(description="Bytes that the log takes on the leader's disk; 0 where that is not known")
-    gaps: list[Gap]
+    archived_offset: int = Field(description="All below it that is in no gap is in the archive")
+    sealed: bool = Field(description="Whether the log is completed, and lies in the archive as one sealed object")
+    gaps: list[Gap] = Field(description="Ranges of the log that are missing, and why")
     start: Start | None
     outcome: Outcome | None
     seal: Seal | None
@@ -181,6 +183,8 @@ class Log(BaseModel):
             first_offset=first_offset(record),
             newlines=record.newlines,
             stored_bytes=record.stored_bytes,
+            archived_offset=record.archived_offset,
+            sealed=record.state == types_pb2.LOG_STATE_COMPLETED and record.tier == types_pb2.TIER_ARCHIVE,
             gaps=[Gap.of(gap) for gap in record.gaps or record.seal.gaps],
             start=Start(
                 command=list(start.command),

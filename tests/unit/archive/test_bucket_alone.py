@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from joblog.leader.archive import failpoints
 from joblog.leader.archive.cat import LogParts, Sums, find_log, open_log
 from joblog.leader.archive.claim import ClaimLost
 from joblog.leader.archive.cost import Prices, million_tasks, month, take_census
+from joblog.leader.archive.folder_files import _RECORD
 from joblog.leader.archive.gc import Collector
 from joblog.leader.archive.objects import walk
 from joblog.leader.archive.rebuild import Rebuild, Rebuilt, is_unfinished
@@ -139,6 +142,45 @@ def test_verify_passes_what_is_whole_and_names_what_is_not(
         *(str((folder / "metadata.json").relative_to(root)) for folder in (first, second, third)),
         str(pack.relative_to(root)),
     }
+
+
+def test_verify_holds_objects_against_checksums_of_their_own(
+    tmp_path: Path, site: ArchiveSite, objects: CountedPuts
+) -> None:
+    """What every record and the log's seal agree with may still not be the object that was put."""
+    bucket = Bucket(site)
+    first, second = (f"default/demo/task{n}/1" for n in (0, 1))
+    document = json.loads(objects.get(f"{first}/metadata.json"))
+    assert len(document["object"]["sha256"]) == 64
+    document["object"]["sha256"] = "0" * 64
+    objects.put(f"{first}/metadata.json", json.dumps(document).encode())
+    assert objects.head(f"{second}/log.joblog").checksum  # type: ignore[union-attr]
+    os.setxattr(tmp_path / "archive" / second / "log.joblog", _RECORD, b'{"checksum": "crc32c:00000000"}')
+    problems = {one.name: one.problems for one in Verifier(objects, kms_of(tmp_path)).run() if one.problems}
+    assert len(problems) == 2
+    assert "metadata.json says" in problems[str(name_of(bucket.sealed[0]))][0]
+    assert "the store says" in problems[str(name_of(bucket.sealed[1]))][0]
+
+
+def test_verify_says_which_range_of_which_log_is_affected(
+    tmp_path: Path, site: ArchiveSite, objects: CountedPuts
+) -> None:
+    bucket = Bucket(site)
+    log = bucket.live[0]
+    damaged = list(site.store.extents(log.number))[-1]
+    path = tmp_path / "archive" / damaged.object
+    body = bytearray(path.read_bytes())
+    body[damaged.position + 100] ^= 1
+    path.write_bytes(body)
+    root = tmp_path / "archive" / "default" / "demo" / "task2" / "1"
+    wreck(root / "log.joblog")
+    found = {one.key: " ".join(one.problems) for one in Verifier(objects, kms_of(tmp_path)).run() if one.problems}
+    assert f"log {name_of(log)}, offsets {damaged.offset} to " in found[damaged.object]
+    assert "offsets " in found["default/demo/task2/1/metadata.json"]
+    segment = f"default/running/task0/1/{0:020}-{9:020}.seg"
+    objects.put(segment, b"no segment at all, and long enough to look like one that was damaged on its way to here")
+    found = {one.key: one.problems[0] for one in Verifier(objects, kms_of(tmp_path)).run() if one.problems}
+    assert "running/task0/1, offsets 0 to 9:" in found[segment]
 
 
 def new_leader(tmp_path: Path, objects: CountedPuts) -> ArchiveSite:
