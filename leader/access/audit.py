@@ -12,8 +12,10 @@ from joblog.leader.access.principal import Principal
 class AuditEvent:
     """One act. action: `log.read`, `log.search`, `log.delete`, `token.create`, `keys.rotate`, `login`, `join`, ...
 
-    outcome: `ok`, `refused` (not allowed) or `failed`. subject: what it was done to: a log's path, a token's id; what
-    comes from outside is kept short. detail: more, never a secret.
+    principal: None for whoever was not recognised, and for the leader itself.
+    outcome: `ok`, `refused` (not allowed) or `failed`. subject: what it was done to: a log's path, a token's id.
+    peer: the address it came from. detail: more, never a secret. Texts may come from anywhere: what is long is cut,
+    what can't be printed is escaped, and what looks like a token loses its secret.
     """
 
     action: str
