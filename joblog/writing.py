@@ -22,6 +22,7 @@ DEFAULT_DRAIN_SECONDS = 10.0
 _STREAM_STDOUT = 1
 _OUTCOME_EXITED = 1
 _DAEMON_TIMEOUT_SECONDS = 2.0
+_KEY_SECONDS = 30.0
 _END_TIMEOUT_SECONDS = 5.0
 _END_PAUSE_SECONDS = 0.05
 
@@ -33,7 +34,8 @@ class LogWriter:
     makes the program wait: when max_spool_bytes are reached, head and tail are kept, and what lies between becomes a
     gap. What is written is delivered by the worker daemon of the data folder; where none runs and a leader is known, by
     a process of its own, which close() waits drain_seconds for; else by the daemon when it starts. Raises InvalidInput
-    for a name that is not allowed, OutOfSpace where the disk has no room.
+    for a name that is not allowed, OutOfSpace where the disk has no room, Unavailable where the worker's settings ask
+    for sealed spools and no leader has their key after 30 s.
     """
 
     def __init__(
@@ -82,9 +84,9 @@ class LogWriter:
         from joblog.worker.spool.writer import SpoolWriter
 
         spool_id = new_run_id()
-        self._writer = SpoolWriter(
-            folder.spools / spool_id, SpoolTask(policy=TRUNCATE, **task), SpoolBounds(max_spool_bytes)
-        )
+        bounds = SpoolBounds(max_spool_bytes)
+        key = _spool_key(folder)
+        self._writer = SpoolWriter(folder.spools / spool_id, SpoolTask(policy=TRUNCATE, **task), bounds, key=key)
         try:
             ControlClient(str(folder.worker_socket), _DAEMON_TIMEOUT_SECONDS).adopt(spool_id)
         except JoblogError:
@@ -143,6 +145,23 @@ class LogWriter:
             self.close()
         else:
             self.close(1, f"{type(error).__name__}: {error}")
+
+
+def _spool_key(folder: paths.DataFolder) -> Any:
+    """What seals the spool; None where the worker's settings do not ask for that."""
+    from joblog.address import LEADER_VARIABLE
+    from joblog.settings import load
+    from joblog.worker.settings import WorkerSettings
+
+    file = paths.config_file("worker", None, os.environ)
+    settings = load(WorkerSettings, file=file, environ=os.environ).values
+    if settings.spool.encryption != "on":
+        return None
+    from joblog.worker.keyhand import with_key
+    from joblog.worker.order import place_from_settings
+
+    leader = os.environ.get(LEADER_VARIABLE) or settings.leader
+    return with_key(place_from_settings(settings, folder.root, leader), _KEY_SECONDS).key()
 
 
 def _start_shipper(folder: paths.DataFolder, spool_id: str) -> Any:

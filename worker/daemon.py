@@ -17,6 +17,7 @@ from joblog.worker.control.server import ControlServer
 from joblog.worker.identity import worker_id
 from joblog.worker.launch import launcher
 from joblog.worker.settings import WorkerSettings
+from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.notify import NotifyListener
 from joblog.worker.shipper.shipper import Shipper
@@ -62,20 +63,29 @@ def _lock(path: Path) -> int:
 async def _run(settings: WorkerSettings, folder: DataFolder) -> int:
     identity = worker_id(folder.worker_id)
     control: ControlServer | None = None
+
+    def address() -> str:
+        return settings.leader or find_leader(data_dir=folder.root)
+
+    keys = SpoolKeys([folder.spools, folder.refused], identity, address)
     shipper = Shipper(
         folder.spools,
         identity,
-        lambda: settings.leader or find_leader(data_dir=folder.root),
+        address,
         shipper_limits(settings),
         holds=lambda spool_id: control is not None and control.holds(spool_id),
+        keys=keys.find,
+        reached=keys.look_again,
     )
+    keys.on_arrival(shipper.look_around)
     control = ControlServer(
         str(folder.worker_socket),
         str(folder.spools),
         worker_id=identity,
         adopt=shipper.adopt,
-        launch=launcher(settings, folder.root),
+        launch=launcher(settings, folder.root, keys.current),
+        keys=keys,
     )
     log.info("worker %s ships what is in %s", identity, folder.spools)
     notify = NotifyListener(folder.notify_socket, shipper.notified)
-    return await serve([shipper, notify, control], drain_seconds=settings.drain_seconds)
+    return await serve([keys, shipper, notify, control], drain_seconds=settings.drain_seconds)

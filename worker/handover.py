@@ -19,8 +19,12 @@ NO_DAEMON = -1
 
 
 def become_supervisor(order: Order, place: Place) -> NoReturn:
-    """Replaces this process by the task's supervisor."""
+    """Replaces this process by the task's supervisor. Where spools are sealed, waits for a key before."""
     open_standard_descriptors()
+    if place.sealed:
+        from joblog.worker.keyhand import with_key
+
+        place = with_key(place)
     daemon = _reach_daemon(place)
     source = os.memfd_create("joblog-order", 0)
     with os.fdopen(source, "wb", closefd=False) as file:

@@ -14,15 +14,27 @@ from joblog.worker.control.protocol import Message
 from joblog.worker.isolated import isolated_command
 from joblog.worker.order import Place, order_from_fields, pack, place_from_settings
 from joblog.worker.settings import WorkerSettings
+from joblog.worker.spool.sealing import SpoolKey
 
 START_SECONDS = 30.0
+# A client that gets no task is told why, and may ask again.
+KEY_SECONDS = 5.0
 PROGRAM = "joblog.worker.task"
 
 
-def launcher(settings: WorkerSettings, data_dir: Path) -> Callable[[Message], Awaitable[Message]]:
-    """What the control server starts tasks with."""
+def launcher(
+    settings: WorkerSettings, data_dir: Path, current_key: Callable[[float], Awaitable[SpoolKey]]
+) -> Callable[[Message], Awaitable[Message]]:
+    """What the control server starts tasks with. current_key: SpoolKeys.current."""
     place = place_from_settings(settings, data_dir, settings.leader)
-    return lambda fields: launch(fields, place)
+
+    async def start(fields: Message) -> Message:
+        keyed = place
+        if place.sealed:
+            keyed = place._replace(spool_key=(await current_key(KEY_SECONDS)).key.hex())
+        return await launch(fields, keyed)
+
+    return start
 
 
 async def launch(fields: Message, place: Place) -> Message:

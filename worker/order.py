@@ -15,10 +15,11 @@ from joblog.identity import LogName, check_labels, check_log_name, check_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from joblog.worker.settings import WorkerSettings
+    from joblog.worker.spool.sealing import SpoolKey
 
 COMMAND = "command"
 STDIN = "stdin"
-HANDOVER_VERSION = 1
+HANDOVER_VERSION = 2
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -49,6 +50,7 @@ class Place(NamedTuple):
     """data_dir: absolute. leader: address, empty where none is known. drain_seconds: for delivery after the task's end.
 
     pipe_bytes, exit_wait_seconds and grace_seconds are those of the settings' section "capture"; the rest of "spool".
+    sealed: spools are sealed with spool_key, 64 hexadecimal digits, which goes from process to process in memory only.
     """
 
     data_dir: str
@@ -61,11 +63,21 @@ class Place(NamedTuple):
     exit_wait_seconds: float
     grace_seconds: float
     pipe_bytes: int
+    sealed: bool = False
+    spool_key: str = ""
 
     @property
     def worker_folder(self) -> str:
         """Folder of all that a worker keeps."""
         return os.path.join(self.data_dir, "worker")
+
+    def key(self) -> SpoolKey | None:
+        """What seals new spools; None when they lie in clear."""
+        if not self.sealed:
+            return None
+        from joblog.worker.spool.sealing import SpoolKey
+
+        return SpoolKey(bytes.fromhex(self.spool_key))
 
     @property
     def spool_root(self) -> str:
@@ -86,6 +98,7 @@ def place_from_settings(settings: WorkerSettings, data_dir: str | os.PathLike[st
         exit_wait_seconds=settings.capture.exit_wait_seconds,
         grace_seconds=settings.capture.grace_seconds,
         pipe_bytes=settings.capture.pipe_bytes,
+        sealed=settings.spool.encryption == "on",
     )
 
 

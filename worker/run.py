@@ -35,6 +35,11 @@ def announce(request: Request) -> None:
 
 
 def _detach(request: Request) -> int:
+    if request.place.sealed:
+        from joblog.worker.keyhand import with_key
+
+        # The daemon has its own; what is waited for is that there is one.
+        with_key(request.place)
     client = ControlClient(socket_path(request.place.data_dir), timeout_seconds=60.0)
     started = client.start(request.order._asdict())
     sys.stdout.write(f"{started['run']}/{started['task']}\n")

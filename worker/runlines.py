@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from joblog.worker.spool.sealing import SpoolKey
+
 _SPOOL_BYTES = 1 << 20
 _EXITED = 1
 
@@ -27,7 +29,9 @@ class RunLines:
     A disk that has no room for it takes nothing away from the task: the lines are left out then.
     """
 
-    def __init__(self, order: Order, place: Place, command: Sequence[str], host: str) -> None:
+    def __init__(
+        self, order: Order, place: Place, command: Sequence[str], host: str, key: SpoolKey | None = None
+    ) -> None:
         self._order = order
         self._started_ns = time.time_ns()
         self.folder = f"{place.spool_root}/{new_run_id()}"
@@ -44,7 +48,7 @@ class RunLines:
         )
         self._writer: SpoolWriter | None
         try:
-            self._writer = SpoolWriter(self.folder, task, SpoolBounds(_SPOOL_BYTES))
+            self._writer = SpoolWriter(self.folder, task, SpoolBounds(_SPOOL_BYTES), key=key)
         except JoblogError:
             self._writer = None
             return

@@ -33,6 +33,13 @@ class SpoolSettings:
         "and the tail of its output are kept, and what lies between becomes a gap.",
         choices=("block", "truncate"),
     )
+    encryption: str = setting(
+        "off",
+        "on: spools are sealed with a key that is in memory only, and that the leader keeps, so that a stolen disk of "
+        "this machine tells nothing that a task printed. A task starts once the leader holds the key; while it can't "
+        "be reached and no key is at hand, new tasks wait.",
+        choices=("off", "on"),
+    )
     segment_bytes: int = setting(
         8 * MIB,
         "Size of a spool's files; space comes back file by file.",

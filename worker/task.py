@@ -114,8 +114,9 @@ class Job:
             kind=order.kind,
         )
         bounds = SpoolBounds(place.task_bytes, place.worker_bytes, place.segment_bytes)
-        self.writer = SpoolWriter(folder, task, bounds)
-        self.lines = RunLines(order, place, command, host)
+        key = place.key()
+        self.writer = SpoolWriter(folder, task, bounds, key=key)
+        self.lines = RunLines(order, place, command, host, key)
         self.folders = [folder, *self.lines.folders]
         self._shipper: Shipper | None = None
         self._daemon = False

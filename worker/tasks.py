@@ -9,10 +9,15 @@ import fcntl
 import json
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound
+from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, Unavailable
 from joblog.worker.spool import format as layout
+from joblog.worker.spool.sealing import SpoolKey, no_keys, open_task
+
+# The kind of a task that can't be told.
+SEALED = "sealed"
 
 
 class TaskState(NamedTuple):
@@ -74,11 +79,18 @@ def _look_at_lock(folder: str) -> tuple[bool, dict[str, int]]:
     return False, {}
 
 
-def read_state(folder: str) -> TaskState:
-    """The state of a spool's task. Raises OSError when the spool is gone or not yet there, Corrupt, WrongVersion."""
+def read_state(folder: str, keys: Callable[[str], SpoolKey | None] = no_keys) -> TaskState:
+    """The state of a spool's task. Of a sealed one whose key is not at hand, what lies in clear: no names.
+
+    Raises OSError when the spool is gone or not yet there, Corrupt, WrongVersion.
+    """
     path = os.path.join(folder, layout.TASK_FILE)
     with open(path, "rb") as file:
-        task = layout.decode_task(file.read(layout.MAX_BODY_BYTES), path)
+        content = file.read(layout.MAX_BODY_BYTES)
+    try:
+        task, _ = open_task(content, path, os.path.basename(folder), keys)
+    except Unavailable:
+        task = layout.SpoolTask(writer_id=b"", namespace="", run="", task="", kind=SEALED)
     with open(os.path.join(folder, layout.CONTROL_FILE), "rb") as file:
         page = file.read(layout.CONTROL_BYTES).ljust(layout.CONTROL_BYTES, b"\0")
     running, processes = _look_at_lock(folder)
@@ -99,7 +111,7 @@ def read_state(folder: str) -> TaskState:
     )
 
 
-def list_tasks(spool_root: str) -> list[TaskState]:
+def list_tasks(spool_root: str, keys: Callable[[str], SpoolKey | None] = no_keys) -> list[TaskState]:
     """All tasks with a spool, the oldest first; spools that can't be read are left out."""
     states: list[TaskState] = []
     try:
@@ -108,7 +120,7 @@ def list_tasks(spool_root: str) -> list[TaskState]:
         return states
     for name in names:
         try:
-            states.append(read_state(os.path.join(spool_root, name)))
+            states.append(read_state(os.path.join(spool_root, name), keys))
         except (OSError, JoblogError):
             continue
     return states

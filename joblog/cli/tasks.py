@@ -68,7 +68,7 @@ def list_tasks(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     for task in tasks:
         shown.add_row(
             task["spool_id"],
-            escape(f"{task['run']}/{task['task']}"),
+            escape(f"{task['run']}/{task['task']}") if task["run"] else "(sealed, its key is with the leader)",
             styled("live") if task["running"] else "ended",
             str(task["task_pid"] or ""),
             bytes_text(task["length_bytes"]),

@@ -32,6 +32,10 @@ class ControlClient:
         """Who answers: pid, worker_id, version."""
         return self._ask("ping")
 
+    def spool_key(self) -> str:
+        """The key for a new sealed spool, in hexadecimal digits. Raises Unavailable where there is none now."""
+        return str(self._ask("spool_key")["key"])
+
     def adopt(self, *spool_ids: str) -> None:
         """Makes the daemon ship spools that lie in its folder."""
         self._ask("adopt", spool_ids=list(spool_ids))

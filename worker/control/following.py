@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Self
 from joblog.batch import CODEC_ZSTD, inflate, unpack_frames
 from joblog.worker.spool.format import DATA, GAP
 from joblog.worker.spool.reader import Record, SpoolReader
+from joblog.worker.spool.sealing import SpoolKey, no_keys
 
 _SHORT_WAIT_SECONDS = 0.01
 _LONG_WAIT_SECONDS = 0.1
@@ -33,8 +35,8 @@ class Piece(NamedTuple):
 class Follower:
     """Reads a spool without a trace: what is shipped and released does not depend on it."""
 
-    def __init__(self, folder: str, offset: int) -> None:
-        self._reader = SpoolReader(Path(folder))
+    def __init__(self, folder: str, offset: int, keys: Callable[[str], SpoolKey | None] = no_keys) -> None:
+        self._reader = SpoolReader(Path(folder), keys)
         self._reader.seek(offset)
         self._wait_seconds = _SHORT_WAIT_SECONDS
 

@@ -9,6 +9,7 @@ an error. `attach` is answered by `{"ok": {}}` and then by lines `{"frame": {...
 | --- | --- | --- |
 | ping | | pid, worker_id, version |
 | adopt | spool_ids | |
+| spool_key | | key: for a new sealed spool, hexadecimal |
 | start | order | spool_ids, pid, namespace, run, task, attempt |
 | list | | tasks: a list of task states |
 | signal | spool_id, signal | |

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from joblog import __version__
 from joblog.errors import Conflict, Denied, InvalidInput, JoblogError, Unavailable
@@ -19,35 +20,69 @@ from joblog.worker import tasks
 from joblog.worker.control import protocol
 from joblog.worker.control.following import Follower
 from joblog.worker.control.protocol import Message
+from joblog.worker.spool.sealing import SpoolKey
 
 logger = logging.getLogger("joblog.worker.control")
 
 MAX_CONNECTIONS = 256
 MAX_SPOOL_IDS = 1000
 REQUEST_SECONDS = 10.0
+# Less than a client waits for an answer.
+KEY_SECONDS = 3.0
 ATTACH_READ_BYTES = 256 << 10
 _CREDENTIALS = struct.Struct("3i")
 
 Launch = Callable[[Message], Awaitable[Message]]
 
 
+class KeySource(Protocol):
+    """Where the keys of sealed spools come from; see SpoolKeys."""
+
+    def find(self, key_id: str) -> SpoolKey | None:
+        """The key of that id, where it is at hand."""
+        ...
+
+    async def current(self, wait_seconds: float) -> SpoolKey:
+        """The key for new spools; raises Unavailable."""
+        ...
+
+
+class _NoKeys:
+    """For spools in clear."""
+
+    def find(self, _key_id: str) -> SpoolKey | None:
+        return None
+
+    async def current(self, _wait_seconds: float) -> SpoolKey:
+        raise Unavailable("this worker has no spool keys")
+
+
 class ControlServer(Service):
     """Answers on the unix socket at `path` (mode 0600) to its own user and root; see protocol for what.
 
     adopt: called with the id of a spool that the daemon shall ship from now on. launch: starts the task of an order (as
-    JSON fields) and says what became of it; raises JoblogError. stop() closes all connections, tasks go on.
+    JSON fields) and says what became of it; raises JoblogError. keys: of sealed spools; None where none is.
+    stop() closes all connections, tasks go on.
     """
 
     name = "control"
 
     def __init__(
-        self, path: str, spool_root: str, *, worker_id: str, adopt: Callable[[str], None], launch: Launch
+        self,
+        path: str,
+        spool_root: str,
+        *,
+        worker_id: str,
+        adopt: Callable[[str], None],
+        launch: Launch,
+        keys: KeySource | None = None,
     ) -> None:
         self.path = path
         self.spool_root = spool_root
         self._worker_id = worker_id
         self._adopt = adopt
         self._launch = launch
+        self._keys: KeySource = keys or _NoKeys()
         self._held: Counter[str] = Counter()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -146,12 +181,14 @@ class ControlServer(Service):
         if op == "ping":
             return {"pid": os.getpid(), "worker_id": self._worker_id, "version": __version__}
         if op == "list":
-            states = await asyncio.to_thread(tasks.list_tasks, self.spool_root)
+            states = await asyncio.to_thread(tasks.list_tasks, self.spool_root, self._keys.find)
             return {"tasks": [state._asdict() for state in states]}
         if op == "adopt":
             for spool_id in self._spool_ids(request):
                 self._adopt(spool_id)
             return {}
+        if op == "spool_key":
+            return {"key": (await self._keys.current(KEY_SECONDS)).key.hex()}
         if op == "signal":
             spool_id = tasks.check_spool_id(request.get("spool_id"))
             await asyncio.to_thread(tasks.send_signal, self.spool_root, spool_id, request.get("signal"))
@@ -159,7 +196,7 @@ class ControlServer(Service):
         if op == "start":
             return await self._start(request)
         raise InvalidInput(
-            f"control socket: op {op!r:.40} is not known; known are ping, adopt, start, list, signal, attach"
+            f"control socket: op {op!r:.40} is not known; known are ping, adopt, spool_key, start, list, signal, attach"
         )
 
     def _spool_ids(self, request: Message) -> list[str]:
@@ -189,7 +226,7 @@ class ControlServer(Service):
         gone = asyncio.create_task(reader.read(1))
         try:
             folder = tasks.spool_folder(self.spool_root, spool_id)
-            with await asyncio.to_thread(Follower, folder, offset) as follower:
+            with await asyncio.to_thread(Follower, folder, offset, self._keys.find) as follower:
                 await self._reply(writer, {"ok": {}})
                 await self._follow(follower, gone, writer)
         finally:

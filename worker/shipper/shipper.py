@@ -24,6 +24,7 @@ from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.stream import LeaderStream
 from joblog.worker.spool.format import FILE_MODE, REFUSAL_FILE, REFUSED_FOLDER
 from joblog.worker.spool.reader import SpoolReader, list_spools
+from joblog.worker.spool.sealing import SpoolKey, no_keys
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ def _private(path: str, flags: int) -> int:
 class Shipper(Service):
     """Carries the spools below `spool_root` to the leader at `address()`.
 
-    address: asked before each connection, so that a leader may move; may raise JoblogError. only: ship just this spool.
-    holds: whether somebody still reads a spool's files; its folder stays as long.
+    address: asked before each connection, so that a leader may move; may raise JoblogError. keys: finds the keys of
+    sealed spools. reached: called when a leader was reached. holds: whether somebody still reads a spool's files; its
+    folder stays as long.
     """
 
     name = "shipper"
@@ -53,6 +55,8 @@ class Shipper(Service):
         limits: ShipperLimits,
         *,
         holds: Callable[[str], bool] = lambda _spool_id: False,
+        keys: Callable[[str], SpoolKey | None] = no_keys,
+        reached: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._root = spool_root
@@ -60,6 +64,8 @@ class Shipper(Service):
         self._address = address
         self._limits = limits
         self._holds = holds
+        self._keys = keys
+        self._reached = reached
         self._jitter = jitter
         self._feeds: dict[str, Feed] = {}
         self._finishing: list[Feed] = []
@@ -81,7 +87,9 @@ class Shipper(Service):
         except Exception as error:  # noqa: BLE001 - whatever lies there, the other spools are shipped
             said = str(error) if isinstance(error, JoblogError | OSError) else repr(error)
             if said != self._unusable.get(spool_id):
-                log.error("spool %s can't be shipped, it stays where it is: %s", spool_id, said[:1000])
+                # A key that is not at hand is on its way.
+                level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
+                log.log(level, "spool %s can't be shipped, it stays where it is: %s", spool_id, said[:1000])
                 self._unusable[spool_id] = said
             return
         self._unusable.pop(spool_id, None)
@@ -97,7 +105,7 @@ class Shipper(Service):
         if (fd := claim(folder)) is None:
             return None
         try:
-            return Feed(SpoolReader(folder), spool_id, fd)
+            return Feed(SpoolReader(folder, self._keys), spool_id, fd)
         except NotFound:
             os.close(fd)
             return None
@@ -112,6 +120,11 @@ class Shipper(Service):
             self.adopt(spool_id)
         elif self._stream is not None:
             self._stream.news(feed)
+
+    def look_around(self) -> None:
+        """Looks for spools at once, as keys have come for some that could not be opened."""
+        for folder in list_spools(self._root):
+            self.adopt(folder.name)
 
     def feed(self, spool_id: str) -> Feed | None:
         """The spool, while it is shipped."""
@@ -275,6 +288,7 @@ class Shipper(Service):
             _heed_cancellation()
             log.info("connected to the leader at %s", address)
             self._said = ""
+            self._reached()
             for feed in self._feeds.values():
                 if feed not in self._finishing:
                     stream.add(feed)

@@ -19,6 +19,7 @@ from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.identity import worker_id
 from joblog.worker.settings import WorkerSettings
+from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.shipper import Shipper
 
@@ -48,7 +49,7 @@ async def _until_hopeless(shipper: Shipper, folders: list[Path], stopping: async
     stopping.set()
 
 
-async def _run(shipper: Shipper, folders: list[Path], drain_seconds: float) -> int:
+async def _run(shipper: Shipper, keys: SpoolKeys, folders: list[Path], drain_seconds: float) -> int:
     for folder in folders:
         shipper.adopt(folder.name)
     stopping = asyncio.Event()
@@ -57,7 +58,7 @@ async def _run(shipper: Shipper, folders: list[Path], drain_seconds: float) -> i
         asyncio.create_task(_until_hopeless(shipper, folders, stopping)),
     ]
     try:
-        code = await serve([shipper], drain_seconds=drain_seconds, stopping=stopping)
+        code = await serve([keys, shipper], drain_seconds=drain_seconds, stopping=stopping)
     finally:
         for wait in waits:
             wait.cancel()
@@ -80,14 +81,23 @@ def main(arguments: list[str] | None = None) -> int:
             flags={"data_dir": str(given.data_dir)},
         ).values
         folder = DataFolder(given.data_dir)
+        identity = worker_id(folder.worker_id)
+
+        def address() -> str:
+            return given.leader or find_leader(data_dir=given.data_dir)
+
+        keys = SpoolKeys([folder.spools, folder.refused], identity, address)
         shipper = Shipper(
             folder.spools,
-            worker_id(folder.worker_id),
-            lambda: given.leader or find_leader(data_dir=given.data_dir),
+            identity,
+            address,
             shipper_limits(settings, poll_seconds=POLL_SECONDS),
+            keys=keys.find,
+            reached=keys.look_again,
         )
+        keys.on_arrival(shipper.look_around)
         with asyncio.Runner() as runner:
-            return runner.run(_run(shipper, given.spool, settings.drain_seconds))
+            return runner.run(_run(shipper, keys, given.spool, settings.drain_seconds))
     except JoblogError as error:
         log.critical("%s", error)
         return error.exit_code
