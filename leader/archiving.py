@@ -93,6 +93,7 @@ def archive_parts(
         intake=ingest.archiving,
         metrics=metrics,
     )
+    archiver.forget_keys = ciphers.clear
     ingest.on_completed(archiver.completed)
     ingest.archiving.look = archiver.note_pressure
     archiver.pressure.coming = lambda: ingest.gate.used_bytes

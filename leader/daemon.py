@@ -45,6 +45,7 @@ from joblog.leader.reading.reader import LogReader
 from joblog.leader.search.searcher import Searcher
 from joblog.leader.settings import LeaderSettings, keys_settings
 from joblog.leader.settings_kms import LoadKeys, SettingsKms
+from joblog.leader.shredding import Shredder
 from joblog.leader.start_note import StartNote, write_leader_file
 from joblog.memory import give_back
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
@@ -221,10 +222,6 @@ def _archive(core: _Core) -> ArchiveParts:
     )
 
 
-def _nothing() -> None:
-    """Nobody has to be told."""
-
-
 def _ingest_service(core: _Core) -> IngestService:
     """What workers talk to."""
     return IngestService(core.ingest, SpoolKeys(core.store, core.keyring.store_keys), core.readers)
@@ -236,7 +233,13 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     extents = archive.extents if archive else None
     reader = LogReader(store, core.keyring, ingest.live, core.readers, metrics, archive=extents)
     searcher = Searcher(store, reader.open_cipher, extents)
-    on_deleted = archive.archiver.deleted if archive else _nothing
+    shredder = Shredder(store)
+
+    def on_deleted() -> None:
+        shredder.wake()
+        if archive is not None:
+            archive.archiver.deleted()
+
     deleter = Deleter(store, ingest, reader.forget, core.readers, on_deleted=on_deleted)
     http: list[HttpServer] = []
     gate = core.admission.gate
@@ -250,7 +253,11 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         workers=ingest.seen.all,
         logs_live=lambda: len(ingest.registry.all()),
         not_ready=ingest.not_ready,
-        warnings=lambda: [*core.keys.warnings(), *(archive.archiver.warnings() if archive else [])],
+        warnings=lambda: [
+            *core.keys.warnings(),
+            *shredder.warnings(),
+            *(archive.archiver.warnings() if archive else []),
+        ],
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
@@ -275,4 +282,4 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         core.folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
     )
     admin = AdminTokenFile(core.admission, lambda: grpc.address)
-    return [gate, searcher, grpc, admin, *http, address]
+    return [shredder, gate, searcher, grpc, admin, *http, address]

@@ -141,6 +141,8 @@ class Archiver(Service):
         self._checked = False
         self._check_lock = threading.Lock()
         self._problems: dict[str, str] = {}
+        # Drops logs' keys that are kept for what the archiver does.
+        self.forget_keys: Callable[[], None] = lambda: None
         self._unsealable: dict[int, str] = {}
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,6 +160,7 @@ class Archiver(Service):
     def deleted(self) -> None:
         """Logs were deleted: the archive is not to name them any more. Called from any thread."""
         self.rosters.outdated()
+        self.forget_keys()
 
     # Lifecycle
 

@@ -446,6 +446,12 @@ class Engine:
                 self._reached = reached
                 os.pwrite(self._mark, reached.to_bytes(8, "big"), 0)
 
+    def flush(self) -> None:
+        """Writes what is in memory to table files, of all families: the write-ahead log from before is not needed."""
+        with Doing(self.path, "flush"):
+            for name in ALL_FAMILIES:
+                self._family(name).flush()
+
     def compact(self, family: str) -> None:
         """Flushes and compacts a whole family, so that deleted data leaves the disk. Takes long where much lies.
 

@@ -27,6 +27,8 @@ _EVENT = b"e"
 _GAP = b"g"
 _DEK = b"d"
 _KEYRING = b"k"
+# A record of the keyring's: there as long as files may hold the DEKs of deleted logs.
+SHRED = _KEYRING + b"shred"
 _ATTEMPT = b"a"
 _UNSEALED = b"c"
 _UNMERGED = b"n"

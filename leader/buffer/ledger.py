@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 
@@ -93,6 +94,8 @@ class Ledger:
         """The operations for everything in `changes` but its chunks. Raises Conflict."""
         for number in self._numbers_to_delete(changes):
             self._delete_log(number)
+        if self.deleted_numbers:
+            self.operations.puts.append((keys.KEYS, keys.SHRED, os.urandom(8)))
         for record in changes.logs.values():
             self._put_log(record)
         for number, stored_bytes in changes.merged.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections import Counter
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -408,6 +408,22 @@ class Store:
         """How many logs' DEKs each store key has wrapped, by its id. Reads one small entry of each log."""
         found = scan(self._engine, keys.KEYS, keys.dek_key(0), keys.after(keys.dek_key(keys.MAX_U64 - 1)))
         return Counter(keys.wrapping_key_of(value) for _, value in found)
+
+    def shred_due(self) -> bytes:
+        """What shred() is to be given; empty when no file can hold the DEK of a deleted log."""
+        return self._engine.get(keys.KEYS, keys.SHRED) or b""
+
+    def shred(self, due: bytes) -> None:
+        """Takes the DEKs of logs that were deleted before shred_due() gave `due` out of all files of the store.
+
+        Reads and writes go on meanwhile. Files that an open view still needs go when that is closed.
+        """
+        # Before the compaction, which finds what was in memory then; all families, for the write-ahead log.
+        self._engine.flush()
+        self._engine.compact(keys.KEYS)
+        with self._ledger_lock:
+            if self.shred_due() == due:
+                self._engine.write(Operations([], [(keys.KEYS, keys.SHRED)], []))
 
     def reclaim(self) -> int:
         """Gives the space of deleted data back to the file system: flushes and compacts. Returns the bytes freed.

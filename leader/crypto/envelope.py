@@ -6,12 +6,14 @@ be written again after a crash.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import urandom
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from joblog.errors import Corrupt
+from joblog.errors import Corrupt, NotFound
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -21,6 +23,11 @@ UID_BYTES = 16
 
 _DOMAIN = b"joblog chunk 1"
 _WRITER_DOMAIN = b"joblog writer 1"
+_Crypt = Callable[[bytes | memoryview, bytes | memoryview, bytes], bytes]
+
+
+def _forgotten(*_: object) -> NoReturn:
+    raise NotFound("the log was deleted, and its key with it")
 
 
 class LogCipher:
@@ -37,10 +44,14 @@ class LogCipher:
                 f"a log's key has {len(dek)} bytes and its uid {len(uid)}: must be {DEK_BYTES} and {UID_BYTES}"
             )
         cipher = AESGCM(dek)
-        self._encrypt = cipher.encrypt
-        self._decrypt = cipher.decrypt
+        self._encrypt: _Crypt = cipher.encrypt
+        self._decrypt: _Crypt = cipher.decrypt
         self._prefix = _DOMAIN + uid
         self._writer_data = _WRITER_DOMAIN + uid
+
+    def forget(self) -> None:
+        """Lets go of the key, as the log was deleted: seal() and open() raise NotFound from now on. Any thread."""
+        self._encrypt = self._decrypt = _forgotten
 
     def seal(self, header: bytes, offset: int, plain: bytes) -> bytes:
         """nonce, ciphertext and tag of `plain`, the chunk at `offset` whose packed header is `header`."""

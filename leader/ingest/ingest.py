@@ -323,7 +323,9 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
 
     def forget(self, number: int) -> None:
         """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
-        self.registry.remove(number)
+        live = self.registry.remove(number)
+        if live is not None:
+            live.cipher.forget()
 
     def forgotten(self, number: int) -> None:
         """The log was deleted: those who tail it are woken."""

@@ -79,6 +79,8 @@ class CipherCache:
         self._store = store
         self._keyring = keyring
         self._ciphers: OrderedDict[int, LogCipher] = OrderedDict()
+        # How often something was forgotten: what is opened meanwhile may be of a log that is gone.
+        self._forgotten = 0
         self._lock = threading.Lock()
 
     def open(self, number: int) -> LogCipher:
@@ -88,20 +90,32 @@ class CipherCache:
             if cipher is not None:
                 self._ciphers.move_to_end(number)
                 return cipher
+            forgotten = self._forgotten
         record, wrapped = self._store.get_log(number), self._store.get_dek(number)
         if record is None or wrapped is None:
             raise NotFound(f"log number {number} was deleted, or its key is gone")
         cipher = LogCipher(self._keyring.open_dek(record.uid, wrapped), record.uid)
         with self._lock:
+            if self._forgotten != forgotten:
+                return cipher
             self._ciphers[number] = cipher
             while len(self._ciphers) > _MAX_CIPHERS:
                 self._ciphers.popitem(last=False)
         return cipher
 
     def forget(self, number: int) -> None:
-        """Drops the cipher of a deleted log."""
+        """Drops the cipher of a deleted log; reads that are open can't use it any more."""
         with self._lock:
-            self._ciphers.pop(number, None)
+            self._forgotten += 1
+            cipher = self._ciphers.pop(number, None)
+        if cipher is not None:
+            cipher.forget()
+
+    def clear(self) -> None:
+        """Drops all ciphers, those of deleted logs among them; who has one already keeps it."""
+        with self._lock:
+            self._forgotten += 1
+            self._ciphers.clear()
 
 
 class LogReader:
