@@ -133,12 +133,12 @@ class Push:
 
 
 @asynccontextmanager
-async def push_to(address: str) -> AsyncIterator[Push]:
+async def push_to(address: str, metadata: Any = None) -> AsyncIterator[Push]:
     """A stream to the leader at an address, on which nothing was said yet."""
     options = [*client_options(address), ("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
-        yield Push(stub.Push())
+        yield Push(stub.Push(metadata=metadata))
 
 
 class Leader:
