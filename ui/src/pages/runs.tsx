@@ -1,6 +1,258 @@
-import type { ReactNode } from "react";
-import { Empty } from "../parts/states";
+import { Anchor, Badge, Button, Group, MultiSelect, Select, Text, TextInput, Title } from "@mantine/core";
+import { useDebouncedValue, useDocumentTitle } from "@mantine/hooks";
+import { IconSearch } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { Link, useSearchParams } from "react-router";
+import { getJson, type Run, type Schemas } from "../api/client";
+import { State } from "../parts/badges";
+import { countText, momentText, spanText } from "../parts/format";
+import { useRuns } from "../parts/runs";
+import { Empty, Failure, Loading } from "../parts/states";
+import styles from "./runs.module.css";
+
+const periods: Record<string, number> = { hour: 3_600_000, day: 86_400_000, week: 604_800_000, month: 2_592_000_000 };
+const periodNames = [
+  { value: "", label: "Any time" },
+  { value: "hour", label: "Last hour" },
+  { value: "day", label: "Last day" },
+  { value: "week", label: "Last week" },
+  { value: "month", label: "Last 30 days" },
+];
+
+export function runUrl(run: Pick<Run, "namespace" | "run">): string {
+  return `/runs/${encodeURIComponent(run.namespace)}/${encodeURIComponent(run.run)}`;
+}
+
+function tasksText(run: Run): string {
+  const parts = [
+    run.logs_live > 0 ? `${run.logs_live} live` : "",
+    run.tasks_failed > 0 ? `${run.tasks_failed} failed` : "",
+    run.logs_interrupted > 0 ? `${run.logs_interrupted} interrupted` : "",
+  ].filter((part) => part !== "");
+  const all = run.logs_live + run.logs_completed + run.logs_interrupted;
+  return parts.length > 0 ? `${all}: ${parts.join(", ")}` : String(all);
+}
+
+function RunRow({ run, onLabel }: { run: Run; onLabel: (label: string) => void }): ReactNode {
+  const began = run.created_at ? Date.parse(run.created_at) : 0;
+  const ended = run.completed_at ? Date.parse(run.completed_at) : Date.now();
+  return (
+    <>
+      <span role="cell">
+        <State state={run.state} />
+      </span>
+      <span role="cell" className={styles.name}>
+        <Anchor component={Link} to={runUrl(run)} fw={500} size="sm" truncate>
+          {run.run}
+        </Anchor>
+      </span>
+      <span role="cell">{tasksText(run)}</span>
+      <span role="cell" title={run.created_at ?? ""}>
+        {momentText(run.created_at)}
+      </span>
+      <span role="cell">{began > 0 ? spanText(ended - began) : "–"}</span>
+      <span role="cell" className={styles.labels}>
+        {Object.entries(run.labels).map(([name, value]) => (
+          <Badge
+            key={name}
+            component="button"
+            type="button"
+            size="sm"
+            variant="default"
+            tt="none"
+            fw={400}
+            className={styles.label}
+            aria-label={`Only runs with ${name}=${value}`}
+            onClick={() => onLabel(`${name}=${value}`)}
+          >
+            {name}={value}
+          </Badge>
+        ))}
+      </span>
+    </>
+  );
+}
 
 export default function Runs(): ReactNode {
-  return <Empty title="Runs" />;
+  useDocumentTitle("Runs · joblog");
+  const [query, setQuery] = useSearchParams();
+  const namespaces = useQuery({
+    queryKey: ["namespaces"],
+    queryFn: ({ signal }) => getJson<Schemas["Namespaces"]>("/namespaces", { limit: 1000 }, signal),
+    refetchInterval: 30_000,
+  });
+  const names = namespaces.data?.namespaces ?? [];
+  const namespace =
+    query.get("namespace") ?? (names.includes("default") || names.length === 0 ? "default" : (names[0] ?? "default"));
+  const [text, setText] = useState(query.get("text") ?? "");
+  const [settled] = useDebouncedValue(text, 250);
+  const period = query.get("period") ?? "";
+  const states = useMemo(() => query.getAll("state"), [query]);
+  const label = query.get("label") ?? "";
+  const [top, setTop] = useState(true);
+  const scroller = useRef<HTMLDivElement>(null);
+
+  const createdFrom = useMemo(() => {
+    const span = periods[period];
+    // To the minute, so that the list stays the same one.
+    return span === undefined ? "" : new Date(Math.floor((Date.now() - span) / 60_000) * 60_000).toISOString();
+  }, [period]);
+
+  const change = (name: string, value: string | string[]): void => {
+    setQuery(
+      (before) => {
+        const next = new URLSearchParams(before);
+        next.delete(name);
+        for (const one of [value].flat()) if (one !== "") next.append(name, one);
+        return next;
+      },
+      { replace: true },
+    );
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed goes into the address once it has settled
+  useEffect(() => {
+    if ((query.get("text") ?? "") !== settled) change("text", settled);
+  }, [settled]);
+
+  const list = useRuns({ namespace, text: settled, states, label, createdFrom, createdBefore: "" }, top);
+  const rows = useVirtualizer({
+    count: list.runs.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => 44,
+    overscan: 10,
+    getItemKey: (index) => list.runs[index]?.run ?? index,
+  });
+  const items = rows.getVirtualItems();
+  const last = items.at(-1)?.index ?? 0;
+  const { loadMore } = list;
+  useEffect(() => {
+    if (last >= list.runs.length - 20) loadMore();
+  }, [last, list.runs.length, loadMore]);
+
+  const filtered = settled !== "" || states.length > 0 || label !== "" || period !== "";
+  return (
+    <div className={styles.page}>
+      <Group className={styles.head} gap="sm" wrap="wrap">
+        <Title order={1} size="h4">
+          Runs
+        </Title>
+        {names.length > 1 ? (
+          <Select
+            size="xs"
+            aria-label="Namespace"
+            searchable
+            allowDeselect={false}
+            data={names}
+            value={namespace}
+            onChange={(value) => change("namespace", value ?? "")}
+          />
+        ) : null}
+        <TextInput
+          size="xs"
+          type="search"
+          aria-label="Filter by name or label"
+          placeholder="Name or label"
+          leftSection={<IconSearch size={14} aria-hidden />}
+          value={text}
+          onChange={(event) => setText(event.currentTarget.value)}
+        />
+        <MultiSelect
+          size="xs"
+          aria-label="Filter by state"
+          placeholder={states.length === 0 ? "Any state" : ""}
+          data={["live", "succeeded", "failed", "interrupted"]}
+          value={states}
+          onChange={(value) => change("state", value)}
+          w={190}
+        />
+        <Select
+          size="xs"
+          aria-label="Filter by time"
+          data={periodNames}
+          value={period}
+          allowDeselect={false}
+          onChange={(value) => change("period", value ?? "")}
+          w={130}
+        />
+        {label !== "" ? (
+          <Button
+            size="compact-xs"
+            variant="light"
+            onClick={() => change("label", "")}
+            aria-label={`Remove the filter ${label}`}
+          >
+            {label} ×
+          </Button>
+        ) : null}
+        {list.fresh > 0 ? (
+          <Button
+            size="compact-sm"
+            onClick={() => {
+              list.takeFresh();
+              scroller.current?.scrollTo({ top: 0 });
+            }}
+          >
+            {list.fresh} new {list.fresh === 1 ? "run" : "runs"}
+          </Button>
+        ) : null}
+      </Group>
+      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
+      {list.loading ? (
+        <Loading label="Loading the runs" />
+      ) : list.runs.length === 0 && !list.error ? (
+        <Empty title={filtered ? "No run is like this" : "No runs yet"}>
+          {filtered ? (
+            "Take a filter away to see more."
+          ) : (
+            <>
+              Run a command with joblog, and it appears here: <br />
+              <code>joblog run --run demo --task hello -- echo hello</code>
+            </>
+          )}
+        </Empty>
+      ) : (
+        <div
+          ref={scroller}
+          className={styles.scroller}
+          tabIndex={0}
+          role="region"
+          aria-label="Runs"
+          onScroll={(event) => setTop(event.currentTarget.scrollTop < 10)}
+        >
+          <div role="table" aria-label="Runs" aria-rowcount={list.more ? -1 : list.runs.length + 1}>
+            <div role="row" className={`${styles.row} ${styles.header}`}>
+              {["State", "Run", "Tasks", "Started", "Took", "Labels"].map((name) => (
+                <span role="columnheader" key={name}>
+                  {name}
+                </span>
+              ))}
+            </div>
+            <div role="rowgroup" style={{ height: rows.getTotalSize(), position: "relative" }}>
+              {items.map((item) => {
+                const run = list.runs[item.index];
+                return run === undefined ? null : (
+                  <div
+                    key={item.key}
+                    ref={rows.measureElement}
+                    data-index={item.index}
+                    role="row"
+                    aria-rowindex={item.index + 2}
+                    className={`${styles.row} ${styles.placed}`}
+                    style={{ transform: `translateY(${item.start}px)` }}
+                  >
+                    <RunRow run={run} onLabel={(chosen) => change("label", chosen)} />
+                  </div>
+                );
+              })}
+            </div>
+          </div>
+          <Text size="xs" c="dimmed" p="sm" role="status">
+            {list.more ? "Loading more" : `${countText(list.runs.length)} ${list.runs.length === 1 ? "run" : "runs"}`}
+          </Text>
+        </div>
+      )}
+    </div>
+  );
 }

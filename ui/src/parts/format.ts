@@ -28,11 +28,13 @@ export function spanText(milliseconds: number): string {
   return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
-/** In local time, to the second. */
+const two = (number: number): string => String(number).padStart(2, "0");
+
+/** In local time, to the second, the same in every language. */
 export function momentText(moment: string | null | undefined): string {
   if (!moment) return "–";
   const when = new Date(moment);
-  return Number.isNaN(when.getTime())
-    ? moment
-    : when.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  if (Number.isNaN(when.getTime())) return moment;
+  const date = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
+  return `${date} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
 }
