@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joblog.errors import Corrupt, Denied, WrongVersion
 from joblog.leader.crypto.key_file import ID_BYTES, KeyFile, add_version, make_key_file, read_key_file, version_id
 from joblog.leader.crypto.kms import check_plain, context_bytes
+
+log = logging.getLogger(__name__)
 
 _VERSION = 1
 _NONCE_BYTES = 12
@@ -81,6 +84,7 @@ class FileKms:
     def rotate(self) -> str:
         """As Kms.rotate(): adds a version to the file. Raises as the file does, and OutOfSpace."""
         self._take(add_version(self.path))
+        log.warning("key file %s has a new version of the key: copy it anew to where its copy is", self.path)
         return self.current_version()
 
     def _id_of(self, wrapped: bytes) -> bytes:
