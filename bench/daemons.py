@@ -69,7 +69,7 @@ class Daemons:
 
     def client(self) -> Client:
         """A client of the leader."""
-        return Client(self.grpc_address)
+        return Client(data_dir=self.folder.root)
 
     def run_command(self, run: str, task: str, command: Sequence[str]) -> list[str]:
         """The command line that runs a task quietly."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvloop
 
+from joblog.address import KnownLeader, find_leader
 from joblog.paths import DataFolder, make_folder
 from joblog.service import serve
 from joblog.worker.shipper.limits import ShipperLimits
@@ -35,7 +36,7 @@ BOUNDS = SpoolBounds(16 << 20, 1 << 30, 8 << 20)
 class Worker:
     """One worker of the fleet: its spools, and the shipper that carries them."""
 
-    def __init__(self, folder: DataFolder, name: str, leader: str, logs: int) -> None:
+    def __init__(self, folder: DataFolder, name: str, leader: KnownLeader, logs: int) -> None:
         make_folder(folder.spools)
         limits = ShipperLimits()
         self.shipper = Shipper(folder.spools, name, lambda: leader, limits)
@@ -118,7 +119,7 @@ class Fleet:
         stopping.set()
 
 
-async def _run(root: Path, leader: str, workers: int, logs: int) -> None:
+async def _run(root: Path, leader: KnownLeader, workers: int, logs: int) -> None:
     names = [f"{root.name}-{number}" for number in range(workers)]
     fleet = Fleet([Worker(DataFolder(make_folder(root / name)), name, leader, logs) for name in names])
     stopping = asyncio.Event()
@@ -132,7 +133,9 @@ async def _run(root: Path, leader: str, workers: int, logs: int) -> None:
 
 def main() -> None:
     """See the module's description."""
-    root, leader, workers, logs = sys.argv[1:]
+    root, data_dir, workers, logs = sys.argv[1:]
+    # A fleet has many worker ids and one token: it pushes with the leader's own, over TLS.
+    leader = find_leader(data_dir=Path(data_dir))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(Path(root), leader, int(workers), int(logs)))
 

@@ -42,7 +42,7 @@ def main() -> None:
 def _start_fleet(running: Daemons, number: int, logs: int) -> subprocess.Popen[str]:
     folder = running.folder.root / f"fleet{number}"
     folder.mkdir()
-    command = [str(folder), running.grpc_address, str(WORKERS // PROCESSES), str(logs)]
+    command = [str(folder), str(running.folder.root), str(WORKERS // PROCESSES), str(logs)]
     return subprocess.Popen(
         [sys.executable, "-m", "bench.fleet", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import grpc.aio
 
+from joblog.address import is_loopback
+from joblog.handshake import resolved
 from joblog.memory import keep_memory
+from joblog.trust import Trust
 
 # The largest message either side takes: a few batches of the largest size with their columns.
 MAX_MESSAGE_BYTES = 16 << 20
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_TIMEOUT_SECONDS = 5
 
-Options = list[tuple[str, int]]
+Options = list[tuple[str, int | str]]
 
 
 def client_options(address: str) -> Options:
@@ -48,23 +52,71 @@ def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> Options:
     ]
 
 
-def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT is an address of this machine alone."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost" or address.startswith("unix:"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def open_channel(address: str, trust: Trust) -> grpc.Channel:
+    """A channel for synchronous calls; connects when it is first used. The caller closes it.
 
-
-def open_channel(address: str) -> grpc.Channel:
-    """A channel for synchronous calls; connects when it is first used. The caller closes it."""
+    Raises Unavailable and Denied where the leader's CA has to be fetched before, which trust.fingerprint names.
+    """
     keep_memory()
-    return grpc.insecure_channel(address, options=client_options(address))
+    trust = resolved(address, trust)
+    options = _options(address, trust)
+    if trust.plaintext:
+        channel = grpc.insecure_channel(address, options=options)
+    else:
+        channel = grpc.secure_channel(address, _credentials(trust), options=options)
+    if trust.token:
+        _add_bearer(channel, trust.token)
+    return channel
 
 
-def open_async_channel(address: str) -> grpc.aio.Channel:
-    """A channel for asyncio; connects when it is first used. The caller closes it."""
-    return grpc.aio.insecure_channel(address, options=client_options(address))
+def open_async_channel(address: str, trust: Trust) -> grpc.aio.Channel:
+    """A channel for asyncio; connects when it is first used. The caller closes it.
+
+    trust: as joblog.handshake.resolved gives it.
+    """
+    assert trust.plaintext or trust.ca or not trust.fingerprint
+    options = _options(address, trust)
+    if trust.plaintext:
+        channel = grpc.aio.insecure_channel(address, options=options)
+    else:
+        channel = grpc.aio.secure_channel(address, _credentials(trust), options=options)
+    if trust.token:
+        _add_bearer(channel, trust.token)
+    return channel
+
+
+def _options(address: str, trust: Trust) -> Options:
+    options = client_options(address)
+    if trust.server_name and not trust.plaintext:
+        options.append(("grpc.ssl_target_name_override", trust.server_name))
+    return options
+
+
+def _credentials(trust: Trust) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(trust.ca or None, trust.key or None, trust.certificate or None)
+
+
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+def _add_bearer(channel: Any, token: str) -> None:
+    """Makes every call of a channel show a token. Whether the channel is encrypted, its maker has decided.
+
+    gRPC's own call credentials refuse a channel in plaintext, and take a thread's turn for each call.
+    """
+    metadata = (("authorization", f"Bearer {token}"),)
+
+    def wrapped(make: Callable[..., Any]) -> Callable[..., Any]:
+        def make_with_token(*arguments: Any, **named: Any) -> Any:
+            call = make(*arguments, **named)
+
+            def with_token(*values: Any, **options: Any) -> Any:
+                options["metadata"] = (*(options.get("metadata") or ()), *metadata)
+                return call(*values, **options)
+
+            return with_token
+
+        return make_with_token
+
+    for kind in _KINDS:
+        setattr(channel, kind, wrapped(getattr(channel, kind)))

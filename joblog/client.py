@@ -19,12 +19,12 @@ from typing import Any, Self
 
 import grpc
 
-from joblog.address import find_leader
+from joblog.address import KnownLeader, find_leader
 from joblog.channel import open_channel
 from joblog.errors import InvalidInput, JoblogError
 from joblog.identity import DEFAULT_NAMESPACE, LogName, check_attempt, check_log_name, check_name
 from joblog.replies import error_from, is_passing
-from joblog.v1 import admin_pb2, admin_pb2_grpc, logs_pb2, logs_pb2_grpc, types_pb2
+from joblog.v1 import access_pb2, access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2, logs_pb2_grpc, types_pb2
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 _PAGE_SIZE = 500
@@ -38,7 +38,8 @@ class Client:
     """A connection to one leader. Use it as a context manager, or close() it. Safe to use from several threads.
 
     address: HOST:PORT. Without one the leader is looked up as the command line does it (joblog.address.find_leader),
-    and again after each broken connection: a leader that comes back on another port is found.
+    and again after each broken connection: a leader that comes back on another port is found. So are the token that it
+    is shown and the CA that it must come from; `leader` gives all of them instead.
     timeout_seconds bounds each call but read() and verify(), which may take as long as the log is.
     """
 
@@ -47,29 +48,41 @@ class Client:
         address: str | None = None,
         *,
         data_dir: Path | None = None,
+        leader: KnownLeader | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        self._given = (address, data_dir)
+        self._find: Callable[[], KnownLeader] = lambda: leader or find_leader(address, data_dir)
         self._timeout_seconds = timeout_seconds
         self._channels: list[grpc.Channel] = []
-        self.address = find_leader(address, data_dir)
+        self._leader = self._find()
         self._connect()
 
+    @property
+    def address(self) -> str:
+        """The leader's, HOST:PORT."""
+        return self._leader.address
+
+    @property
+    def leader(self) -> KnownLeader:
+        """The leader that it talks to now, and what is shown to it."""
+        return self._leader
+
     def _connect(self) -> None:
-        channel = open_channel(self.address)
+        channel = open_channel(*self._leader)
         self._channels.append(channel)
         self._logs: Any = logs_pb2_grpc.LogsStub(channel)  # type: ignore[no-untyped-call]
         self._admin: Any = admin_pb2_grpc.AdminStub(channel)  # type: ignore[no-untyped-call]
+        self._access: Any = access_pb2_grpc.AccessStub(channel)  # type: ignore[no-untyped-call]
 
     def _look_again(self) -> None:
         """Finds the leader anew, and connects to it where it has moved."""
         try:
-            address = find_leader(*self._given)
+            leader = self._find()
+            if leader != self._leader:
+                self._leader = leader
+                self._connect()
         except JoblogError:
             return
-        if address != self.address:
-            self.address = address
-            self._connect()
 
     def close(self) -> None:
         """Ends the connection; calls under way fail."""
@@ -90,7 +103,12 @@ class Client:
         try:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
-            raise error_from(error, self.address) from None
+            raise error_from(error, self._leader) from None
+
+    def who_am_i(self) -> access_pb2.WhoAmIResponse:
+        """Who the leader takes this client for, and what it may do."""
+        found: access_pb2.WhoAmIResponse = self._call(self._access.WhoAmI, access_pb2.WhoAmIRequest())
+        return found
 
     def namespaces(self) -> Iterator[str]:
         """The namespaces that hold runs, by name."""
@@ -187,7 +205,7 @@ class Client:
         try:
             yield from self._logs.Verify(logs_pb2.VerifyRequest(id=log_id(name)))
         except grpc.RpcError as error:
-            raise error_from(error, self.address) from None
+            raise error_from(error, self._leader) from None
 
     def search(self, request: logs_pb2.SearchRequest) -> Iterator[logs_pb2.SearchResponse]:
         """Has the leader search; see logs.proto. Close the iterator to end it early."""
@@ -195,7 +213,7 @@ class Client:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise error_from(error, self.address) from None
+            raise error_from(error, self._leader) from None
         finally:
             call.cancel()
 
@@ -246,7 +264,7 @@ class Client:
                     limit_bytes -= len(part.data)
                     yield part
             except grpc.RpcError as error:
-                told = error_from(error, self.address)
+                told = error_from(error, self._leader)
                 if not (answered and is_passing(error)) or pauses.over():
                     raise told from None
             else:

@@ -6,7 +6,7 @@ from typing import cast
 
 import grpc
 
-from joblog.address import unreachable
+from joblog.address import KnownLeader, unreachable
 from joblog.errors import (
     Conflict,
     Corrupt,
@@ -14,11 +14,13 @@ from joblog.errors import (
     Interrupted,
     InvalidInput,
     JoblogError,
+    NotAuthenticated,
     NotFound,
     OutOfSpace,
     Unavailable,
     WrongVersion,
 )
+from joblog.handshake import explain
 
 _ERRORS: dict[grpc.StatusCode, type[JoblogError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
@@ -28,7 +30,7 @@ _ERRORS: dict[grpc.StatusCode, type[JoblogError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: Conflict,
     grpc.StatusCode.ABORTED: Unavailable,
     grpc.StatusCode.PERMISSION_DENIED: Denied,
-    grpc.StatusCode.UNAUTHENTICATED: Denied,
+    grpc.StatusCode.UNAUTHENTICATED: NotAuthenticated,
     grpc.StatusCode.DATA_LOSS: Corrupt,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OutOfSpace,
     grpc.StatusCode.CANCELLED: Interrupted,
@@ -41,11 +43,15 @@ def _code_and_details(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
     return call.code(), call.details() or "no details given"
 
 
-def error_from(error: grpc.RpcError, address: str) -> JoblogError:
-    """The JoblogError for a call to `address` that failed; what the leader wrote is its message."""
+def error_from(error: grpc.RpcError, leader: KnownLeader) -> JoblogError:
+    """The JoblogError for a call that failed; what the leader wrote is its message.
+
+    Where no connection came about, tries once more to find out why, which may take a few seconds.
+    """
+    address = leader.address
     code, details = _code_and_details(error)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return unreachable(address, details)
+        return explain(address, leader.trust) or unreachable(address, details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"the leader at {address} did not answer in time: try again, or see `joblog status`")
     if code is grpc.StatusCode.UNIMPLEMENTED:

@@ -166,12 +166,15 @@ def _spool_key(folder: paths.DataFolder) -> Any:
 
 def _start_shipper(folder: paths.DataFolder, spool_id: str) -> Any:
     """A process that ships one spool; None where no leader is known, so that there is nothing to wait for."""
-    from joblog.address import LEADER_VARIABLE, find_leader
+    from joblog.address import LEADER_VARIABLE
     from joblog.worker.delivery import Shipper
+    from joblog.worker.source import join_source, known_address
 
     try:
-        leader = os.environ.get(LEADER_VARIABLE) or find_leader(data_dir=folder.root)
+        leader = known_address(folder, join_source(os.environ.get(LEADER_VARIABLE, ""), os.environ))
     except JoblogError:
+        leader = ""
+    if not leader:
         return None
     return Shipper(str(folder.root), leader, [str(folder.spools / spool_id)])
 

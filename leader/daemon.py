@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from joblog import __version__
 from joblog.errors import Conflict, JoblogError
+from joblog.identity import AUDIT_NAMESPACE
 from joblog.leader.access.issuing import Issuer
+from joblog.leader.access.shown import GivenFiles
 from joblog.leader.admission import AdminTokenFile, Admission, open_admission
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
@@ -30,6 +32,7 @@ from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.open import open_store
 from joblog.leader.archive.rebuild import is_unfinished
 from joblog.leader.archiving import ArchiveParts, archive_parts
+from joblog.leader.auditing import Auditing, AuditOptions
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.compaction import Compactor
@@ -47,6 +50,7 @@ from joblog.leader.settings import LeaderSettings, keys_settings
 from joblog.leader.settings_kms import LoadKeys, SettingsKms
 from joblog.leader.shredding import Shredder
 from joblog.leader.start_note import StartNote, write_leader_file
+from joblog.leader.transport import CertificateWatch, Transport, TransportOptions, open_transport
 from joblog.memory import give_back
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, run_loop, serve
@@ -83,7 +87,7 @@ class AddressFile(Service):
 
     name = "address file"
 
-    def __init__(self, path: Path, addresses: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, path: Path, addresses: Callable[[], dict[str, object]]) -> None:
         self._path = path
         self._addresses = addresses
 
@@ -131,6 +135,7 @@ class _Core(NamedTuple):
     metrics: Metrics
     ingest: Ingest
     admission: Admission
+    transport: Transport
 
 
 async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys) -> int:
@@ -144,7 +149,9 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
     readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
     admission: Admission | None = None
     try:
-        admission = open_admission(folder, settings.access.control == "on", settings.http.open_metrics)
+        foreign = settings.access.client_certificates if settings.tls.client_ca_file is not None else None
+        admission = open_admission(folder, settings.access.control == "on", settings.http.open_metrics, foreign)
+        transport = open_transport(folder.access, _transport_options(settings))
         if is_unfinished(store) and not settings.archive.url:
             raise Conflict(f"{folder.store} is being rebuilt from an archive, and none is set: set archive.url")
         metrics = Metrics()
@@ -160,13 +167,29 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
             note=StartNote(folder.leader_file),
             warning=warning,
         )
-        services = _services(settings, folder, store, keys, readers=readers, metrics=metrics, admission=admission)
+        services = _services(
+            settings, folder, store, keys, readers=readers, metrics=metrics, admission=admission, transport=transport
+        )
         return await serve(services, drain_seconds=settings.drain_seconds)
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
         if admission is not None:
             admission.store.close()
         store.close()
+
+
+def _transport_options(settings: LeaderSettings) -> TransportOptions:
+    tls = settings.tls
+    return TransportOptions(
+        listen=settings.grpc.listen,
+        workers_listen=settings.grpc.workers_listen,
+        workers_address=settings.grpc.workers_address,
+        plaintext=tls.mode == "off",
+        names=tls.names,
+        given=GivenFiles(tls.certificate, tls.key, tls.ca, tls.client_ca_file),
+        server_seconds=tls.server_hours * 3600,
+        worker_seconds=settings.access.certificate_hours * 3600,
+    )
 
 
 def _services(
@@ -178,13 +201,14 @@ def _services(
     readers: ThreadPoolExecutor,
     metrics: Metrics,
     admission: Admission,
+    transport: Transport,
 ) -> list[Service]:
     keyring = keys.keyring
     asked = settings.ingest
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
     keep = bool(settings.archive.url) and settings.archive.ack == "archived"
     ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep)
-    core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission)
+    core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport)
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
@@ -227,6 +251,17 @@ def _ingest_service(core: _Core) -> IngestService:
     return IngestService(core.ingest, SpoolKeys(core.store, core.keyring.store_keys), core.readers)
 
 
+def _auditing(core: _Core, reader: LogReader) -> list[Auditing]:
+    """The audit log, which the gate is told of; none where it is turned off."""
+    asked = core.settings.access
+    if asked.audit == "off":
+        log.warning("the audit log is turned off (access.audit): nobody will know who read or deleted what")
+        return []
+    auditing = Auditing(core.ingest, core.store, reader, core.metrics.registry, AuditOptions(reads=asked.audit_reads))
+    core.admission.gate.auditor = auditing
+    return [auditing]
+
+
 def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     """gRPC, HTTP, and the file that says where they are."""
     store, ingest, metrics = core.store, core.ingest, core.metrics
@@ -242,8 +277,9 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
 
     deleter = Deleter(store, ingest, reader.forget, core.readers, on_deleted=on_deleted)
     http: list[HttpServer] = []
+    auditing = _auditing(core, reader)
     gate = core.admission.gate
-    issuer = Issuer(core.admission.store, address=lambda: grpc.address)
+    issuer = Issuer(core.admission.store, address=lambda: grpc.address, fingerprint=lambda: transport.fingerprint)
     status = LeaderStatus(
         leader_id=store.store_id,
         version=__version__,
@@ -251,19 +287,23 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         store=store,
         http_url=lambda: http[0].url if http else "",
         workers=ingest.seen.all,
-        logs_live=lambda: len(ingest.registry.all()),
+        logs_live=lambda: sum(live.record.id.namespace != AUDIT_NAMESPACE for live in ingest.registry.all()),
         not_ready=ingest.not_ready,
         warnings=lambda: [
             *core.keys.warnings(),
             *shredder.warnings(),
             *(archive.archiver.warnings() if archive else []),
+            *(warning for one in auditing for warning in one.warnings()),
         ],
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer)
-        http.append(HttpServer(context, host=host.strip("[]"), port=int(port)))
+        tls = core.transport.server.context() if core.transport.server else None
+        http.append(HttpServer(context, host=host.strip("[]"), port=int(port), tls=tls))
     grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")
+    transport = core.transport
+    joining = transport.joining(core.admission.store, core.readers, lambda: grpc)
     grpc = GrpcServer(
         LogsService(store, reader, searcher),
         AdminService(reader, deleter, status),
@@ -271,15 +311,17 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         host=grpc_host.strip("[]"),
         port=int(grpc_port),
         max_message_bytes=core.settings.ingest.max_message_bytes,
+        encryption=transport.encryption(),
         more=[
             partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
-            partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate)),
+            partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate, joining)),
             partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
         ],
         ends=[ingest.drain],
     )
     address = AddressFile(
-        core.folder.leader_file, lambda: {"grpc_address": grpc.address, "http_url": http[0].url if http else ""}
+        core.folder.leader_file, lambda: {**transport.said(grpc), "http_url": http[0].url if http else ""}
     )
-    admin = AdminTokenFile(core.admission, lambda: grpc.address)
-    return [shredder, gate, searcher, grpc, admin, *http, address]
+    admin = AdminTokenFile(core.admission, lambda: grpc.address, lambda: transport.fingerprint)
+    watch = [CertificateWatch(transport.server)] if transport.server else []
+    return [shredder, *auditing, gate, searcher, *watch, grpc, admin, *http, address]

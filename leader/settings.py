@@ -67,6 +67,21 @@ class AccessSettings:
         "off: everybody may do everything.",
         choices=("on", "off"),
     )
+    audit: str = setting(
+        "on",
+        "Whether the leader keeps an audit log: who read, searched, deleted or changed what, and who was refused.",
+        choices=("on", "off"),
+    )
+    audit_reads: bool = setting(
+        True, "Write reads and searches that were allowed to the audit log too, not only what changes something."
+    )
+    certificate_hours: float = setting(
+        24.0,
+        "How long a worker's certificate is good; workers renew them by themselves after two thirds of it.",
+        unit="hours",
+        low=0.001,
+        high=8784,
+    )
     client_certificates: tuple[str, ...] = setting(
         (),
         "Namespaces, by globs, that holders of certificates of tls.client_ca_file may write to. Empty: none.",

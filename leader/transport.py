@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-from collections.abc import Collection
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,28 +13,78 @@ from typing import NamedTuple
 from joblog.leader.access.authority import Authority
 from joblog.leader.access.host_names import host_names
 from joblog.leader.access.shown import GivenFiles, ServerCertificate
+from joblog.leader.access.store import AccessStore
+from joblog.leader.api.grpc_server import Encryption, GrpcServer
+from joblog.leader.api.joining import Joining, WorkersListener
 from joblog.service import Service
+from joblog.trust import fingerprint_text
 
 log = logging.getLogger(__name__)
 
+WORKERS_PORT_OFFSET = 2
+MAX_PORT = 65535
 _LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """names: under which the leader is reached, besides those of this machine. plaintext: nothing is encrypted."""
+    """names: under which the leader is reached, besides those of this machine. plaintext: nothing is encrypted.
 
+    listen, workers_listen: HOST:PORT; the latter may be empty, for what follows from the former. workers_address: where
+    workers are told to connect, in place of that. server_seconds, worker_seconds: how long certificates are good.
+    """
+
+    listen: str
+    workers_listen: str = ""
+    workers_address: str = ""
     plaintext: bool = False
     names: tuple[str, ...] = ()
     given: GivenFiles = field(default_factory=GivenFiles)
     server_seconds: float = 30 * 86_400.0
+    worker_seconds: float = 86_400.0
 
 
 class Transport(NamedTuple):
     """server: None where the leader speaks plaintext."""
 
+    options: TransportOptions
     authority: Authority
     server: ServerCertificate | None
+
+    def encryption(self) -> Encryption | None:
+        """TLS of the gRPC listeners; None for plaintext."""
+        if self.server is None:
+            return None
+        clients = self.server.credentials(for_workers=False)
+        workers = self.server.credentials(for_workers=True)
+        if self.options.workers_listen:
+            host, port = _split(self.options.workers_listen)
+            return Encryption(clients, workers, host, port)
+        host, port = _split(self.options.listen)
+        beside = port + WORKERS_PORT_OFFSET if 0 < port <= MAX_PORT - WORKERS_PORT_OFFSET else 0
+        return Encryption(clients, workers, host, beside, is_fixed=False)
+
+    def joining(self, store: AccessStore, pool: Executor, grpc: Callable[[], GrpcServer]) -> Joining:
+        """What answers workers that join. grpc: the server, once it listens."""
+        return Joining(
+            store,
+            self.authority,
+            self.server,
+            pool,
+            lifetime_seconds=self.options.worker_seconds,
+            listener=lambda: WorkersListener(grpc().workers_port, self.options.workers_address),
+        )
+
+    def said(self, grpc: GrpcServer) -> dict[str, object]:
+        """What the leader's address file says of all this, for clients and workers in the same data folder."""
+        host = grpc.address.rpartition(":")[0].strip("[]")
+        return {
+            "grpc_address": grpc.address,
+            "workers_address": grpc.workers_address,
+            "plaintext": self.server is None,
+            "ca": self.ca.decode(),
+            "server_name": self.server.name_for(host) if self.server else "",
+        }
 
     @property
     def ca(self) -> bytes:
@@ -55,20 +105,17 @@ def open_transport(folder: Path, options: TransportOptions) -> Transport:
             "tls.mode is off: everything between this leader, its workers and its clients can be read and changed by "
             "whoever is on the way, tokens too"
         )
-        return Transport(authority, None)
+        return Transport(options, authority, None)
+    hosts = (options.listen, options.workers_listen, options.workers_address)
+    listened = [_split(address)[0] for address in hosts if address]
     server = ServerCertificate(
         folder,
         authority,
-        lambda: host_names(options.names),
+        lambda: host_names([*options.names, *listened]),
         given=options.given,
         lifetime_seconds=options.server_seconds,
     )
-    return Transport(authority, server)
-
-
-def fingerprint_text(fingerprint: bytes) -> str:
-    """A CA's fingerprint as people compare it, and as it stands in tokens."""
-    return base64.urlsafe_b64encode(fingerprint).rstrip(b"=").decode()
+    return Transport(options, authority, server)
 
 
 class CertificateWatch(Service):
@@ -92,6 +139,6 @@ class CertificateWatch(Service):
             await asyncio.to_thread(self._server.current)
 
 
-def listened_hosts(addresses: Collection[str]) -> list[str]:
-    """The hosts of HOST:PORT addresses."""
-    return [address.rpartition(":")[0].strip("[]") for address in addresses if address]
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -16,6 +16,7 @@ from joblog.identity import DEFAULT_NAMESPACE, MAX_ATTEMPT, check_attempt, name_
 from joblog.settings import load
 from joblog.worker.order import COMMAND, STDIN, Order, Place, check_order, place_from_settings
 from joblog.worker.settings import WorkerSettings
+from joblog.worker.source import join_source, known_address
 
 
 class Request(NamedTuple):
@@ -152,9 +153,10 @@ def _masks(given: argparse.Namespace, settings: WorkerSettings) -> tuple[list[by
 
 def _place(given: argparse.Namespace, settings: WorkerSettings) -> Place:
     data_dir = paths.data_dir(settings.data_dir, os.environ)
-    leader = settings.leader
+    source = join_source(settings.leader, os.environ)
+    leader = known_address(paths.DataFolder(data_dir), source)
     # A folder that is named here counts for more than an address that is named elsewhere.
-    if not leader or (given.data_dir is not None and given.leader is None):
+    if given.data_dir is not None and given.leader is None:
         with contextlib.suppress(NotFound):
             leader = read_leader_file(data_dir).grpc_address
     return place_from_settings(settings, paths.make_folder(data_dir), leader)

@@ -7,7 +7,6 @@ import logging
 import os
 from pathlib import Path
 
-from joblog.address import find_leader
 from joblog.errors import Conflict, JoblogError
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import run_loop, serve
@@ -16,17 +15,20 @@ from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
 from joblog.worker.identity import worker_id
 from joblog.worker.launch import launcher
+from joblog.worker.membership import Membership
+from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.notify import NotifyListener
 from joblog.worker.shipper.shipper import Shipper
+from joblog.worker.source import JoinSource, join_source
 
 log = logging.getLogger(__name__)
 
 
-def main(flags: dict[str, str], config: Path | None) -> int:
-    """Runs a worker; returns the process's exit code. flags: settings by their dotted names."""
+def main(flags: dict[str, str], config: Path | None, *, join: str = "") -> int:
+    """Runs a worker; returns the process's exit code. flags: settings by their dotted names. join: a token's text."""
     try:
         file = config_file("worker", config, os.environ)
         settings = load(WorkerSettings, file=file, environ=os.environ, flags=flags).values
@@ -41,7 +43,8 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         make_folder(folder.spools)
         lock = _lock(folder.worker_lock)
         try:
-            return run_loop(lambda: _run(settings, folder))
+            source = join_source(settings.leader, os.environ, join=join, plaintext=settings.plaintext)
+            return run_loop(lambda: _run(settings, folder, source))
         finally:
             os.close(lock)
     except JoblogError as error:
@@ -60,22 +63,25 @@ def _lock(path: Path) -> int:
     return fd
 
 
-async def _run(settings: WorkerSettings, folder: DataFolder) -> int:
+async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource) -> int:
     identity = worker_id(folder.worker_id)
     control: ControlServer | None = None
+    membership = Membership(folder, identity, source)
+    keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
 
-    def address() -> str:
-        return settings.leader or find_leader(data_dir=folder.root)
+    def reached() -> None:
+        membership.succeeded()
+        keys.look_again()
 
-    keys = SpoolKeys([folder.spools, folder.refused], identity, address)
     shipper = Shipper(
         folder.spools,
         identity,
-        address,
+        membership.leader,
         shipper_limits(settings),
         holds=lambda spool_id: control is not None and control.holds(spool_id),
         keys=keys.find,
-        reached=keys.look_again,
+        reached=reached,
+        failed=membership.failed,
     )
     keys.on_arrival(shipper.look_around)
     control = ControlServer(
@@ -88,4 +94,5 @@ async def _run(settings: WorkerSettings, folder: DataFolder) -> int:
     )
     log.info("worker %s ships what is in %s", identity, folder.spools)
     notify = NotifyListener(folder.notify_socket, shipper.notified)
-    return await serve([keys, shipper, notify, control], drain_seconds=settings.drain_seconds)
+    renewal = Renewal(membership, shipper.reconnect)
+    return await serve([keys, shipper, renewal, notify, control], drain_seconds=settings.drain_seconds)

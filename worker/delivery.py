@@ -56,7 +56,8 @@ class Shipper:
         self.pid = os.posix_spawn(
             sys.executable,
             command,
-            os.environ,
+            # The library's own words do not belong into a log of ours.
+            {"GRPC_VERBOSITY": "NONE", **os.environ},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),

@@ -124,8 +124,14 @@ class WorkerSettings(Settings):
     )
     leader: str = setting(
         "",
-        "The leader's gRPC address, HOST:PORT. Empty: the leader that runs on this machine with the same data folder.",
+        "The leader's gRPC address, HOST:PORT. Empty: the one in the token to join with; the leader that runs on this "
+        "machine with the same data folder; the one that this worker has joined.",
         check=check_leader,
+    )
+    plaintext: bool = setting(
+        False,
+        "Talk to the leader without encryption: whoever is on the way sees logs and tokens. Only for a leader that was "
+        "started the same way.",
     )
     drain_seconds: float = setting(
         10.0,

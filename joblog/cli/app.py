@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
 import joblog
+from joblog.address import PLAINTEXT_VARIABLE
 from joblog.cli import (
     archive,
     configuring,
@@ -15,6 +17,7 @@ from joblog.cli import (
     diagnosing,
     keys,
     listing,
+    logging_in,
     reading,
     searching,
     status,
@@ -59,11 +62,20 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    plaintext: Annotated[
+        bool,
+        typer.Option(
+            "--plaintext",
+            help="Talk to a leader that was started with --plaintext: whoever is on the way sees logs and tokens.",
+        ),
     ] = False,
 ) -> None:
     """Options that come before a command."""
+    if plaintext:
+        os.environ[PLAINTEXT_VARIABLE] = "1"
 
 
 @app.command(name="run", rich_help_panel=_TASKS, context_settings=_LIGHT, add_help_option=False)
@@ -94,6 +106,9 @@ app.command(name="status", rich_help_panel=_MACHINE)(status.status)
 app.command(name="leader", rich_help_panel=_MACHINE)(daemons.leader)
 app.command(name="worker", rich_help_panel=_MACHINE)(daemons.worker)
 app.add_typer(keys.app, name="keys", rich_help_panel=_MACHINE)
+app.command(name="login", rich_help_panel=_MACHINE)(logging_in.login)
+app.command(name="logout", rich_help_panel=_MACHINE)(logging_in.logout)
+app.command(name="whoami", rich_help_panel=_MACHINE)(logging_in.whoami)
 app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
 app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
 app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)

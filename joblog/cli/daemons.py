@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,9 @@ from typing import Annotated
 import typer
 
 from joblog.cli.options import DataDir
+
+DEFAULT_PORT = 7080
+MAX_PORT = 65535
 
 Config = Annotated[
     Path | None,
@@ -20,17 +24,34 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, over file and environment; repeatable."),
 ]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="HOST[:PORT]",
+        help="Address for all servers: gRPC at PORT (7080), HTTP at the next one, workers at the one after; 0: any.",
+    ),
+]
+Plaintext = Annotated[
+    bool, typer.Option("--plaintext", help="No encryption: whoever is on the way sees logs and tokens.")
+]
 ParentPipe = Annotated[int | None, typer.Option("--parent-pipe", hidden=True)]
 
 
 def leader(
     *,
+    listen: Listen = None,
     grpc_listen: Annotated[
         str | None, typer.Option("--grpc-listen", metavar="HOST:PORT", help="gRPC address; port 0 is any free one.")
     ] = None,
     http_listen: Annotated[
         str | None, typer.Option("--http-listen", metavar="HOST:PORT", help="HTTP address; empty is none.")
     ] = None,
+    workers_listen: Annotated[
+        str | None,
+        typer.Option("--workers-listen", metavar="HOST:PORT", help="Address for workers that have joined."),
+    ] = None,
+    plaintext: Plaintext = False,
     config: Config = None,
     assignments: Set = None,
     data_dir: DataDir = None,
@@ -40,7 +61,11 @@ def leader(
     from joblog.leader.daemon import main
 
     stop_with_parent(parent_pipe)
-    flags = collect_flags(assignments, {"data_dir": data_dir, "grpc.listen": grpc_listen, "http.listen": http_listen})
+    named = {"data_dir": data_dir, "tls.mode": "off" if plaintext else None}
+    named |= {"grpc.listen": grpc_listen, "http.listen": http_listen, "grpc.workers_listen": workers_listen}
+    if listen is not None:
+        named |= {key: value for key, value in listen_flags(listen).items() if named[key] is None}
+    flags = collect_flags(assignments, named)
     raise typer.Exit(main(flags, config))
 
 
@@ -48,8 +73,25 @@ def worker(
     *,
     leader_address: Annotated[
         str | None,
-        typer.Option("--leader", metavar="HOST:PORT", help="Leader to ship to; without it the one in the data folder."),
+        typer.Option(
+            "--leader",
+            metavar="HOST:PORT",
+            help="Leader to ship to. Without it: the one in the token; in the data folder; that was joined before.",
+        ),
     ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            "--join",
+            metavar="TOKEN",
+            help="Join the leader that gave this token; `-` reads it from standard input. All on this machine see "
+            "arguments: rather use --join-file or JOBLOG_JOIN_TOKEN.",
+        ),
+    ] = None,
+    join_file: Annotated[
+        Path | None, typer.Option("--join-file", metavar="FILE", help="The same, with the token in a file.")
+    ] = None,
+    plaintext: Plaintext = False,
     config: Config = None,
     assignments: Set = None,
     data_dir: DataDir = None,
@@ -59,8 +101,43 @@ def worker(
     from joblog.worker.daemon import main
 
     stop_with_parent(parent_pipe)
-    flags = collect_flags(assignments, {"data_dir": data_dir, "leader": leader_address})
-    raise typer.Exit(main(flags, config))
+    named = {"data_dir": data_dir, "leader": leader_address, "plaintext": "on" if plaintext else None}
+    flags = collect_flags(assignments, named)
+    raise typer.Exit(main(flags, config, join=_join_token(join, join_file)))
+
+
+def _join_token(text: str | None, file: Path | None) -> str:
+    """The token to join with, empty where none is given. Raises InvalidInput."""
+    from joblog.credentials import token_from_file
+    from joblog.errors import InvalidInput
+    from joblog.token import MAX_TOKEN_LENGTH, Token
+
+    if text is not None and file is not None:
+        raise InvalidInput("--join and --join-file are given together: a worker joins with one token")
+    if file is not None:
+        return token_from_file(file).text
+    if text == "-":
+        return Token.parse(sys.stdin.read(2 * MAX_TOKEN_LENGTH)).text
+    return text or ""
+
+
+def listen_flags(listen: str) -> dict[str, str]:
+    """The addresses of all servers that follow from HOST or HOST:PORT. Raises InvalidInput."""
+    from joblog.address import check_address
+    from joblog.errors import InvalidInput
+
+    host, colon, text = listen.rpartition(":")
+    if not colon or listen.endswith("]") or (listen.count(":") > 1 and not listen.startswith("[")):
+        host, text = (listen if listen.startswith("[") or ":" not in listen else f"[{listen}]"), str(DEFAULT_PORT)
+    if text == "0":
+        ports = [0, 0, 0]
+    else:
+        check_address(f"{host}:{text}")
+        ports = [int(text), int(text) + 1, int(text) + 2]
+        if ports[-1] > MAX_PORT:
+            raise InvalidInput(f"--listen {listen[:100]}: needs three ports, and the last would be {ports[-1]}")
+    keys = ("grpc.listen", "http.listen", "grpc.workers_listen")
+    return {key: f"{host}:{port}" for key, port in zip(keys, ports, strict=True)}
 
 
 def collect_flags(assignments: list[str] | None, named: dict[str, str | Path | None]) -> dict[str, str]:

@@ -37,7 +37,7 @@ def _stub(leader: str | None, data_dir: Path | None) -> Iterator[Any]:
         try:
             yield client.stub(keys_pb2_grpc.KeysStub)
         except grpc.RpcError as error:
-            raise error_from(error, client.address) from None
+            raise error_from(error, client.leader) from None
 
 
 @app.command()

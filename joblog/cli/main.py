@@ -6,6 +6,7 @@ without joblog. Everything else goes to joblog.cli.app.
 
 from __future__ import annotations
 
+import os
 import sys
 
 LIGHT_COMMANDS = ("run", "pipe")
@@ -22,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in LIGHT_COMMANDS:
             return _run_light(arguments[0], arguments[1:])
+        # What the library says of each failed handshake is no line of ours. It reads this when it is loaded.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from joblog.cli.app import run_app
 
         return run_app(arguments)
@@ -57,8 +60,6 @@ def _say(message: str) -> None:
 
 
 def _after_broken_pipe() -> int:
-    import os
-
     # What is still in stdout's own buffer would raise again when the interpreter ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -53,9 +53,10 @@ def leader_status(leader: str | None, data_dir: Path | None) -> dict[str, Any]:
     """What the leader says, or why it does not."""
     about: dict[str, Any] = {"running": False, "pid": None, "grpc_address": None, "http_url": None}
     try:
-        about["grpc_address"] = address = find_leader(leader, data_dir)
-        about.update(_from_file(address, chosen_data_dir(data_dir)))
-        with Client(address, timeout_seconds=_TIMEOUT_SECONDS) as client:
+        known = find_leader(leader, data_dir)
+        about["grpc_address"] = known.address
+        about.update(_from_file(known.address, chosen_data_dir(data_dir)))
+        with Client(leader=known, timeout_seconds=_TIMEOUT_SECONDS) as client:
             said = as_dict(client.status())
     except JoblogError as error:
         about.update(error=str(error), exit_code=error.exit_code)

@@ -37,6 +37,9 @@ def up(
     http_listen: Annotated[
         str | None, typer.Option("--http-listen", metavar="HOST:PORT", help="HTTP address; port 0 is any free one.")
     ] = None,
+    plaintext: Annotated[
+        bool, typer.Option("--plaintext", help="No encryption: whoever is on the way sees logs and tokens.")
+    ] = False,
     ready_seconds: Annotated[
         float, typer.Option("--ready-timeout", metavar="SECONDS", min=0.1, help="Longest wait until both are ready.")
     ] = 60.0,
@@ -54,6 +57,7 @@ def up(
     _check_free(folder)
     paths.make_folder(folder.root)
     flags = [*_flag("--grpc-listen", grpc_listen), *_flag("--http-listen", http_listen)]
+    flags += ["--plaintext"] if plaintext else []
     with Signals() as signals, Children(signals, stop_seconds) as children:
         children.start("leader", folder.root, flags)
         leader = children.wait_until("leader", lambda: _ready_leader(folder.root), ready_seconds)
@@ -81,7 +85,7 @@ def _check_free(folder: paths.DataFolder) -> None:
 def _ready_leader(data_dir: Path) -> LeaderFile | None:
     try:
         found = read_leader_file(data_dir)
-        with Client(found.grpc_address, timeout_seconds=1.0) as client:
+        with Client(data_dir=data_dir, timeout_seconds=1.0) as client:
             client.status()
     except JoblogError:
         return None

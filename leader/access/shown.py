@@ -174,6 +174,17 @@ class ServerCertificate:
         write_private(chain_file, pair.chain)
         return pair
 
+    def name_for(self, host: str) -> str:
+        """A name to look for in the certificate by who connects to `host`; empty where that itself is in it."""
+        leaf = read_certificates(self.current().pair.chain, SERVER_FILE)[0]
+        if _has_names(leaf, [host]):
+            return ""
+        try:
+            has = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return ""
+        return next((name for name in has.get_values_for_type(x509.DNSName) if not name.startswith("*")), "")
+
     # What servers take
 
     def context(self) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc.aio
 
+from joblog.address import KnownLeader
 from joblog.channel import server_options
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_gate import GrpcGate
@@ -28,6 +29,7 @@ from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.piece import ReadSpec
 from joblog.leader.reading.reader import LogReader
+from joblog.trust import PLAINTEXT
 from joblog.v1 import ingest_pb2_grpc
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.shipper import Shipper
@@ -115,7 +117,7 @@ async def archive_leader(
 async def shipper_of(data_dir: Path, address: Callable[[], str]) -> AsyncIterator[Shipper]:
     """Ships the spools of a machine."""
     limits = ShipperLimits(poll_seconds=0.02, scan_seconds=0.05, backoff_min_seconds=0.02, backoff_max_seconds=0.1)
-    shipper = Shipper(data_dir / "worker" / "spool", "worker-1", address, limits)
+    shipper = Shipper(data_dir / "worker" / "spool", "worker-1", lambda: KnownLeader(address(), PLAINTEXT), limits)
     running = asyncio.create_task(shipper.run())
     try:
         yield shipper

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from joblog.address import find_leader
 from joblog.channel import open_channel
 from joblog.client import log_id
 from joblog.identity import LogName
@@ -158,7 +159,7 @@ def test_idle_clients_and_readers_that_never_read_harm_nobody(data_dir: Path, se
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", ports[1]), timeout=5))
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{ports[1]}\r\n\r\n".encode())
         for _ in range(30):
-            channel = stack.enter_context(contextlib.closing(open_channel(cluster.grpc_address)))
+            channel = stack.enter_context(contextlib.closing(open_channel(*find_leader(data_dir=cluster.leader_dir))))
             call = logs_pb2_grpc.LogsStub(channel).Read(  # type: ignore[no-untyped-call]
                 logs_pb2.ReadRequest(id=log_id(big), follow=True, with_frames=True)
             )

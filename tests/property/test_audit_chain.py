@@ -27,7 +27,8 @@ EVENTS = st.builds(
 
 def chain_of(logs: list[list[AuditEvent]]) -> list[bytes]:
     """The lines of some logs, one after the other, without newlines."""
-    head, lines = Head(), []
+    head = Head()
+    lines: list[bytes] = []
     for number, events in enumerate(logs, 1):
         path = f"2026-11/audit/{number}"
         begin = AuditEvent(BEGIN, None, "ok", detail={"log": path, "after": head.log})

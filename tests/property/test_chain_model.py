@@ -23,11 +23,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from joblog.address import KnownLeader
 from joblog.batch import STDERR, STDOUT
 from joblog.identity import LogName
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
+from joblog.trust import PLAINTEXT
 from joblog.v1 import types_pb2
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.shipper import Shipper
@@ -157,7 +159,7 @@ class Chain(RuleBasedStateMachine):
             self._leader_ends = None
 
     async def _start_worker(self) -> None:
-        self._shipper = Shipper(self.spools, "w", lambda: self.proxy.address, LIMITS)
+        self._shipper = Shipper(self.spools, "w", lambda: KnownLeader(self.proxy.address, PLAINTEXT), LIMITS)
         self._shipping = asyncio.create_task(self._shipper.run())
 
     async def _stop_worker(self) -> None:

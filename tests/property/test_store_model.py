@@ -1,4 +1,4 @@
-"""The store against a model of dictionaries: any order of opens, appends, ends, deletes, reopens and reclaims."""
+"""The store against a model of dictionaries: any order of opens, appends, ends, deletes, damage, reopens, reclaims."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from joblog.errors import Conflict
 from joblog.identity import LogName
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import KIND_DATA, ChunkHeader
+from joblog.leader.buffer.chunk import KIND_DATA, ChunkHeader, pack_stored
+from joblog.leader.buffer.engine import Operations
 from joblog.leader.buffer.options import MIB, StoreOptions
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.v1 import types_pb2
@@ -141,6 +142,20 @@ class StoreMachine(RuleBasedStateMachine):
             changes.delete_chunks(log.record.number, middle[0], middle[-1])
             self.store.write(changes)
             log.chunks = {at: v for at, v in log.chunks.items() if not middle[0] <= at < middle[-1]}
+
+    @precondition(lambda self: self.logs)
+    @rule(data=st.data())
+    def damage(self, data: st.DataObject) -> None:
+        """The disk changes a bit of a chunk that is not the log's last: it counts no more, and nothing else changes."""
+        log = self.pick(data)
+        places = sorted(log.chunks)[:-1]
+        if not places:
+            return
+        offset, number = data.draw(st.sampled_from(places)), log.record.number
+        stored = bytearray(pack_stored(number, offset, log.chunks.pop(offset)))
+        at = data.draw(st.integers(0, len(stored) - 1))
+        stored[at] ^= 1 << data.draw(st.integers(0, 7))
+        self.store._engine.write(Operations([], [], []), [(number, offset, bytes(stored))])
 
     @rule(reclaim=st.booleans())
     def reopen(self, reclaim: bool) -> None:

@@ -86,7 +86,7 @@ async def test_the_head_is_read_from_the_log_where_it_was_not_noted(tmp_path: Pa
     async with audit_leader(tmp_path) as leader:
         await leader.auditing.record(act("login"))
     async with audit_leader(tmp_path, crash=True) as leader:
-        leader.store.events = lambda _number: []  # type: ignore[method-assign]
+        leader.store.events = lambda _number: []  # type: ignore[method-assign,assignment]
         await leader.auditing._begin()
         verdict = await leader.verdict()
         assert verdict.sound, verdict.problems

@@ -6,6 +6,7 @@ import { lazy, Suspense } from "react";
 import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
 import { ApiError, basePath } from "./api/client";
 import { Frame } from "./frame";
+import { Broken } from "./pages/broken";
 import { Loading } from "./parts/states";
 import { SessionProvider } from "./session";
 import { theme } from "./theme";
@@ -35,9 +36,10 @@ function page(element: React.ReactNode): React.ReactNode {
 
 const router = createBrowserRouter(
   [
-    { path: "login", element: page(<Login />) },
+    { path: "login", element: page(<Login />), errorElement: <Broken /> },
     {
       element: <Frame />,
+      errorElement: <Broken />,
       children: [
         { index: true, element: <Navigate to="runs" replace /> },
         { path: "runs", element: page(<Runs />) },

@@ -13,11 +13,12 @@ import os
 import sys
 from pathlib import Path
 
-from joblog.address import find_leader
 from joblog.errors import JoblogError
 from joblog.paths import DataFolder
 from joblog.worker.identity import worker_id
+from joblog.worker.membership import Membership
 from joblog.worker.shipper.keys import SpoolKeys, waiting_for
+from joblog.worker.source import join_source
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,11 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         folder = DataFolder(given.data_dir)
-        keys = SpoolKeys(
-            [folder.spools, folder.refused],
-            worker_id(folder.worker_id),
-            lambda: given.leader or find_leader(data_dir=given.data_dir),
-        )
+        identity = worker_id(folder.worker_id)
+        membership = Membership(folder, identity, join_source(given.leader, os.environ))
+        keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
         key = asyncio.run(keys.fetch_current())
     except JoblogError as error:
         sys.stderr.write(f"{waiting_for(str(error))}\n")

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import grpc.aio
 
+from joblog.address import KnownLeader
 from joblog.channel import open_async_channel
 from joblog.errors import Corrupt, JoblogError, Unavailable
+from joblog.handshake import resolved
 from joblog.replies import error_from
 from joblog.service import Service
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc
@@ -49,7 +51,7 @@ class SpoolKeys(Service):
         self,
         folders: Iterable[Path],
         worker_id: str,
-        address: Callable[[], str],
+        leader: Callable[[], KnownLeader],
         *,
         clock: Callable[[], float] = time.time,
         retry_seconds: float = 0.5,
@@ -57,7 +59,7 @@ class SpoolKeys(Service):
     ) -> None:
         self._folders = list(folders)
         self._worker_id = worker_id
-        self._address = address
+        self._leader = leader
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._max_retry_seconds = max_retry_seconds
@@ -162,14 +164,14 @@ class SpoolKeys(Service):
 
     async def update(self) -> None:
         """Asks the leader once: what it has, what it is to keep, what it may forget. Raises JoblogError."""
-        address = self._address()
+        leader = await asyncio.to_thread(self._resolved)
         before = set(self._known)
-        async with open_async_channel(address) as channel:
+        async with open_async_channel(*leader) as channel:
             stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
             try:
                 await self._exchange(stub)
             except grpc.aio.AioRpcError as error:
-                raise error_from(error, address) from None
+                raise await asyncio.to_thread(error_from, error, leader) from None
         self._problem = ""
         now = time.monotonic()
         self._absent = {key_id: now for key_id in (*self._absent, *self._wanted) if key_id not in self._known}
@@ -177,6 +179,10 @@ class SpoolKeys(Service):
         self._changed.set()
         if set(self._known) != before:
             self._arrived()
+
+    def _resolved(self) -> KnownLeader:
+        leader = self._leader()
+        return leader._replace(trust=resolved(*leader))
 
     async def _exchange(self, stub: ingest_pb2_grpc.IngestStub) -> None:
         mine = ingest_pb2.GetSpoolKeysRequest(worker_id=self._worker_id)

@@ -12,11 +12,16 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import grpc
 import grpc.aio
 
+from joblog.address import KnownLeader
 from joblog.channel import open_async_channel
-from joblog.errors import JoblogError, NotFound, Unavailable
+from joblog.errors import JoblogError, NotAuthenticated, NotFound, Unavailable
+from joblog.handshake import resolved
+from joblog.replies import error_from
 from joblog.service import Service
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc
 from joblog.worker.shipper.feed import Feed, FeedState, claim
@@ -38,11 +43,11 @@ def _private(path: str, flags: int) -> int:
 
 
 class Shipper(Service):
-    """Carries the spools below `spool_root` to the leader at `address()`.
+    """Carries the spools below `spool_root` to the leader that `leader()` knows.
 
-    address: asked before each connection, so that a leader may move; may raise JoblogError. keys: finds the keys of
-    sealed spools. reached: called when a leader was reached. holds: whether somebody still reads a spool's files; its
-    folder stays as long.
+    leader: asked before each connection, in a thread, so that a leader may move; may raise JoblogError. keys: finds the
+    keys of sealed spools. reached: called when a leader was reached; failed: told why a connection did not come about
+    or ended. holds: whether somebody still reads a spool's files; its folder stays as long.
     """
 
     name = "shipper"
@@ -51,17 +56,21 @@ class Shipper(Service):
         self,
         spool_root: Path,
         worker_id: str,
-        address: Callable[[], str],
+        leader: Callable[[], KnownLeader],
         limits: ShipperLimits,
         *,
         holds: Callable[[str], bool] = lambda _spool_id: False,
         keys: Callable[[str], SpoolKey | None] = no_keys,
         reached: Callable[[], None] = lambda: None,
+        failed: Callable[[JoblogError], None] = lambda _error: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._root = spool_root
         self._worker_id = worker_id
-        self._address = address
+        self._leader = leader
+        self._failed = failed
+        self._moving = asyncio.Event()
+        self._known: KnownLeader | None = None
         self._limits = limits
         self._holds = holds
         self._keys = keys
@@ -251,30 +260,46 @@ class Shipper(Service):
         backoff = self._limits.backoff_min_seconds
         while True:
             began = time.monotonic()
+            moved = False
             try:
-                await self._connected()
+                moved = await self._connected()
             except (JoblogError, grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
-                self._say(error)
+                await self._tell(error)
             finally:
                 self._stream = None
                 for feed in self._feeds.values():
                     feed.disconnect()
             _heed_cancellation()
+            if moved:
+                continue
             if time.monotonic() - began > 2 * self._limits.backoff_max_seconds:
                 backoff = self._limits.backoff_min_seconds
             await asyncio.sleep(backoff * (0.5 + 0.5 * self._jitter()))
             backoff = min(backoff * 2, self._limits.backoff_max_seconds)
 
-    def _say(self, error: BaseException) -> None:
-        """Logs why there is no connection, once per reason."""
+    async def _tell(self, error: BaseException) -> None:
+        """Logs why there is no connection, once per reason, and tells who asked to know."""
+        if isinstance(error, grpc.aio.AioRpcError) and self._stream is None and self._known is not None:
+            error = await asyncio.to_thread(error_from, error, self._known)
+        elif isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            error = NotAuthenticated(error.details() or "the leader does not know this worker any more")
         said = f"{error.code().name}: {error.details()}" if isinstance(error, grpc.aio.AioRpcError) else str(error)
         if said != self._said:
             log.warning("no connection to the leader: %s", said or type(error).__name__)
             self._said = said
+        self._failed(error if isinstance(error, JoblogError) else Unavailable(said))
 
-    async def _connected(self) -> None:
-        address = self._address()
-        async with open_async_channel(address) as channel:
+    def reconnect(self) -> None:
+        """Goes over to a new connection, as to show a new certificate; what was not acked is sent again there."""
+        self._moving.set()
+
+    async def _connected(self) -> bool:
+        """One connection, to its end; True when that is because a new one is wanted."""
+        self._known = None
+        self._moving.clear()
+        leader = await asyncio.to_thread(lambda: _ready(self._leader()))
+        self._known = leader
+        async with open_async_channel(*leader) as channel:
             stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
             call = stub.Push()
             async with asyncio.timeout(WELCOME_SECONDS):
@@ -286,7 +311,7 @@ class Shipper(Service):
                     batch_bytes=self._limits.batch_bytes,
                 )
             _heed_cancellation()
-            log.info("connected to the leader at %s", address)
+            log.info("connected to the leader at %s", leader.address)
             self._said = ""
             self._reached()
             for feed in self._feeds.values():
@@ -295,16 +320,19 @@ class Shipper(Service):
             self._stream = stream
             sending = asyncio.create_task(self._send(stream))
             receiving = asyncio.create_task(self._receive(stream))
+            moving = asyncio.create_task(self._moving.wait())
+            tasks: list[asyncio.Task[Any]] = [receiving, sending, moving]
             try:
-                done, _ = await asyncio.wait([sending, receiving], return_when=asyncio.FIRST_COMPLETED)
-                for task in (receiving, sending):
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
                     if task in done:
                         task.result()
             finally:
-                for task in (sending, receiving):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(sending, receiving, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 call.cancel()
+        return True
 
     async def _send(self, stream: LeaderStream) -> None:
         while True:
@@ -330,6 +358,11 @@ class Shipper(Service):
             spool_limit_bytes=self._limits.spool_limit_bytes,
             logs=len(self._feeds),
         )
+
+
+def _ready(leader: KnownLeader) -> KnownLeader:
+    """The same with all that a channel needs at hand."""
+    return leader._replace(trust=resolved(*leader))
 
 
 def _heed_cancellation() -> None:

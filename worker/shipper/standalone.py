@@ -11,17 +11,19 @@ import logging
 import os
 from pathlib import Path
 
-from joblog.address import find_leader
 from joblog.errors import Interrupted, JoblogError
 from joblog.paths import DataFolder, config_file
-from joblog.service import serve
+from joblog.service import Service, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.identity import worker_id
+from joblog.worker.membership import Membership
+from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.shipper import Shipper
+from joblog.worker.source import join_source
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ async def _until_hopeless(shipper: Shipper, folders: list[Path], stopping: async
     stopping.set()
 
 
-async def _run(shipper: Shipper, keys: SpoolKeys, folders: list[Path], drain_seconds: float) -> int:
+async def _run(shipper: Shipper, services: list[Service], folders: list[Path], drain_seconds: float) -> int:
     for folder in folders:
         shipper.adopt(folder.name)
     stopping = asyncio.Event()
@@ -58,7 +60,7 @@ async def _run(shipper: Shipper, keys: SpoolKeys, folders: list[Path], drain_sec
         asyncio.create_task(_until_hopeless(shipper, folders, stopping)),
     ]
     try:
-        code = await serve([keys, shipper], drain_seconds=drain_seconds, stopping=stopping)
+        code = await serve(services, drain_seconds=drain_seconds, stopping=stopping)
     finally:
         for wait in waits:
             wait.cancel()
@@ -82,22 +84,27 @@ def main(arguments: list[str] | None = None) -> int:
         ).values
         folder = DataFolder(given.data_dir)
         identity = worker_id(folder.worker_id)
+        source = join_source(given.leader, os.environ, plaintext=settings.plaintext)
+        membership = Membership(folder, identity, source)
+        keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
 
-        def address() -> str:
-            return given.leader or find_leader(data_dir=given.data_dir)
+        def reached() -> None:
+            membership.succeeded()
+            keys.look_again()
 
-        keys = SpoolKeys([folder.spools, folder.refused], identity, address)
         shipper = Shipper(
             folder.spools,
             identity,
-            address,
+            membership.leader,
             shipper_limits(settings, poll_seconds=POLL_SECONDS),
             keys=keys.find,
-            reached=keys.look_again,
+            reached=reached,
+            failed=membership.failed,
         )
         keys.on_arrival(shipper.look_around)
         with asyncio.Runner() as runner:
-            return runner.run(_run(shipper, keys, given.spool, settings.drain_seconds))
+            services: list[Service] = [keys, shipper, Renewal(membership, shipper.reconnect)]
+            return runner.run(_run(shipper, services, given.spool, settings.drain_seconds))
     except JoblogError as error:
         log.critical("%s", error)
         return error.exit_code

@@ -34,11 +34,11 @@ def test_order_of_places(tmp_path: Path) -> None:
     write_file(one, pid=os.getpid(), grpc_address="127.0.0.1:11", http_url="http://127.0.0.1:12")
     write_file(two, pid=os.getpid(), grpc_address="127.0.0.1:22")
     environ = {"JOBLOG_LEADER": "127.0.0.1:33", "JOBLOG_DATA_DIR": str(two)}
-    assert find_leader("127.0.0.1:44", one, environ) == "127.0.0.1:44"
-    assert find_leader(None, one, environ) == "127.0.0.1:11"
-    assert find_leader(None, None, environ) == "127.0.0.1:33"
+    assert find_leader("127.0.0.1:44", one, environ).address == "127.0.0.1:44"
+    assert find_leader(None, one, environ).address == "127.0.0.1:11"
+    assert find_leader(None, None, environ).address == "127.0.0.1:33"
     del environ["JOBLOG_LEADER"]
-    assert find_leader(None, None, environ) == "127.0.0.1:22"
+    assert find_leader(None, None, environ).address == "127.0.0.1:22"
     assert read_leader_file(two).http_url == ""
 
 

@@ -12,12 +12,14 @@ from typing import Any, cast
 import grpc.aio
 import pytest
 
+from joblog.address import KnownLeader
 from joblog.errors import Unavailable
 from joblog.leader.api.grpc_ingest import IngestService
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.ingest.spool_keys import SpoolKeys as LeadersKeys
+from joblog.trust import PLAINTEXT
 from joblog.v1 import ingest_pb2_grpc
 from joblog.worker.shipper.keys import KEY_AGE_SECONDS, UNUSED_AGE_SECONDS, SpoolKeys
 from joblog.worker.spool.sealing import SpoolKey, new_key
@@ -50,10 +52,10 @@ class Leader:
                 await server.stop(None)
                 store.close()
 
-    def where(self) -> str:
+    def where(self) -> KnownLeader:
         if not self.address:
             raise Unavailable("no leader is there")
-        return self.address
+        return KnownLeader(self.address, PLAINTEXT)
 
     def worker(self, worker_id: str = "w") -> SpoolKeys:
         folders = [self.folder / "worker" / "spool", self.folder / "worker" / "refused"]
