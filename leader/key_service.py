@@ -99,6 +99,10 @@ class KeyService(Service):
                     break
                 except Unavailable as error:
                     reason = f"the keys can't be opened, as the KMS can't be reached; waiting for it: {error}"
+                except JoblogError as error:
+                    if self._warning:
+                        raise type(error)(f"{self._warning}; with what is set now: {error}") from error
+                    raise
                 if reason != said:
                     log.warning("%s", reason)
                     self._note.set(reason)
