@@ -22,6 +22,7 @@ from joblog.cli import (
     searching,
     status,
     tasks,
+    tokens,
     verifying,
 )
 from joblog.cli import up as upping
@@ -109,6 +110,8 @@ app.add_typer(keys.app, name="keys", rich_help_panel=_MACHINE)
 app.command(name="login", rich_help_panel=_MACHINE)(logging_in.login)
 app.command(name="logout", rich_help_panel=_MACHINE)(logging_in.logout)
 app.command(name="whoami", rich_help_panel=_MACHINE)(logging_in.whoami)
+app.add_typer(tokens.app, name="token", rich_help_panel=_MACHINE)
+app.add_typer(tokens.certificates_app, name="certificates", rich_help_panel=_MACHINE)
 app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
 app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
 app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)

@@ -77,6 +77,11 @@ WHOLE = bytes(range(256)) * 20
 NAME = LogName("default", "r", "t", 0)
 
 
+@pytest.fixture(autouse=True)
+def plaintext(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBLOG_PLAINTEXT", "1")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

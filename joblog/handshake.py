@@ -1,0 +1,231 @@
+"""The TLS handshake by itself: a CA fetched by its fingerprint, and what is wrong when no connection comes about."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from joblog.errors import Denied, JoblogError, NotAuthenticated, Unavailable
+from joblog.trust import Trust, fingerprint_of, fingerprint_text
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+TIMEOUT_SECONDS = 5.0
+# What a server that wants a client certificate says of the one that it got.
+_REFUSED_CERTIFICATE = ("ALERT", "CERTIFICATE")
+_NOT_YET_VALID, _EXPIRED, _HOST_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
+
+
+def resolved(address: str, trust: Trust) -> Trust:
+    """The same with the CA itself in place of its fingerprint, fetched from the leader where it is not at hand.
+
+    Raises Unavailable when nobody answers, Denied when whoever answers does not have that CA.
+    """
+    if trust.plaintext or trust.ca or not trust.fingerprint:
+        return trust
+    return replace(trust, ca=fetch_ca(address, trust.fingerprint))
+
+
+def fetch_ca(address: str, fingerprint: bytes) -> bytes:
+    """PEM of the CA with this fingerprint, from what the server at an address shows. Raises Unavailable, Denied.
+
+    Nothing is taken on trust but the fingerprint: whoever shows this certificate may not have its key, so connect anew
+    with it as the only root.
+    """
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    shown = _shown_chain(address)
+    for certificate in shown:
+        if certificate.fingerprint(hashes.SHA256()) == fingerprint:
+            return certificate.public_bytes(serialization.Encoding.PEM)
+    there = fingerprint_text(shown[-1].fingerprint(hashes.SHA256())) if shown else "none"
+    raise _other_ca(address, fingerprint, there)
+
+
+def _other_ca(address: str, expected: bytes, there: str) -> Denied:
+    wanted = f"the CA with SHA-256 {fingerprint_text(expected)}" if expected else "a CA that this system knows"
+    return Denied(
+        f"what answers at {address} is not the leader that is trusted here: it does not come from {wanted}"
+        f"{f', but from {there}' if there else ''}. It may be another leader, one whose CA was made anew, or somebody "
+        "in between; compare with what the leader logs at its start, and get a new token from it, or use `joblog login`"
+    )
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_ip(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _shown_chain(address: str) -> list[x509.Certificate]:
+    """All certificates that a server shows, verified by nobody. Raises Unavailable, Denied."""
+    from OpenSSL import SSL
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_verify(SSL.VERIFY_NONE, None)
+    context.set_alpn_protos([b"h2"])
+    host, port = _host_and_port(address)
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    with _connected(address, host, port) as sock:
+        sock.setblocking(False)
+        connection = SSL.Connection(context, sock)
+        connection.set_connect_state()
+        if not _is_ip(host):
+            connection.set_tlsext_host_name(host.encode("idna"))
+        while True:
+            try:
+                connection.do_handshake()
+                break
+            except SSL.WantReadError:
+                select.select([sock], [], [], max(0.0, deadline - time.monotonic()))
+            except SSL.WantWriteError:
+                select.select([], [sock], [], max(0.0, deadline - time.monotonic()))
+            except (SSL.Error, OSError) as error:
+                raise _no_tls(address, error) from None
+            if time.monotonic() >= deadline:
+                raise Unavailable(f"the leader at {address} did not finish the TLS handshake in {TIMEOUT_SECONDS:g} s")
+        return list(connection.get_peer_cert_chain(as_cryptography=True) or ())
+
+
+def _no_tls(address: str, error: Exception) -> JoblogError:
+    if "wrong version number" in str(error).lower() or "WRONG_VERSION_NUMBER" in str(error):
+        return _speaks_plaintext(address)
+    return Unavailable(f"the leader at {address} ended the TLS handshake: {str(error)[:200] or 'without a word'}")
+
+
+def _speaks_plaintext(address: str) -> Denied:
+    return Denied(
+        f"what answers at {address} does not speak TLS. If it is a leader that was started with --plaintext, and "
+        "everybody on the way may read tokens and logs, ask for the same with --plaintext or JOBLOG_PLAINTEXT=1"
+    )
+
+
+@contextlib.contextmanager
+def _connected(address: str, host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        sock = socket.create_connection((host, port), TIMEOUT_SECONDS)
+    except (OSError, UnicodeError) as error:
+        raise Unavailable(f"the leader at {address} can't be reached ({error})") from None
+    with sock:
+        yield sock
+
+
+def explain(address: str, trust: Trust) -> JoblogError | None:
+    """Why no encrypted connection comes about, tried once more; None when that does not show it.
+
+    Blocks for up to a few seconds. Denied: the leader can't be trusted, or speaks otherwise. NotAuthenticated: it does
+    not take our certificate. None too when it just can't be reached.
+    """
+    if address.startswith("unix:"):
+        return None
+    host, port = _host_and_port(address)
+    try:
+        with _connected(address, host, port) as sock:
+            return _speaks_tls(address, sock) if trust.plaintext else _tried(address, host, sock, trust)
+    except Denied as error:
+        return error
+    except (JoblogError, OSError):
+        return None
+
+
+def _speaks_tls(address: str, sock: socket.socket) -> JoblogError | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with context.wrap_socket(sock):
+            pass
+    except (ssl.SSLError, OSError):
+        return None
+    return Denied(f"the leader at {address} speaks TLS: leave --plaintext and JOBLOG_PLAINTEXT away")
+
+
+def _tried(address: str, host: str, sock: socket.socket, trust: Trust) -> JoblogError | None:
+    trust = resolved(address, trust)
+    context = ssl.create_default_context(cadata=trust.ca.decode() or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    if trust.certificate:
+        _show(context, trust)
+    try:
+        with context.wrap_socket(sock, server_hostname=trust.server_name or host) as wrapped:
+            # In TLS 1.3 the server says only now what it thinks of our certificate.
+            wrapped.settimeout(TIMEOUT_SECONDS)
+            wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            wrapped.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return _not_verified(address, host, trust, error)
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if reason == "WRONG_VERSION_NUMBER":
+            return _speaks_plaintext(address)
+        if all(part in reason for part in _REFUSED_CERTIFICATE) or reason.endswith("ALERT_UNKNOWN_CA"):
+            what = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
+            return NotAuthenticated(f"the leader at {address} does not take this worker's certificate ({what})")
+    return None
+
+
+def _show(context: ssl.SSLContext, trust: Trust) -> None:
+    import os
+
+    fd = os.memfd_create("joblog-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "wb") as file:
+        file.write(trust.certificate.rstrip() + b"\n" + trust.key)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{fd}")
+
+
+def _not_verified(address: str, host: str, trust: Trust, error: ssl.SSLCertVerificationError) -> JoblogError:
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        shown = _shown_chain(address)
+    except JoblogError:
+        shown = []
+    leaf = shown[0] if shown else None
+    if error.verify_code == _EXPIRED:
+        when = f" on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M:%S UTC}" if leaf is not None else ""
+        return Denied(
+            f"the certificate of the leader at {address} has expired{when}; the clock here says {now}. If the clock is "
+            "right, renew tls.certificate on the leader, or look at why it does not renew its own"
+        )
+    if error.verify_code == _NOT_YET_VALID:
+        when = f" before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M:%S UTC}" if leaf is not None else " yet"
+        return Denied(
+            f"the certificate of the leader at {address} is not valid{when}; the clock here says {now}: set the clocks "
+            "of both machines, best by an NTP client"
+        )
+    if error.verify_code in (_HOST_MISMATCH, _ADDRESS_MISMATCH):
+        names = f" (it is for {', '.join(_names(leaf)[:10])})" if leaf is not None else ""
+        return Denied(
+            f"the certificate of the leader at {address} is not for {trust.server_name or host}{names}: use one of "
+            f"these, or add {host} to tls.names on the leader"
+        )
+    return _other_ca(address, fingerprint_of(trust.ca), _root_text(shown))
+
+
+def _root_text(shown: list[x509.Certificate]) -> str:
+    from cryptography.hazmat.primitives import hashes
+
+    return f"SHA-256 {fingerprint_text(shown[-1].fingerprint(hashes.SHA256()))}" if len(shown) > 1 else ""
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    from cryptography import x509
+
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names]
