@@ -11,6 +11,7 @@ import joblog
 from joblog.address import PLAINTEXT_VARIABLE
 from joblog.cli import (
     archive,
+    auditing,
     configuring,
     daemons,
     deleting,
@@ -112,6 +113,7 @@ app.command(name="logout", rich_help_panel=_MACHINE)(logging_in.logout)
 app.command(name="whoami", rich_help_panel=_MACHINE)(logging_in.whoami)
 app.add_typer(tokens.app, name="token", rich_help_panel=_MACHINE)
 app.add_typer(tokens.certificates_app, name="certificates", rich_help_panel=_MACHINE)
+app.add_typer(auditing.app, name="audit", rich_help_panel=_MACHINE)
 app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
 app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
 app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)

@@ -97,7 +97,8 @@ def parse_labels(given: list[str]) -> dict[str, str]:
 
 
 def _print_namespaces(client: Client, as_json: bool) -> None:
-    names = list(client.namespaces())
+    # Those of joblog's own are for who asks for them by name.
+    names = [name for name in client.namespaces() if not name.startswith("@")]
     if as_json:
         print_json(names)
     else:
