@@ -14,7 +14,7 @@ const colors: Record<string, string> = {
 
 export function State({ state }: { state: string }): ReactNode {
   return (
-    <Badge color={colors[state] ?? "gray"} variant="light">
+    <Badge color={colors[state] ?? "gray"} variant="light" tt="none">
       {state}
     </Badge>
   );
@@ -36,25 +36,26 @@ export function succeeded(log: Log): boolean {
 
 export function LogState({ log }: { log: Log }): ReactNode {
   const outcome = outcomeText(log);
+  const good = succeeded(log);
   const missing = log.gaps.reduce((sum, gap) => sum + gap.length, 0);
   return (
     <Group gap={6} wrap="wrap">
-      <State state={log.state} />
-      {outcome !== null ? (
-        <Badge color={succeeded(log) ? "green" : "red"} variant="outline">
+      <State state={log.state === "completed" && outcome !== null ? (good ? "succeeded" : "failed") : log.state} />
+      {outcome !== null && !good ? (
+        <Badge color="red" variant="outline" tt="none">
           {outcome}
         </Badge>
       ) : null}
       {log.tier === "archive" ? (
         <Tooltip label="It lies in the archive">
-          <Badge color="gray" variant="outline">
+          <Badge color="gray" variant="outline" tt="none">
             archived
           </Badge>
         </Tooltip>
       ) : null}
       {missing > 0 ? (
         <Tooltip label={`${log.gaps.length} ranges, ${missing} bytes`}>
-          <Badge color="orange" variant="outline">
+          <Badge color="orange" variant="outline" tt="none">
             parts missing
           </Badge>
         </Tooltip>

@@ -1,0 +1,79 @@
+// The driver's own log of a run, beside its tasks: its last lines.
+
+import { Anchor, Text, Title } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { Link } from "react-router";
+import { type Chunk, getJson, type Log, logPath } from "../api/client";
+import { pathOf } from "../log/about";
+import { cutLines } from "../log/lines";
+import { plain } from "../log/text";
+import { timeText } from "../log/time";
+import styles from "./run_log.module.css";
+
+const LINES = 300;
+const REFRESH_MS = 3_000;
+
+interface Said {
+  key: string;
+  timeUs: number;
+  text: string;
+}
+
+async function lastLines(logs: readonly Log[], signal: AbortSignal): Promise<Said[]> {
+  const all = await Promise.all(
+    logs.map(async (log) => {
+      const parameters = { format: "json", frames: true, tail: LINES, limit: 65_536 };
+      const chunk = await getJson<Chunk>(`${logPath(log)}/bytes`, parameters, signal);
+      return cutLines(chunk).map((line) => ({
+        key: `${log.attempt}:${line.offset}`,
+        timeUs: line.timeUs,
+        // joblog's own lines begin with the time, which stands before them here.
+        text: plain(line.bytes).replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z /, ""),
+      }));
+    }),
+  );
+  // Several programs may have written to it, each in an attempt of its own.
+  return all
+    .flat()
+    .sort((one, other) => one.timeUs - other.timeUs)
+    .slice(-LINES);
+}
+
+export function RunLog({ logs }: { logs: readonly Log[] }): ReactNode {
+  const newest = logs.slice(-20);
+  const live = newest.some((log) => log.state === "live");
+  const { data } = useQuery({
+    queryKey: ["run log", newest.map(pathOf), newest.map((log) => log.length)],
+    queryFn: ({ signal }) => lastLines(newest, signal),
+    enabled: newest.length > 0,
+    refetchInterval: live ? REFRESH_MS : false,
+    placeholderData: (before) => before,
+  });
+  const last = newest.at(-1);
+  if (last === undefined) return null;
+  return (
+    <section className={styles.frame} aria-label="Run log">
+      <div className={styles.head}>
+        <Title order={2} size="h6">
+          Run log
+        </Title>
+        <Anchor component={Link} to={`/logs/${pathOf(last)}`} size="xs">
+          Open it
+        </Anchor>
+      </div>
+      <div className={styles.lines} tabIndex={0} role="region" aria-label="Lines of the run log">
+        {(data ?? []).map((line) => (
+          <div key={line.key} className={styles.line}>
+            <time>{timeText(line.timeUs, "clock", 0).slice(11, 19)}</time> <span dir="ltr">{line.text}</span>
+          </div>
+        ))}
+        {data?.length === 0 ? (
+          <Text size="sm" c="dimmed">
+            Nothing yet
+          </Text>
+        ) : null}
+      </div>
+    </section>
+  );
+}
