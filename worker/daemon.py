@@ -84,6 +84,8 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
         failed=membership.failed,
     )
     keys.on_arrival(shipper.look_around)
+    if settings.spool.encryption == "on":
+        keys.prepare()
     control = ControlServer(
         str(folder.worker_socket),
         str(folder.spools),

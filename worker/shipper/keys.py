@@ -92,6 +92,11 @@ class SpoolKeys(Service):
         """`callback()` is called whenever the leader has given keys that were not known, in the event loop."""
         self._arrived = callback
 
+    def prepare(self) -> None:
+        """New spools are going to be sealed: the key is there before a task needs it. Called before run()."""
+        self._to_make = True
+        self._asked.set()
+
     def look_again(self) -> None:
         """A leader was reached, perhaps another one than before: what it lacks it is given."""
         if self._known:
