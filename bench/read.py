@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import random
+import ssl
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from bench.buildlog import text_file
 from bench.daemons import Daemons, daemons
 from bench.measuring import GIB, MIB, cpu_seconds, percentile
 from bench.results import Result, arguments
+from joblog.address import own_token, read_leader_file
 from joblog.identity import LogName
 
 MIN_MB_PER_SECOND = 300
@@ -55,13 +57,16 @@ def read_by_grpc(running: Daemons, ranges: list[tuple[int, int]]) -> list[tuple[
 def read_by_http(running: Daemons, ranges: list[tuple[int, int]]) -> list[tuple[int, float]]:
     """As read_by_grpc, over HTTP with Range."""
     where = urlsplit(running.http_url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port)
+    leader = read_leader_file(running.folder.root)
+    tls = ssl.create_default_context(cadata=leader.ca)
+    connection = http.client.HTTPSConnection(where.hostname or "", where.port, context=tls)
+    authorization = {"Authorization": f"Bearer {own_token(running.folder.root)}"}
     connection.connect()
     found = []
     buffer = bytearray(MIB)
     for offset, length in ranges:
         began = time.monotonic()
-        connection.request("GET", RAW_PATH, headers={"Range": f"bytes={offset}-{offset + length - 1}"})
+        connection.request("GET", RAW_PATH, headers={"Range": f"bytes={offset}-{offset + length - 1}", **authorization})
         response = connection.getresponse()
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             raise RuntimeError(f"{RAW_PATH}: {response.status} {response.read(1000)!r}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from joblog.errors import Corrupt, InvalidInput, NotFound
+from joblog.errors import Corrupt, InvalidInput, NotFound, OutOfSpace
 from joblog.paths import make_folder
 from joblog.private_file import read_private, write_private
 from joblog.token import Token
+
+log = logging.getLogger(__name__)
 
 _VERSION = 1
 # The leader dates a certificate back so far at most, for clocks that are behind.
@@ -56,6 +60,7 @@ class IdentityFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unwritten: Identity | None = None
 
     def exists(self) -> bool:
         """Whether a worker has joined with what is here."""
@@ -66,36 +71,24 @@ class IdentityFiles:
 
         Raises Denied when others may read it.
         """
-        from cryptography import x509
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
+        if self._unwritten is not None:
+            return self._unwritten
         try:
             chain, key = read_private(self.folder / "certificate.pem"), read_private(self.folder / "key.pem")
             ca = read_private(self.folder / "ca.pem")
             said = json.loads(read_private(self.folder / "join.json"))
-            leaf = x509.load_pem_x509_certificate(chain)
-            if said["version"] != _VERSION or load_pem_private_key(key, None).public_key() != leaf.public_key():
-                return None
             got = (self.folder / "certificate.pem").stat().st_mtime
-            begins = (leaf.not_valid_before_utc + _BACKDATED).timestamp()
-            expires = leaf.not_valid_after_utc.timestamp()
-            return Identity(
-                chain,
-                key,
-                ca,
-                format(leaf.serial_number, "x"),
-                max(begins, got) if got < expires else begins,
-                expires,
-                *(str(said[name]) for name in ("worker_id", "leader", "workers_address", "token")),
-            )
-        except (NotFound, Corrupt, OSError, ValueError, KeyError, TypeError):
+        except (NotFound, Corrupt, OSError, ValueError):
             return None
+        return _identity(chain, key, ca, said, got)
 
     def write(
         self, key: bytes, *, chain: bytes, ca: bytes, worker_id: str, leader: str, workers_address: str, token: str
     ) -> Identity:
-        """Keeps an identity; the certificate comes last, and makes it whole. Raises JoblogError."""
-        make_folder(self.folder)
+        """Keeps an identity; the certificate comes last, and makes it whole. Raises JoblogError.
+
+        On a full disk it is kept in memory alone: what lies in the spools can go nowhere else.
+        """
         said = {
             "version": _VERSION,
             "worker_id": worker_id,
@@ -103,14 +96,45 @@ class IdentityFiles:
             "workers_address": workers_address,
             "token": token,
         }
-        write_private(self.folder / "key.pem", key)
-        write_private(self.folder / "ca.pem", ca)
-        write_private(self.folder / "join.json", json.dumps(said, indent=1).encode())
-        write_private(self.folder / "certificate.pem", chain)
-        found = self.read()
+        found = _identity(chain, key, ca, said, time.time())
         if found is None:
-            raise Corrupt(f"{self.folder}: the leader's answer is no certificate for this worker's key")
+            raise Corrupt("the leader's answer is no certificate for this worker's key")
+        try:
+            make_folder(self.folder)
+            write_private(self.folder / "key.pem", key)
+            write_private(self.folder / "ca.pem", ca)
+            write_private(self.folder / "join.json", json.dumps(said, indent=1).encode())
+            write_private(self.folder / "certificate.pem", chain)
+        except OutOfSpace as error:
+            log.warning("the worker's certificate is in memory alone: %s", error)
+            self._unwritten = found
+            return found
+        self._unwritten = None
         return found
+
+
+def _identity(chain: bytes, key: bytes, ca: bytes, said: Any, got: float) -> Identity | None:
+    """What parts make together; None when they do not fit. got: when the certificate came, seconds since 1970."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        leaf = x509.load_pem_x509_certificate(chain)
+        if said["version"] != _VERSION or load_pem_private_key(key, None).public_key() != leaf.public_key():
+            return None
+        begins = (leaf.not_valid_before_utc + _BACKDATED).timestamp()
+        expires = leaf.not_valid_after_utc.timestamp()
+        return Identity(
+            chain,
+            key,
+            ca,
+            format(leaf.serial_number, "x"),
+            max(begins, got) if got < expires else begins,
+            expires,
+            *(str(said[name]) for name in ("worker_id", "leader", "workers_address", "token")),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def new_key() -> bytes:

@@ -19,7 +19,7 @@ from joblog.address import KnownLeader, LeaderFile, check_address, read_leader_f
 from joblog.channel import open_channel
 from joblog.errors import InvalidInput, JoblogError, NotAuthenticated, NotFound
 from joblog.handshake import resolved
-from joblog.paths import DataFolder, make_folder
+from joblog.paths import DataFolder
 from joblog.replies import error_from
 from joblog.trust import Trust, fingerprint_of
 from joblog.v1 import access_pb2, access_pb2_grpc
@@ -157,8 +157,8 @@ class Membership:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Only one process of this worker joins or renews at a time."""
-        make_folder(self._files.folder)
-        fd = os.open(self._files.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The folder of all that the worker keeps is there, and can be locked even where the disk is full.
+        fd = os.open(self._folder.worker, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield

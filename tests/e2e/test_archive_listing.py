@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from joblog.v1 import ingest_pb2, types_pb2
 from tests.e2e.machine import until
 from tests.e2e.push_stream import Push, append_of, close_of, open_of, push_to
 from tests.fault.cluster import Cluster
+from tests.https import open_url
 
 RUN = "chaos"
 TEXT = b"a line\n" * 1000
@@ -47,8 +47,7 @@ async def write(push: Push) -> None:
 
 
 def http_logs(cluster: Cluster) -> dict[str, Any]:
-    url = f"{cluster.leader_file()['http_url'].rstrip('/')}/api/v1/namespaces/default/runs/{RUN}/logs"
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with open_url(cluster.leader_dir, f"/api/v1/namespaces/default/runs/{RUN}/logs") as reply:
         return {one["task"]: one for one in json.loads(reply.read())["logs"]}
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from joblog.v1.types_pb2 import LOG_STATE_COMPLETED, TIER_ARCHIVE
 from tests.e2e.machine import until
 from tests.fault.cluster import Cluster, Follower, Task, assert_same
 from tests.fault.generator import MARKER, STDERR, STDOUT
+from tests.https import open_url
 from tests.object_servers import ACCESS_KEY, SECRET_KEY, options_for
 
 PREFIX = "ci/logs"
@@ -48,7 +48,7 @@ def cluster(rgw: str, bucket: str, data_dir: Path) -> Iterator[Cluster]:
 
 def metric(cluster: Cluster, name: str) -> float:
     """One of the leader's metrics."""
-    with urllib.request.urlopen(f"{cluster.leader_file()['http_url'].rstrip('/')}/metrics", timeout=10) as reply:
+    with open_url(cluster.leader_dir, "/metrics") as reply:
         found = re.search(rf"^{name} (\S+)$", reply.read().decode(), re.MULTILINE)
     assert found is not None, name
     return float(found[1])

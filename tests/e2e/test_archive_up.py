@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.machine import Machine, until
+from tests.https import open_url
 
 
 @pytest.fixture
@@ -57,8 +57,7 @@ def test_an_archive_out_of_reach_is_a_warning_and_holds_up_nothing(machine: Mach
     machine.run("r/t", "echo text")
     assert machine.call("logs", "r/t").stdout == b"text\n"
     until(lambda: '"archive: ' in json.dumps(machine.status()), "it is shown")
-    url = json.loads((machine.data_dir / "leader" / "leader.json").read_text())["http_url"]
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+    with open_url(machine.data_dir, "/metrics") as answer:
         assert b'joblog_archive_failures_total{reason="' in answer.read()
     (tmp_path / "archive").unlink()
     until(lambda: machine.record("r/t")["tier"] == "archive", "it is sealed once the archive is back")

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import Machine, has_ended, is_alive, kill, until
+from tests.https import open_url
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_up_runs_both_says_where_and_stops_both(machine: Machine) -> None:
     assert len({up.pid, *pids}) == 3
     host, _, port = status["grpc_address"].rpartition(":")
     socket.create_connection((host, int(port)), timeout=5).close()
-    with urllib.request.urlopen(f"{status['http_url'].rstrip('/')}/healthz", timeout=5) as reply:
+    with open_url(machine.data_dir, "/healthz") as reply:
         assert reply.status == 200
     until(lambda: machine.status()["leader"]["workers"], "the leader knows the worker")
 

@@ -13,6 +13,7 @@ import pytest
 
 from joblog.address import read_leader_file
 from joblog.errors import JoblogError
+from joblog.paths import DataFolder
 from tests.e2e.worker_side import COMMAND, environment, joblog, spools, until
 
 
@@ -40,8 +41,10 @@ def found_leader(folder: Path) -> str:
 
 
 @pytest.fixture
-def leader(leader_dir: Path) -> Iterator[str]:
+def leader(leader_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     process, address = start_leader(leader_dir)
+    # The machine of the tasks is another one.
+    monkeypatch.setenv("JOBLOG_TOKEN_FILE", str(DataFolder(leader_dir).admin_token))
     yield address
     process.kill()
     process.wait()

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, Self
 import zstandard
 
 from joblog.client import Client
-from joblog.errors import JoblogError
+from joblog.errors import JoblogError, NotFound
 from joblog.identity import LogName
 from joblog.paths import DataFolder
 from joblog.v1 import logs_pb2, types_pb2
@@ -28,6 +27,7 @@ from joblog.worker.spool.reader import list_spools
 from tests.e2e.machine import JOBLOG, is_alive, until
 from tests.fault import generator
 from tests.fault.generator import MARKER, STDERR, STDOUT
+from tests.https import open_url
 
 RUN = "chaos"
 SETTLE_SECONDS = 90.0
@@ -80,7 +80,9 @@ class Task:
         command = [sys.executable, "-I", "-S", generator.__file__, str(seed), str(self._progress), str(count)]
         self.run = Process(
             [*JOBLOG, "run", "--quiet", "--run", RUN, "--task", name, *flags, "--", *command],
-            cluster.environment | {"JOBLOG_DATA_DIR": str(cluster.worker_dir)},
+            cluster.environment
+            | {"JOBLOG_DATA_DIR": str(cluster.worker_dir)}
+            | (cluster.token if "--leader" in flags else {}),
             cluster.messages("run"),
         )
 
@@ -130,6 +132,7 @@ class Cluster:
         self.environment = {**os.environ, **SETTINGS, **settings}
         self.leader: Process | None = None
         self.worker: Process | None = None
+        self._address = ""
         self.tasks: list[Task] = []
 
     def messages(self, who: str) -> Path:
@@ -165,12 +168,22 @@ class Cluster:
             lambda: leader.popen.poll() is not None or self.leader_file().get("pid") == leader.pid, "the leader is up"
         )
         assert leader.popen.poll() is None, self.messages("leader").read_text()[-4000:]
+        self._address = str(self.leader_file()["grpc_address"])
         return leader
 
+    def behind(self, proxy: str) -> None:
+        """Workers are told to connect to a proxy once they have joined, by leaders that start from now on."""
+        self.environment["JOBLOG_GRPC_WORKERS_ADDRESS"] = proxy
+
+    @property
+    def token(self) -> dict[str, str]:
+        """Variables for who has another data folder than the leader, and is to join it."""
+        return {"JOBLOG_TOKEN_FILE": str(DataFolder(self.leader_dir).admin_token)}
+
     def start_worker(self, leader: str | None = None) -> Process:
-        """Starts a worker daemon that ships to an address; does not wait."""
+        """Starts a worker daemon that joins the leader at an address; does not wait."""
         command = [*JOBLOG, "worker", "--data-dir", str(self.worker_dir), "--leader", leader or self.grpc_address]
-        self.worker = Process(command, self.environment, self.messages("worker"))
+        self.worker = Process(command, self.environment | self.token, self.messages("worker"))
         return self.worker
 
     def wait_worker(self) -> None:
@@ -187,11 +200,13 @@ class Cluster:
 
     @property
     def grpc_address(self) -> str:
-        return str(self.leader_file()["grpc_address"])
+        self._address = str(self.leader_file().get("grpc_address", self._address))
+        assert self._address, "no leader has run yet"
+        return self._address
 
     def target(self) -> tuple[str, int] | None:
-        """Where a proxy finds the leader now."""
-        host, _, port = str(self.leader_file().get("grpc_address", "")).rpartition(":")
+        """Where a proxy finds the leader's listener for workers now."""
+        host, _, port = str(self.leader_file().get("workers_address", "")).rpartition(":")
         return (host, int(port)) if port else None
 
     def task(self, name: str, seed: int, *flags: str, count: int = -1) -> Task:
@@ -351,7 +366,7 @@ class HttpFollower(Follower):
         while state != "completed":
             try:
                 state = self._poll()
-            except (OSError, urllib.error.URLError, KeyError) as error:
+            except (OSError, urllib.error.URLError, NotFound) as error:
                 if isinstance(error, urllib.error.HTTPError) and error.code not in (502, 503):
                     raise
                 self.breaks += 1
@@ -360,8 +375,8 @@ class HttpFollower(Follower):
     def _poll(self) -> str:
         name = self._log
         place = f"namespaces/{name.namespace}/runs/{name.run}/tasks/{name.task}/attempts/{name.attempt}"
-        url = f"{self._cluster.leader_file()['http_url'].rstrip('/')}/api/v1/{place}/bytes"
-        with urllib.request.urlopen(f"{url}?offset={len(self.data)}&wait=2", timeout=20) as reply:
+        path = f"/api/v1/{place}/bytes?offset={len(self.data)}&wait=2"
+        with open_url(self._cluster.leader_dir, path, timeout_seconds=20) as reply:
             page = reply.read()
             assert int(reply.headers["Joblog-Offset"]) == len(self.data)
             assert int(reply.headers["Joblog-Next-Offset"]) == len(self.data) + len(page)

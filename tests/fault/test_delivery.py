@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import ssl
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from joblog.address import find_leader
+from joblog.address import find_leader, own_token
 from joblog.channel import open_channel
 from joblog.client import log_id
 from joblog.identity import LogName
@@ -34,8 +35,9 @@ def spools(cluster: Cluster) -> list[Path]:
 @pytest.mark.short
 def test_without_a_daemon_a_task_ships_its_own_spool_through_faults(data_dir: Path, seed: int) -> None:
     with Cluster(data_dir) as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
         leader = cluster.start_leader()
-        task = cluster.task("alone", seed, "--leader", proxy.address, "--drain", "60").wait_begun()
+        task = cluster.task("alone", seed, "--leader", cluster.grpc_address, "--drain", "60").wait_begun()
         until(lambda: cluster.records(), "the leader has the log")
         follower = Follower(cluster, task)
         follower.wait_begun()
@@ -60,14 +62,18 @@ def test_without_a_daemon_a_task_ships_its_own_spool_through_faults(data_dir: Pa
 @pytest.mark.short
 def test_a_leader_that_is_down_from_start_to_end_gets_it_from_the_next_worker(data_dir: Path, seed: int) -> None:
     with Cluster(data_dir) as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
+        # What it is to join with is made at its first start.
+        cluster.start_leader().terminate()
+        address = cluster.grpc_address
         tasks = [
-            cluster.task(f"early{number}", seed + number, "--leader", proxy.address, "--drain", "0.1", count=150)
+            cluster.task(f"early{number}", seed + number, "--leader", address, "--drain", "0.1", count=150)
             for number in range(2)
         ]
         assert [task.run.popen.wait(60) for task in tasks] == [0, 0]
         assert len(spools(cluster)) == 4
-        cluster.start_leader()
-        cluster.start_worker(proxy.address)
+        cluster.start_leader(address=address)
+        cluster.start_worker()
         cluster.wait_settled()
         for task in tasks:
             cluster.assert_whole(task)
@@ -77,8 +83,9 @@ def test_a_leader_that_is_down_from_start_to_end_gets_it_from_the_next_worker(da
 
 def test_a_line_that_dies_without_a_word_is_given_up(data_dir: Path, seed: int) -> None:
     with Cluster(data_dir) as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
         cluster.start_leader()
-        cluster.start_worker(proxy.address)
+        cluster.start_worker()
         task = cluster.task("cutoff", seed).wait_begun()
         until(lambda: cluster.records(), "the leader has the log")
         proxy.forget()
@@ -90,8 +97,9 @@ def test_a_line_that_dies_without_a_word_is_given_up(data_dir: Path, seed: int) 
 @pytest.mark.short
 def test_a_worker_that_is_told_to_stop_delivers_first(data_dir: Path, seed: int) -> None:
     with Cluster(data_dir, JOBLOG_INGEST_GATHER_SECONDS="30") as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
         cluster.start_leader()
-        worker = cluster.start_worker(proxy.address)
+        worker = cluster.start_worker()
         cluster.wait_worker()
         task = cluster.task("last", seed, count=200)
         assert task.run.popen.wait(60) == 0
@@ -104,8 +112,9 @@ def test_a_worker_that_is_told_to_stop_delivers_first(data_dir: Path, seed: int)
 @pytest.mark.short
 def test_a_leader_that_is_told_to_stop_keeps_what_it_acked(data_dir: Path, seed: int) -> None:
     with Cluster(data_dir) as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
         leader = cluster.start_leader()
-        cluster.start_worker(proxy.address)
+        cluster.start_worker()
         task = cluster.task("on", seed).wait_begun()
         until(lambda: cluster.records(), "the leader has the log")
         follower = Follower(cluster, task)
@@ -155,9 +164,12 @@ def test_idle_clients_and_readers_that_never_read_harm_nobody(data_dir: Path, se
             for _ in range(20):
                 stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
         path = "/api/v1/namespaces/default/runs/chaos/tasks/big/attempts/1/raw"
+        tls = ssl.create_default_context(cadata=str(cluster.leader_file()["ca"]))
+        authorization = f"Authorization: Bearer {own_token(cluster.leader_dir)}"
         for _ in range(10):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", ports[1]), timeout=5))
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{ports[1]}\r\n\r\n".encode())
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", ports[1]), timeout=5))
+            sock = stack.enter_context(tls.wrap_socket(plain, server_hostname="127.0.0.1"))
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{ports[1]}\r\n{authorization}\r\n\r\n".encode())
         for _ in range(30):
             channel = stack.enter_context(contextlib.closing(open_channel(*find_leader(data_dir=cluster.leader_dir))))
             call = logs_pb2_grpc.LogsStub(channel).Read(  # type: ignore[no-untyped-call]

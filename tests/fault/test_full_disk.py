@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from joblog.identity import LogName
 from joblog.v1 import types_pb2
 from tests.e2e.machine import JOBLOG, until
 from tests.fault.cluster import Cluster, Follower
+from tests.https import open_url
 from tests.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.short, pytest.mark.timeout(180)]
@@ -47,7 +47,7 @@ def written(at: int, length: int) -> bytes:
 
 def ready(cluster: Cluster) -> int:
     try:
-        with urllib.request.urlopen(f"{cluster.leader_file()['http_url'].rstrip('/')}/readyz", timeout=10) as reply:
+        with open_url(cluster.leader_dir, "/readyz") as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code

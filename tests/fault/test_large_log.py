@@ -12,7 +12,6 @@ import re
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from joblog.v1.types_pb2 import TIER_ARCHIVE
 from tests.e2e.machine import JOBLOG, until
 from tests.e2e.push_stream import Push, batch_of, close_of, open_of, push_to
 from tests.fault.cluster import Cluster
+from tests.https import open_url
 
 MIB = 1 << 20
 SIZE_BYTES = int(os.environ.get("LARGE_LOG_BYTES", 5 * (1 << 30) + 12_345))
@@ -128,7 +128,7 @@ async def close(push: Push, text: Text) -> None:
 
 
 def put_bytes(cluster: Cluster, kind: str) -> float:
-    with urllib.request.urlopen(f"{cluster.leader_file()['http_url'].rstrip('/')}/metrics", timeout=10) as reply:
+    with open_url(cluster.leader_dir, "/metrics") as reply:
         found = re.search(
             rf'^joblog_archive_put_bytes_total{{kind="{kind}"}} (\S+)$', reply.read().decode(), re.MULTILINE
         )

@@ -54,7 +54,7 @@ class Chaos:
         return self._cluster.worker
 
     def _start_worker(self) -> None:
-        self._cluster.start_worker(self._proxy.address)
+        self._cluster.start_worker()
 
     def kill_leader(self) -> None:
         self._leader().kill()
@@ -130,8 +130,9 @@ def storm(folder: Path, seed: int, rounds: int) -> None:
     print(f"seed {seed}, {rounds} rounds")
     rng = random.Random(seed)
     with Cluster(folder) as cluster, Proxy(cluster.target) as proxy:
+        cluster.behind(proxy.address)
         cluster.start_leader()
-        cluster.start_worker(proxy.address)
+        cluster.start_worker()
         cluster.wait_worker()
         chaos = Chaos(cluster, proxy, rng)
         steady = [cluster.task(f"steady{number}", rng.randrange(2**32)).wait_begun() for number in range(2)]
