@@ -285,7 +285,8 @@ def cost(
     """What an archive costs: requests, bytes, and money at the prices given, per month and per million tasks.
 
     Counted from its objects: logs as they came in the last 30 days, and a leader that flushes without rest, which is
-    the most that it asks for. The prices are in any currency; the defaults are US dollars for S3 Standard.
+    the most that it asks for. Where the leader of the data folder runs, what it has asked for since it started is told
+    too ("as counted"). The prices are in any currency; the defaults are US dollars for S3 Standard.
     """
     access = ArchiveAccess(url, config, assignments, data_dir)
     with access.objects() as objects:
@@ -294,13 +295,18 @@ def cost(
 
         prices = Prices(storage, puts, gets)
         census = take_census(walk(objects, ""), time.time_ns())
-        costs = {"a month": month(census, prices, access.settings.archive.flush_interval_seconds)}
+        asked = access.settings.archive
+        costs = {"a month": month(census, prices, asked.flush_interval_seconds, asked.claim_renew_seconds)}
         if (tasks := million_tasks(census, prices)) is not None:
             costs["a million tasks"] = tasks
+        if (counted := access.counted()) is not None:
+            costs["a month as counted"] = counted.for_month(census, prices)
+            if (tasks := counted.for_million_tasks(census, prices)) is not None:
+                costs["a million tasks as counted"] = tasks
     if as_json:
-        counted = {**census._asdict(), "bytes": census.bytes}
+        found = {**census._asdict(), "bytes": census.bytes}
         priced = {what.replace(" ", "_"): {**one._asdict(), "money": one.money} for what, one in costs.items()}
-        print_json({"archive": counted, **priced})
+        print_json({"archive": found, **priced})
         return
     out.print(f"{census.logs:,} sealed logs, {bytes_text(census.bytes)} in all, {census.recent_logs:,} logs in 30 days")
     shown = table("FOR", ">WRITES", ">READS", ">STORED", ">STORAGE", ">REQUESTS", ">TOTAL")

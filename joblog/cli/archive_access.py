@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import ssl
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +23,7 @@ from joblog.errors import InvalidInput
 from joblog.settings import load
 
 if TYPE_CHECKING:
+    from joblog.leader.archive.cost import Counted
     from joblog.leader.archive.objects import ObjectStore
     from joblog.leader.buffer.store import Store
     from joblog.leader.crypto.keyring import DescribedKeys
@@ -102,6 +107,19 @@ class ArchiveAccess:
             yield store
         finally:
             store.close()
+
+    def counted(self) -> Counted | None:
+        """What the leader of the data folder has counted of its requests; None where none runs, or it does not tell."""
+        from joblog.leader.archive.cost import parse_counted
+
+        try:
+            said = json.loads(self.folder.leader_file.read_text())
+            trusted = ssl.create_default_context(cadata=said.get("ca") or None)
+            url = f"{said['http_url'].rstrip('/')}/metrics"
+            with urllib.request.urlopen(url, timeout=5, context=trusted) as reply:  # noqa: S310 - http or https
+                return parse_counted(reply.read().decode(), time.time())
+        except (OSError, ValueError, KeyError):
+            return None
 
     def kms(self) -> Kms:
         """The KMS with the KEK that is there; none is made. Raises NotFound, Denied."""

@@ -51,6 +51,20 @@ def test_logs_go_to_the_archive_and_read_as_one(machine: Machine, tmp_path: Path
     assert machine.call("logs", "r/slow").stdout == b"one\ntwo\n"
 
 
+def test_cost_tells_what_the_leader_has_counted(machine: Machine) -> None:
+    assert "a_month_as_counted" not in machine.json("archive", "cost")
+    machine.start_up()
+    machine.run("r/t", "echo text")
+    until(lambda: machine.record("r/t")["tier"] == "archive", "it is sealed")
+    cost = machine.json("archive", "cost")
+    month, tasks = cost["a_month_as_counted"], cost["a_million_tasks_as_counted"]
+    # A log of the task and one of the run, two objects each, and what else there was: rosters, packs, claims.
+    assert tasks["puts"] >= 2_000_000
+    assert month["puts"] > 1000
+    assert tasks["money"] > 10
+    assert b"a month as counted" in machine.call("archive", "cost").stdout
+
+
 def test_an_archive_out_of_reach_is_a_warning_and_holds_up_nothing(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "archive").write_text("not a folder")
     machine.start_up()

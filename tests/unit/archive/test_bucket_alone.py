@@ -392,7 +392,7 @@ def test_what_an_archive_costs(site: ArchiveSite, objects: CountedPuts) -> None:
     assert (census.logs, census.recent_logs) == (4, 4)
     assert census.bytes == sum(info.size for info in infos if not info.key.endswith("claim.json"))
     cost = month(census, Prices(1.0, 1.0, 0.0), 10.0)
-    assert cost.puts == 2 * 30 * 24 * 360 + 8
+    assert cost.puts == 2 * 30 * 24 * 360 + 30 * 24 * 60 + 8
     assert cost.request_money == pytest.approx(cost.puts / 1000)
     million = million_tasks(census, Prices(0.0, 0.005, 0.0))
     assert million is not None
