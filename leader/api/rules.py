@@ -120,6 +120,7 @@ HTTP: dict[str, Rule] = {
     "delete_run": _DELETE,
     "delete_task": _DELETE,
     "delete_log": _DELETE,
+    "read_audit": Rule(Permission.AUDIT_READ, Where.WHOLE, act="audit.read"),
     "list_tokens": _TOKENS,
     "create_token": _TOKENS,
     "revoke_token": _TOKENS,

@@ -100,6 +100,7 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "delete_run": (DELETE, "namespace"),
     "delete_task": (DELETE, "namespace"),
     "delete_log": (DELETE, "namespace"),
+    "read_audit": ({ADMIN}, "whole"),
     "list_tokens": ({ADMIN}, "somewhere"),
     "create_token": ({ADMIN}, "somewhere"),
     "revoke_token": ({ADMIN}, "somewhere"),
