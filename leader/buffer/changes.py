@@ -75,7 +75,9 @@ class Changes:
 
     def delete_chunks(self, number: int, from_offset: int, to_offset: int) -> None:
         """Drops the chunks of log `number` that start in [from_offset, to_offset)."""
-        self.chunk_drops.append((number, from_offset, to_offset))
+        # RocksDB forgets the number of a write that was for nothing, and the store would miss it.
+        if from_offset < to_offset:
+            self.chunk_drops.append((number, from_offset, to_offset))
 
     def replace_by_gap(self, number: int, gap: Gap, lines_before: int, declared_ns: int) -> None:
         """Drops all that starts in the gap's range, gaps and what was put before into this object too, for the gap.

@@ -29,6 +29,8 @@ class Walk:
         self._here: bytes | None = None
         self._why = ""
         self._said_length = 0
+        self._found: Chunk | None = None
+        self._wrong: int | None = None
         self._last = last
         self._is_last_sure = False
         # Keys that did not count since the last one that did.
@@ -151,24 +153,51 @@ class Walk:
 
     def _reach(self, offset: int) -> Chunk | None:
         """The first chunk at or behind `offset` that can be reached; the cursor is there."""
-        found: Chunk | None = None
-
-        def goes(at: int) -> bool:
-            nonlocal found
-            key = self._cursor.seek(keys.chunk_key(self._number, at))
-            found = None
-            if key is not None and self._is_key(key, at):
-                found = self._checked(keys.number_of(key))
-            return self._ends(at - 1) if key is None else found is not None
-
-        if self._try(goes, offset):
+        found, wrong = self._forward(offset)
+        if wrong is None:
             return found
+        # A key that is wrong itself may hide those that lie before where it seems to be.
+        bad, step = offset, 1
+        while (at := bad + step) < wrong:
+            if self._try(self._finds, at) and self._narrow(self._finds, bad, at):
+                return self._found
+            bad, step = at, 2 * step
+        return found if found is not None and self._try(self._finds, found[0]) else None
+
+    def _forward(self, offset: int) -> tuple[Chunk | None, int | None]:
+        """The first chunk behind all that does not count, and the first such key."""
+        first: int | None = None
+        while self._try(self._lands, offset) or self._lands_behind(offset):
+            if self._wrong is None:
+                return self._found, first
+            first = self._wrong if first is None else first
+            offset = self._wrong + 1
+        return None, first
+
+    def _lands_behind(self, offset: int) -> bool:
+        """As near behind `offset` as can be."""
         bad, step = offset, 1
         while (at := bad + step) <= keys.MAX_U64:
-            if self._try(goes, at) and self._narrow(goes, bad, at):
-                return found
+            if self._try(self._lands, at) and self._narrow(self._lands, bad, at):
+                return True
             bad, step = at, 2 * step
-        return None
+        return False
+
+    def _lands(self, offset: int) -> bool:
+        """Moves to `offset`: whether there is a key of the log, or its end. Then _found or _wrong is what is there."""
+        self._found = self._wrong = None
+        key = self._cursor.seek(keys.chunk_key(self._number, offset))
+        if key is None:
+            return self._ends(offset - 1)
+        if not self._is_key(key, offset):
+            return False
+        at = keys.number_of(key)
+        self._found = self._checked(at)
+        self._wrong = at if self._found is None else None
+        return True
+
+    def _finds(self, offset: int) -> bool:
+        return self._lands(offset) and self._found is not None
 
     def _reach_back(self, offset: int) -> int | None:
         """The last offset at or before `offset` with a key that can be reached; the cursor is there."""
@@ -193,7 +222,7 @@ class Walk:
         try:
             if goes(at):
                 return True
-            self._why = "its keys are out of order"
+            self._why = self._why or "its keys are out of order"
         except Corrupt as error:
             self._why = str(error)
         return False
