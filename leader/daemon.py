@@ -279,7 +279,9 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     http: list[HttpServer] = []
     auditing = _auditing(core, reader)
     gate = core.admission.gate
-    issuer = Issuer(core.admission.store, address=lambda: grpc.address, fingerprint=lambda: transport.fingerprint)
+    issuer = Issuer(
+        core.admission.store, address=lambda: transport.advertised(grpc), fingerprint=lambda: transport.fingerprint
+    )
     status = LeaderStatus(
         leader_id=store.store_id,
         version=__version__,

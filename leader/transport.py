@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from joblog.leader.access.authority import Authority
-from joblog.leader.access.host_names import host_names
+from joblog.leader.access.host_names import LOOPBACK, host_names, is_address
 from joblog.leader.access.shown import GivenFiles, ServerCertificate
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.grpc_server import Encryption, GrpcServer
@@ -22,6 +22,7 @@ from joblog.trust import fingerprint_text
 log = logging.getLogger(__name__)
 
 WORKERS_PORT_OFFSET = 2
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told apart, not listened on
 MAX_PORT = 65535
 _LOOK_SECONDS = 1.0
 
@@ -74,6 +75,15 @@ class Transport(NamedTuple):
             lifetime_seconds=self.options.worker_seconds,
             listener=lambda: WorkersListener(grpc().workers_port, self.options.workers_address),
         )
+
+    def advertised(self, grpc: GrpcServer) -> str:
+        """HOST:PORT for tokens: where others find the leader, when it listens on all addresses, as far as it knows."""
+        host = _split(self.options.listen)[0]
+        if host not in _EVERYWHERE:
+            return grpc.address
+        found = self.options.names or [name for name in host_names() if name not in LOOPBACK and is_address(name)]
+        host = next((name for name in found if not name.startswith("*")), "")
+        return f"{f'[{host}]' if ':' in host else host}:{grpc.port}" if host else grpc.address
 
     def said(self, grpc: GrpcServer) -> dict[str, object]:
         """What the leader's address file says of all this, for clients and workers in the same data folder."""

@@ -18,10 +18,15 @@ _NAME = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0
 
 def is_host(name: str) -> bool:
     """Whether it is a host name (its first part may be `*`) or an address, as a certificate can hold it."""
+    return is_address(name) or (len(name) <= 253 and _NAME.match(name) is not None)
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return len(name) <= 253 and _NAME.match(name) is not None
+        return False
     return True
 
 
