@@ -13,8 +13,9 @@ from typing import Any
 import google_crc32c
 import grpc.aio
 
+from joblog.address import read_leader_file, trust_for
 from joblog.batch import STDOUT, Frames, deflate, open_payload, pack_frames
-from joblog.channel import client_options, server_options
+from joblog.channel import client_options, open_async_channel, server_options
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_gate import GrpcGate
 from joblog.leader.buffer.store import Store
@@ -139,6 +140,16 @@ async def push_to(address: str, metadata: Any = None) -> AsyncIterator[Push]:
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
         yield Push(stub.Push(metadata=metadata))
+
+
+@asynccontextmanager
+async def push_to_process(data_dir: Path) -> AsyncIterator[Push]:
+    """A stream to the leader that runs as a process in a data folder, as its own user opens it."""
+    address = read_leader_file(data_dir).grpc_address
+    channel = open_async_channel(address, trust_for(address, data_dir, None, {}))
+    async with channel:
+        stub = ingest_pb2_grpc.IngestStub(channel)  # type: ignore[no-untyped-call]
+        yield Push(stub.Push())
 
 
 class Leader:

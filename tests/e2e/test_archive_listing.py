@@ -14,7 +14,7 @@ import pytest
 
 from joblog.v1 import ingest_pb2, types_pb2
 from tests.e2e.machine import until
-from tests.e2e.push_stream import Push, append_of, close_of, open_of, push_to
+from tests.e2e.push_stream import Push, append_of, close_of, open_of, push_to_process
 from tests.fault.cluster import Cluster
 from tests.https import open_url
 
@@ -55,7 +55,7 @@ def test_conditions_are_told_apart(cluster: Cluster) -> None:
     cluster.start_leader()
 
     async def push() -> None:
-        async with push_to(cluster.grpc_address) as stream:
+        async with push_to_process(cluster.leader_dir) as stream:
             await write(stream)
             live = http_logs(cluster)["t3"]
             assert (live["state"], live["sealed"]) == ("live", False)
@@ -96,7 +96,7 @@ def test_a_range_that_the_archive_lost_is_told_by_the_log(cluster: Cluster) -> N
     cluster.start_leader()
 
     async def push() -> None:
-        async with push_to(cluster.grpc_address) as stream:
+        async with push_to_process(cluster.leader_dir) as stream:
             await write(stream)
 
     asyncio.run(push())

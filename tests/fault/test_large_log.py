@@ -26,7 +26,7 @@ from joblog.leader.archive.objects import walk
 from joblog.v1 import ingest_pb2, types_pb2
 from joblog.v1.types_pb2 import TIER_ARCHIVE
 from tests.e2e.machine import JOBLOG, until
-from tests.e2e.push_stream import Push, batch_of, close_of, open_of, push_to
+from tests.e2e.push_stream import Push, batch_of, close_of, open_of, push_to_process
 from tests.fault.cluster import Cluster
 from tests.https import open_url
 
@@ -111,8 +111,8 @@ def cluster(data_dir: Path) -> Iterator[Cluster]:
         yield made
 
 
-async def push_all(address: str, text: Text) -> None:
-    async with push_to(address) as push:
+async def push_all(data_dir: Path, text: Text) -> None:
+    async with push_to_process(data_dir) as push:
         await push.hello()
         await push.open(open_of(1))
         for offset, batch in text.batches():
@@ -146,7 +146,7 @@ def test_a_log_of_many_gigabytes(cluster: Cluster, data_dir: Path) -> None:
     memory = Sampler(leader.pid)
     text = Text(SIZE_BYTES)
     began = time.monotonic()
-    asyncio.run(push_all(cluster.grpc_address, text))
+    asyncio.run(push_all(cluster.leader_dir, text))
     peaks = {"push": memory.reset()}
     print(f"\n{SIZE_BYTES:,} bytes pushed in {time.monotonic() - began:.0f} s")
     until(lambda: is_sealed(cluster), "it is sealed", 600)
