@@ -203,7 +203,7 @@ def _may(principal: Principal, rule: Rule, asked: str) -> bool:
         return principal.may(permission)
     if rule.where is Where.OWN_WORKER:
         is_own = bool(asked) and principal.worker_id == asked
-        return (is_own and principal.may_somewhere(permission)) or principal.may(Permission.WORKERS_MANAGE)
+        return (is_own and principal.may_somewhere(permission)) or principal.may(Permission.ACCESS_MANAGE)
     return principal.may_somewhere(permission)
 
 

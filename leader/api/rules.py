@@ -21,7 +21,7 @@ class Where(StrEnum):
     FILTERED = "filtered"
     # As SOMEWHERE; each log that is opened on the stream is checked.
     STREAM = "stream"
-    # As SOMEWHERE, and only for the worker that the request names.
+    # As SOMEWHERE, and only for the worker that the request names, or for who could make its token.
     OWN_WORKER = "own worker"
     # A worker that shows its certificate.
     WORKER = "worker"
@@ -99,7 +99,8 @@ HTTP: dict[str, Rule] = {
     "healthz": _PUBLIC,
     "readyz": _PUBLIC,
     "openapi": _PUBLIC,
-    "page": _PUBLIC,
+    "ui_file": _PUBLIC,
+    "ui_page": _PUBLIC,
     "metrics": Rule(Permission.METRICS_READ, Where.WHOLE),
     "status": _STATUS,
     "whoami": _WHO_AM_I,
