@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 TIMEOUT_SECONDS = 5.0
-# What a server that wants a client certificate says of the one that it got.
-_REFUSED_CERTIFICATE = ("ALERT", "CERTIFICATE")
 _NOT_YET_VALID, _EXPIRED, _HOST_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
 
 
@@ -161,20 +159,36 @@ def _tried(address: str, host: str, sock: socket.socket, trust: Trust) -> Joblog
         _show(context, trust)
     try:
         with context.wrap_socket(sock, server_hostname=trust.server_name or host) as wrapped:
-            # In TLS 1.3 the server says only now what it thinks of our certificate.
+            # In TLS 1.3 the server looks at our certificate only now; gRPC hangs up without a word when it is not good.
             wrapped.settimeout(TIMEOUT_SECONDS)
-            wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-            wrapped.recv(1)
+            with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
+                wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                if wrapped.recv(1):
+                    return None
+            return _refused(address, trust)
     except ssl.SSLCertVerificationError as error:
         return _not_verified(address, host, trust, error)
     except ssl.SSLError as error:
-        reason = error.reason or ""
-        if reason == "WRONG_VERSION_NUMBER":
+        if error.reason == "WRONG_VERSION_NUMBER":
             return _speaks_plaintext(address)
-        if all(part in reason for part in _REFUSED_CERTIFICATE) or reason.endswith("ALERT_UNKNOWN_CA"):
-            what = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
-            return NotAuthenticated(f"the leader at {address} does not take this worker's certificate ({what})")
     return None
+
+
+def _refused(address: str, trust: Trust) -> NotAuthenticated:
+    """For a server that was fine itself, and hung up when it saw what we have."""
+    from cryptography import x509
+
+    if not trust.certificate:
+        return NotAuthenticated(
+            f"what answers at {address} asks for a worker's certificate: clients use the leader's other gRPC address"
+        )
+    ends = x509.load_pem_x509_certificate(trust.certificate).not_valid_after_utc
+    now = dt.datetime.now(dt.UTC)
+    why = f"it has expired on {ends:%Y-%m-%d %H:%M:%S UTC}" if ends <= now else "it comes from another CA"
+    return NotAuthenticated(
+        f"the leader at {address} does not take this worker's certificate ({why}, or the clocks differ: the one "
+        f"here says {now:%Y-%m-%d %H:%M:%S UTC}); the worker has to join again"
+    )
 
 
 def _show(context: ssl.SSLContext, trust: Trust) -> None:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 CALL_SECONDS = 15.0
 # A leader may listen elsewhere for workers than it said; asking it makes a certificate, so not too often.
-ASK_AGAIN_SECONDS = 300.0
+ASK_AGAIN_SECONDS = 60.0
 FAILURES_BEFORE_ASKING = 3
 _RENEW_SHARE = 2 / 3
 _JITTER_SHARE = 0.1
@@ -170,7 +170,8 @@ class Membership:
             found = self._usable(main)
             if found is not None and (before is None or found.serial != before.serial):
                 return found
-            self._asked = time.monotonic()
+            if found is not None:
+                self._asked = time.monotonic()
             if not main.trust.token:
                 raise NotAuthenticated(
                     f"this worker has no certificate of the leader at {main.address}, and no token to join with: give "

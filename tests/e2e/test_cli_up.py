@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from joblog.paths import DataFolder
 from tests.e2e.machine import Machine, has_ended, is_alive, kill, until
 from tests.https import open_url
 
@@ -127,6 +128,7 @@ def test_a_worker_alone_takes_the_leader_that_is_given(machine: Machine, tmp_pat
     machine.start_up()
     other = Machine(tmp_path / "o")
     other.environment["JOBLOG_LEADER"] = machine.status()["grpc_address"]
+    other.environment["JOBLOG_TOKEN_FILE"] = str(DataFolder(machine.data_dir).admin_token)
     other.call("run", "--quiet", "--run", "far", "--task", "t", "--", "echo", "hello")
     until(lambda: machine.record("far/t")["state"] == "completed", "the log is completed")
     assert other.call("logs", "far/t").stdout == b"hello\n"
