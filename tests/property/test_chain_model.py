@@ -38,6 +38,7 @@ from joblog.worker.spool.format import BLOCK, TRUNCATE, SpoolTask
 from joblog.worker.spool.writer import SpoolWriter
 from tests.e2e.push_stream import Leader, leader_in
 from tests.fault.proxy import Proxy
+from tests.unit.spool.spool_building import SPOOL_KEY
 
 T = TypeVar("T")
 
@@ -62,7 +63,9 @@ class ModelLog:
         task = SpoolTask(
             writer_id=bytes([number]) * 16, namespace="default", run="run", task=self.name.task, policy=policy
         )
-        self.writer = SpoolWriter(root / f"spool{number:04d}", task, SpoolBounds(SPOOL_BYTES))
+        # Every other spool is sealed.
+        key = SPOOL_KEY if number % 2 else None
+        self.writer = SpoolWriter(root / f"spool{number:04d}", task, SpoolBounds(SPOOL_BYTES), key=key)
         self.data = bytearray()
         self.streams = bytearray()
         self.events: list[str] = []
@@ -159,7 +162,8 @@ class Chain(RuleBasedStateMachine):
             self._leader_ends = None
 
     async def _start_worker(self) -> None:
-        self._shipper = Shipper(self.spools, "w", lambda: KnownLeader(self.proxy.address, PLAINTEXT), LIMITS)
+        keys = {SPOOL_KEY.key_id: SPOOL_KEY}.get
+        self._shipper = Shipper(self.spools, "w", lambda: KnownLeader(self.proxy.address, PLAINTEXT), LIMITS, keys=keys)
         self._shipping = asyncio.create_task(self._shipper.run())
 
     async def _stop_worker(self) -> None:
