@@ -3,14 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+UI := leader/api/ui/index.html
+UI_MODULES := ui/node_modules/.package-lock.json
+UI_SOURCES := $(shell find ui -path ui/node_modules -prune -o -type f -print 2>/dev/null)
 PROTOS := $(sort $(wildcard proto/joblog/v1/*.proto))
 DATA_DIR ?= .data
 
 # `make test` always takes the same faults; `make fault` takes others each time, unless told a seed.
 TEST_FAULT_SEED ?= 1
 
+make-types = $(BIN)/python docs/openapi.py | ui/node_modules/.bin/openapi-typescript -o $(1) >/dev/null 2>&1
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test fault lint format types imports bench proto proto-check docs docs-check wheel check clean
+.PHONY: help ui ui-lint ui-types ui-types-check install run test fault lint format types imports bench proto proto-check docs docs-check wheel check clean
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,18 +27,42 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# Without Node.js everything but the UI works, and the leader says so at its address.
+$(UI): $(UI_SOURCES)
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is not there: the admin UI is left out (Node.js 20 or newer builds it)" >&2; \
+	else $(MAKE) --no-print-directory $(UI_MODULES) && cd ui && npm run --silent build; fi
+
+$(UI_MODULES): ui/package-lock.json
+	cd ui && npm ci --silent --no-audit --no-fund
+
+ui: $(UI) ## build the admin UI, where Node.js is there
+
+ui-lint: ## check the UI's code: types, style, tests of its parts
+	@if ! command -v npm >/dev/null; then echo "npm is not there: the admin UI is not checked" >&2; \
+	else $(MAKE) --no-print-directory $(UI_MODULES) && $(MAKE) --no-print-directory ui-types-check && \
+		cd ui && npx --no-install biome check . && npx --no-install tsc --noEmit && npm test --silent; fi
+
+ui-types: $(INSTALLED) $(UI_MODULES) ## make the UI's types from the HTTP API
+	@$(call make-types,ui/src/api/schema.d.ts)
+
+ui-types-check: $(INSTALLED) $(UI_MODULES)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(call make-types,"$$folder/schema.d.ts") && \
+	diff -q ui/src/api/schema.d.ts "$$folder/schema.d.ts" >/dev/null || \
+		{ echo "ui/src/api/schema.d.ts is not what the HTTP API gives: run 'make ui-types'" >&2; exit 1; }
+
 install: $(INSTALLED) ## install joblog and its tools into .venv
 
-run: $(INSTALLED) ## start a leader and a worker, run a task through them, show its output live (DEMO_EXIT=1: then stop)
+run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them, show its output live (DEMO_EXIT=1: then stop)
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
-test: $(INSTALLED) ## all tests, the fault tests in short
+test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
 	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -m 'not fault or short'
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault
 
-lint: $(INSTALLED) proto-check docs-check imports ## ruff, imports between modules, generated files up to date
+lint: $(INSTALLED) proto-check docs-check imports ui-lint ## ruff, imports between modules, generated files up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -66,12 +95,12 @@ docs: $(INSTALLED) ## write the pages and sample settings that are made from the
 docs-check: $(INSTALLED)
 	$(BIN)/python docs/generate.py --check
 
-wheel: $(INSTALLED) ## build dist/*.whl and dist/*.tar.gz
+wheel: $(INSTALLED) $(UI) ## build dist/*.whl and dist/*.tar.gz
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 
 check: test lint types wheel ## everything but the full fault tests and the benchmarks
 
 clean: ## remove what was built, not .venv and not the demo's data
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf leader/api/ui build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

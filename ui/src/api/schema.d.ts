@@ -4,7 +4,7 @@
  */
 
 export interface paths {
-    "/api/v1/status": {
+    "/api/v1/audit": {
         parameters: {
             query?: never;
             header?: never;
@@ -12,13 +12,37 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Status
-         * @description Who the leader is and how it does.
+         * Read Audit
+         * @description Who did what, newest first. A page may hold fewer than `limit`, or none, and still have a next one.
          */
-        get: operations["status"];
+        get: operations["read_audit"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Certificates
+         * @description Certificates of workers, newest first, expired and revoked ones too.
+         */
+        get: operations["list_certificates"];
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Certificate
+         * @description Revokes certificates; streams that came with them end. Can be repeated.
+         */
+        delete: operations["revoke_certificate"];
         options?: never;
         head?: never;
         patch?: never;
@@ -33,7 +57,7 @@ export interface paths {
         };
         /**
          * List Namespaces
-         * @description Namespaces with at least one run, by name.
+         * @description Namespaces with at least one run that the caller may see, by name.
          */
         get: operations["list_namespaces"];
         put?: never;
@@ -108,7 +132,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}": {
+    "/api/v1/namespaces/{namespace}/runs/{run}/search": {
         parameters: {
             query?: never;
             header?: never;
@@ -116,54 +140,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Log
-         * @description One log's record.
+         * Search Run
+         * @description Looks for a pattern in all logs of a run.
          */
-        get: operations["get_log"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete Log
-         * @description Deletes one log with its key; a live one too: its writer is refused from then on.
-         */
-        delete: operations["delete_log"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/events": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Events
-         * @description One log's events.
-         */
-        get: operations["get_events"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/verify": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Verify
-         * @description Reads the whole log and holds it against its seal; replies when done, for a large log in minutes.
-         */
-        get: operations["verify"];
+        get: operations["search_run"];
         put?: never;
         post?: never;
         delete?: never;
@@ -192,6 +172,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Log
+         * @description One log's record.
+         */
+        get: operations["get_log"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Log
+         * @description Deletes one log with its key; a live one too: its writer is refused from then on.
+         */
+        delete: operations["delete_log"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/bytes": {
         parameters: {
             query?: never;
@@ -212,6 +216,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Events
+         * @description One log's events.
+         */
+        get: operations["get_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/lines": {
         parameters: {
             query?: never;
@@ -224,6 +248,26 @@ export interface paths {
          * @description Lines of a log; fewer than asked for when they are long (4 MiB in a reply) or the log ends.
          */
         get: operations["get_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/marks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Marks
+         * @description Lines that stand out: errors, warnings, begins and ends of groups; streams them in as it finds them.
+         */
+        get: operations["get_marks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -272,7 +316,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/marks": {
+    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/verify": {
         parameters: {
             query?: never;
             header?: never;
@@ -280,30 +324,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get Marks
-         * @description Lines that stand out: errors, warnings, begins and ends of groups; streams them in as it finds them.
+         * Verify
+         * @description Reads the whole log and holds it against its seal; replies when done, for a large log in minutes.
          */
-        get: operations["get_marks"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/namespaces/{namespace}/runs/{run}/search": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Search Run
-         * @description Looks for a pattern in all logs of a run.
-         */
-        get: operations["search_run"];
+        get: operations["verify"];
         put?: never;
         post?: never;
         delete?: never;
@@ -332,6 +356,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Status
+         * @description Who the leader is and how it does, as far as the caller may know.
+         */
+        get: operations["status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tokens
+         * @description Tokens that the caller could have made, newest first, revoked and expired ones too.
+         */
+        get: operations["list_tokens"];
+        put?: never;
+        /**
+         * Create Token
+         * @description Makes a token that may do at most what the caller may.
+         */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Token
+         * @description Revokes a token with the certificates and sessions that it brought forth. Can be repeated.
+         */
+        delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whoami
+         * @description Who the leader takes the caller for, and what it may do.
+         */
+        get: operations["whoami"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -344,26 +452,6 @@ export interface paths {
          * @description 200 as long as the process answers.
          */
         get: operations["healthz"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/readyz": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Readyz
-         * @description 200 when the leader takes and gives logs; else 503 with the reason.
-         */
-        get: operations["readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -392,51 +480,108 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Readyz
+         * @description 200 when the leader takes and gives logs; else 503 with the reason.
+         */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AuditLine
+         * @description What somebody did. count: so many acts alike.
+         */
+        AuditLine: {
+            /** Action */
+            action: string;
+            /** Count */
+            count: number;
+            /** Detail */
+            detail: {
+                [key: string]: string;
+            };
+            /** Outcome */
+            outcome: string;
+            /** Peer */
+            peer: string;
+            /** Sequence */
+            sequence: number;
+            /** Subject */
+            subject: string;
+            /** Time */
+            time: string;
+            who: components["schemas"]["Who"];
+        };
+        /**
+         * AuditPage
+         * @description Lines of the audit log, newest first.
+         */
+        AuditPage: {
+            /**
+             * Damaged
+             * @description Lines that are not as they were written; `joblog audit verify` says more
+             */
+            damaged: number;
+            /** Lines */
+            lines: components["schemas"]["AuditLine"][];
+            /**
+             * Next Cursor
+             * @description Give it as `cursor` for the next page; empty on the last one
+             */
+            next_cursor: string;
+        };
+        /**
+         * Certificate
+         * @description A worker's client certificate.
+         */
+        Certificate: {
+            /** Expires At */
+            expires_at: string | null;
+            /** Issued At */
+            issued_at: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+            /** Serial */
+            serial: string;
+            /** Token Id */
+            token_id: string;
+            /** Worker Id */
+            worker_id: string;
+        };
+        /**
+         * Certificates
+         * @description A page of certificates.
+         */
+        Certificates: {
+            /** Certificates */
+            certificates: components["schemas"]["Certificate"][];
+            /** Next Cursor */
+            next_cursor: string;
+        };
+        /**
          * Chunk
          * @description Contiguous bytes of a log; the JSON form of what `bytes` replies.
          */
         Chunk: {
-            /**
-             * Offset
-             * @description Offset of the first byte of data; behind the gaps, if any
-             */
-            offset: number;
-            /**
-             * Next Offset
-             * @description Where to go on
-             */
-            next_offset: number;
-            /**
-             * First Offset
-             * @description Offset of the first byte that the log keeps
-             */
-            first_offset: number;
-            /**
-             * Line
-             * @description Number, from 1, of the line that the first byte is in; 0 where not known
-             */
-            line: number;
-            /**
-             * State
-             * @enum {string}
-             */
-            state: "live" | "completed" | "interrupted" | "unspecified";
-            /**
-             * Tier
-             * @description Where the data lies, its begin at least
-             * @enum {string}
-             */
-            tier: "buffer" | "archive" | "unspecified";
-            /**
-             * Gaps
-             * @description Gaps between the offset asked for and the data
-             */
-            gaps: components["schemas"]["Gap"][];
+            /** Data Base64 */
+            data_base64: string;
             /**
              * Events
              * @description Events tied to offsets up to next_offset
@@ -447,25 +592,59 @@ export interface components {
              * @description Give it with the next request, so that each event is told once
              */
             events_seen: string;
-            /** Data Base64 */
-            data_base64: string;
+            /**
+             * First Offset
+             * @description Offset of the first byte that the log keeps
+             */
+            first_offset: number;
+            /** @description Where they were asked for */
+            frames?: components["schemas"]["Frames"] | null;
+            /**
+             * Gaps
+             * @description Gaps between the offset asked for and the data
+             */
+            gaps: components["schemas"]["Gap"][];
+            /**
+             * Line
+             * @description Number, from 1, of the line that the first byte is in; 0 where not known
+             */
+            line: number;
+            /**
+             * Next Offset
+             * @description Where to go on
+             */
+            next_offset: number;
+            /**
+             * Offset
+             * @description Offset of the first byte of data; behind the gaps, if any
+             */
+            offset: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "live" | "completed" | "interrupted" | "unspecified";
             /**
              * Text
              * @description The data, when it is valid UTF-8
              */
             text: string | null;
-            /** @description Where they were asked for */
-            frames?: components["schemas"]["Frames"] | null;
+            /**
+             * Tier
+             * @description Where the data lies, its begin at least
+             * @enum {string}
+             */
+            tier: "buffer" | "archive" | "unspecified";
         };
         /**
          * Deleted
          * @description What a deletion took away; nothing when it was done before.
          */
         Deleted: {
-            /** Logs Deleted */
-            logs_deleted: number;
             /** Bytes Deleted */
             bytes_deleted: number;
+            /** Logs Deleted */
+            logs_deleted: number;
         };
         /**
          * ErrorReply
@@ -479,14 +658,14 @@ export interface components {
          * @description What joblog itself says about a log.
          */
         Event: {
-            /** Offset */
-            offset: number;
             /** At */
             at: string | null;
             /** Kind */
             kind: string;
             /** Message */
             message: string;
+            /** Offset */
+            offset: number;
         };
         /**
          * Events
@@ -501,6 +680,15 @@ export interface components {
          * @description A line that matches.
          */
         FoundHit: {
+            /** After */
+            after: components["schemas"]["FoundLine"][];
+            /**
+             * At
+             * @description When the first match was written
+             */
+            at: string | null;
+            /** Before */
+            before: components["schemas"]["FoundLine"][];
             line: components["schemas"]["FoundLine"];
             /**
              * Offset
@@ -509,21 +697,17 @@ export interface components {
             offset: number;
             /** Stream */
             stream: string | null;
-            /**
-             * At
-             * @description When the first match was written
-             */
-            at: string | null;
-            /** Before */
-            before: components["schemas"]["FoundLine"][];
-            /** After */
-            after: components["schemas"]["FoundLine"][];
         };
         /**
          * FoundLine
          * @description A line, or of a long one the part around a match.
          */
         FoundLine: {
+            /**
+             * Cut
+             * @description There is more of the line
+             */
+            cut: boolean;
             /** Line */
             line: number;
             /**
@@ -533,11 +717,6 @@ export interface components {
             offset: number;
             /** Parts */
             parts: components["schemas"]["Part"][];
-            /**
-             * Cut
-             * @description There is more of the line
-             */
-            cut: boolean;
         };
         /**
          * FoundMark
@@ -552,6 +731,11 @@ export interface components {
             /** Line */
             line: number;
             /**
+             * Name
+             * @description Of a group with a name: that of its end is the same
+             */
+            name: string;
+            /**
              * Offset
              * @description Of the line's first byte
              */
@@ -561,29 +745,24 @@ export interface components {
              * @description Its text without control sequences; of a group, its title
              */
             title: string;
-            /**
-             * Name
-             * @description Of a group with a name: that of its end is the same
-             */
-            name: string;
         };
         /**
          * Frames
          * @description Who wrote the bytes of a chunk, and when: columns of equal length, an entry per read of one stream.
          */
         Frames: {
-            /**
-             * Streams
-             * @description 1: stdout, 2: stderr
-             */
-            streams: number[];
+            /** Lengths */
+            lengths: number[];
             /**
              * Starts
              * @description Where each begins: bytes behind the chunk's offset
              */
             starts: number[];
-            /** Lengths */
-            lengths: number[];
+            /**
+             * Streams
+             * @description 1: stdout, 2: stderr
+             */
+            streams: number[];
             /**
              * Times Us
              * @description Microseconds since 1970
@@ -595,17 +774,27 @@ export interface components {
          * @description A range of offsets whose bytes are not there.
          */
         Gap: {
-            /** Offset */
-            offset: number;
             /** Length */
             length: number;
-            /** Reason */
-            reason: string;
             /**
              * Newlines
              * @description Newlines in the range where that is known, else 0
              */
             newlines: number;
+            /** Offset */
+            offset: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * Grant
+         * @description A role on the namespaces that any of the globs matches.
+         */
+        Grant: {
+            /** Namespaces */
+            namespaces: string[];
+            /** Role */
+            role: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -617,35 +806,35 @@ export interface components {
          * @description One line, its newline left out.
          */
         Line: {
-            /** Line */
-            line: number;
-            /** Offset */
-            offset: number;
             /**
              * Complete
              * @description False when it is cut off: by a gap, the reply's size, or because it goes on
              */
             complete: boolean;
             /**
-             * Text
-             * @description The line, when it is valid UTF-8
-             */
-            text: string | null;
-            /**
              * Data Base64
              * @description The line, when it is not
              */
             data_base64: string | null;
+            /** Line */
+            line: number;
+            /** Offset */
+            offset: number;
+            /**
+             * Text
+             * @description The line, when it is valid UTF-8
+             */
+            text: string | null;
         };
         /**
          * Lines
          * @description Consecutive lines of a log.
          */
         Lines: {
-            /** Lines */
-            lines: components["schemas"]["Line"][];
             /** Gaps */
             gaps: components["schemas"]["Gap"][];
+            /** Lines */
+            lines: components["schemas"]["Line"][];
             /** Next Line */
             next_line: number;
             /** Next Offset */
@@ -661,28 +850,27 @@ export interface components {
          * @description One log's record.
          */
         Log: {
-            /** Namespace */
-            namespace: string;
-            /** Run */
-            run: string;
-            /** Task */
-            task: string;
+            /**
+             * Archived Offset
+             * @description All below it that is in no gap is in the archive
+             */
+            archived_offset: number;
             /** Attempt */
             attempt: number;
-            /**
-             * State
-             * @enum {string}
-             */
-            state: "live" | "completed" | "interrupted" | "unspecified";
-            /**
-             * Tier
-             * @enum {string}
-             */
-            tier: "buffer" | "archive" | "unspecified";
-            /** Created At */
-            created_at: string | null;
             /** Completed At */
             completed_at: string | null;
+            /** Created At */
+            created_at: string | null;
+            /**
+             * First Offset
+             * @description Offset of the first byte that is kept
+             */
+            first_offset: number;
+            /**
+             * Gaps
+             * @description Ranges of the log that are missing, and why
+             */
+            gaps: components["schemas"]["Gap"][];
             /** Last Append At */
             last_append_at: string | null;
             /**
@@ -690,23 +878,37 @@ export interface components {
              * @description Bytes so far; the next byte will have this offset
              */
             length: number;
-            /**
-             * First Offset
-             * @description Offset of the first byte that is kept
-             */
-            first_offset: number;
+            /** Namespace */
+            namespace: string;
             /** Newlines */
             newlines: number;
+            outcome: components["schemas"]["Outcome"] | null;
+            /** Run */
+            run: string;
+            seal: components["schemas"]["Seal"] | null;
+            /**
+             * Sealed
+             * @description Whether the log is completed, and lies in the archive as one sealed object
+             */
+            sealed: boolean;
+            start: components["schemas"]["Start"] | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "live" | "completed" | "interrupted" | "unspecified";
             /**
              * Stored Bytes
              * @description Bytes that the log takes on the leader's disk; 0 where that is not known
              */
             stored_bytes: number;
-            /** Gaps */
-            gaps: components["schemas"]["Gap"][];
-            start: components["schemas"]["Start"] | null;
-            outcome: components["schemas"]["Outcome"] | null;
-            seal: components["schemas"]["Seal"] | null;
+            /** Task */
+            task: string;
+            /**
+             * Tier
+             * @enum {string}
+             */
+            tier: "buffer" | "archive" | "unspecified";
         };
         /**
          * Logs
@@ -726,23 +928,23 @@ export interface components {
          * @description How far the look at a log is, and the marks since the report before.
          */
         MarksReport: {
-            /** Marks */
-            marks: components["schemas"]["FoundMark"][];
             /**
              * At
              * @description Bytes of the log that were looked at
              */
             at: number;
             /**
-             * Length
-             * @description Bytes of the log that are to be looked at
-             */
-            length: number;
-            /**
              * Done
              * @description True in the last report
              */
             done: boolean;
+            /**
+             * Length
+             * @description Bytes of the log that are to be looked at
+             */
+            length: number;
+            /** Marks */
+            marks: components["schemas"]["FoundMark"][];
             /**
              * Stopped
              * @description hits or time, when it ended before the end
@@ -763,38 +965,50 @@ export interface components {
             next_cursor: string;
         };
         /**
+         * NewToken
+         * @description A token that was made.
+         */
+        NewToken: {
+            /**
+             * Secret
+             * @description Shown this once; the leader keeps a hash
+             */
+            secret: string;
+            token: components["schemas"]["Token"];
+        };
+        /**
          * Outcome
          * @description How a task ended.
          */
         Outcome: {
-            /** Kind */
-            kind: string;
-            /** Exit Code */
-            exit_code: number;
-            /** Signal */
-            signal: number;
-            /** Oom Killed */
-            oom_killed: boolean;
-            /** Started At */
-            started_at: string | null;
-            /** Ended At */
-            ended_at: string | null;
             /** Cpu Seconds */
             cpu_seconds: number;
-            /** Peak Memory Bytes */
-            peak_memory_bytes: number;
+            /** Ended At */
+            ended_at: string | null;
+            /** Exit Code */
+            exit_code: number;
+            /** Kind */
+            kind: string;
             /** Message */
             message: string;
+            /** Oom Killed */
+            oom_killed: boolean;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number;
+            /** Signal */
+            signal: number;
+            /** Started At */
+            started_at: string | null;
         };
         /**
          * Part
          * @description A part of a line's text; what is not UTF-8 in it is replaced by U+FFFD.
          */
         Part: {
-            /** Text */
-            text: string;
             /** Match */
             match: boolean;
+            /** Text */
+            text: string;
         };
         /**
          * Problem
@@ -810,30 +1024,56 @@ export interface components {
             message: string;
         };
         /**
+         * Quota
+         * @description What a token's holder may use; 0: no limit.
+         */
+        Quota: {
+            /**
+             * Bytes Per Day
+             * @default 0
+             */
+            bytes_per_day: number;
+            /**
+             * Live Logs
+             * @default 0
+             */
+            live_logs: number;
+            /**
+             * Requests Per Second
+             * @default 0
+             */
+            requests_per_second: number;
+            /**
+             * Stored Bytes
+             * @default 0
+             */
+            stored_bytes: number;
+        };
+        /**
          * Run
          * @description One run's record.
          */
         Run: {
+            /** Completed At */
+            completed_at: string | null;
+            /** Created At */
+            created_at: string | null;
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /** Logs Completed */
+            logs_completed: number;
+            /** Logs Interrupted */
+            logs_interrupted: number;
+            /** Logs Live */
+            logs_live: number;
             /** Namespace */
             namespace: string;
             /** Run */
             run: string;
             /** State */
             state: string;
-            /** Created At */
-            created_at: string | null;
-            /** Completed At */
-            completed_at: string | null;
-            /** Labels */
-            labels: {
-                [key: string]: string;
-            };
-            /** Logs Live */
-            logs_live: number;
-            /** Logs Completed */
-            logs_completed: number;
-            /** Logs Interrupted */
-            logs_interrupted: number;
             /** Tasks Failed */
             tasks_failed: number;
         };
@@ -842,70 +1082,43 @@ export interface components {
          * @description A page of runs, newest first.
          */
         Runs: {
-            /** Runs */
-            runs: components["schemas"]["Run"][];
             /**
              * Next Cursor
              * @description Give it as `cursor` for the next page; empty on the last one
              */
             next_cursor: string;
+            /** Runs */
+            runs: components["schemas"]["Run"][];
         };
         /**
          * Seal
          * @description The proof of completeness.
          */
         Seal: {
+            /** Gaps */
+            gaps: components["schemas"]["Gap"][];
             /** Length */
             length: number;
+            /** Newlines */
+            newlines: number;
             /**
              * Sha256
              * @description Of the bytes in order, bytes in gaps left out; hexadecimal
              */
             sha256: string;
-            /** Newlines */
-            newlines: number;
-            /** Gaps */
-            gaps: components["schemas"]["Gap"][];
         };
         /**
          * SearchReport
          * @description How far a search is, and what it found since the report before; hits are those of one log.
          */
         SearchReport: {
-            /** Namespace */
-            namespace: string;
-            /** Run */
-            run: string;
-            /** Task */
-            task: string;
-            /** Attempt */
-            attempt: number;
-            /** Hits */
-            hits: components["schemas"]["FoundHit"][];
             /**
              * At
              * @description Bytes of the log that were searched
              */
             at: number;
-            /**
-             * Length
-             * @description Bytes of the log that are to be searched
-             */
-            length: number;
-            /**
-             * Skipped
-             * @description Ranges of the log that are missing; nothing could be found there
-             */
-            skipped: components["schemas"]["Gap"][];
-            /**
-             * Log Truncated
-             * @description The log has had its share of hits: go on with from_offset = at
-             */
-            log_truncated: boolean;
-            /** Logs Done */
-            logs_done: number;
-            /** Runs Done */
-            runs_done: number;
+            /** Attempt */
+            attempt: number;
             /** Bytes Done */
             bytes_done: number;
             /**
@@ -913,11 +1126,38 @@ export interface components {
              * @description True in the last report
              */
             done: boolean;
+            /** Hits */
+            hits: components["schemas"]["FoundHit"][];
+            /**
+             * Length
+             * @description Bytes of the log that are to be searched
+             */
+            length: number;
+            /**
+             * Log Truncated
+             * @description The log has had its share of hits: go on with from_offset = at
+             */
+            log_truncated: boolean;
+            /** Logs Done */
+            logs_done: number;
+            /** Namespace */
+            namespace: string;
+            /** Run */
+            run: string;
+            /** Runs Done */
+            runs_done: number;
+            /**
+             * Skipped
+             * @description Ranges of the log that are missing; nothing could be found there
+             */
+            skipped: components["schemas"]["Gap"][];
             /**
              * Stopped
              * @description hits or time, when the search ended before its end
              */
             stopped: string;
+            /** Task */
+            task: string;
         };
         /**
          * Start
@@ -926,16 +1166,16 @@ export interface components {
         Start: {
             /** Command */
             command: string[];
-            /** Host */
-            host: string;
             /** Cwd */
             cwd: string;
-            /** Started At */
-            started_at: string | null;
+            /** Host */
+            host: string;
             /** Labels */
             labels: {
                 [key: string]: string;
             };
+            /** Started At */
+            started_at: string | null;
             /** Worker Id */
             worker_id: string;
         };
@@ -944,35 +1184,109 @@ export interface components {
          * @description Who the leader is and how it does.
          */
         Status: {
-            /** Leader Id */
-            leader_id: string;
-            /** Version */
-            version: string;
-            /** Store Id */
-            store_id: string;
-            /** Started At */
-            started_at: string | null;
-            /** Logs Live */
-            logs_live: number;
             /** Buffer Bytes */
             buffer_bytes: number;
-            /** Workers */
-            workers: components["schemas"]["Worker"][];
+            /** Leader Id */
+            leader_id: string;
+            /** Logs Live */
+            logs_live: number;
+            /** Started At */
+            started_at: string | null;
+            /** Store Id */
+            store_id: string;
+            /** Version */
+            version: string;
             /** Warnings */
             warnings: string[];
+            /** Workers */
+            workers: components["schemas"]["Worker"][];
+        };
+        /**
+         * Token
+         * @description A token, without its secret.
+         */
+        Token: {
+            /** Created At */
+            created_at: string | null;
+            /** Created By */
+            created_by: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Grants */
+            grants: components["schemas"]["Grant"][];
+            /** Id */
+            id: string;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            quota: components["schemas"]["Quota"];
+            /** Revoked At */
+            revoked_at: string | null;
+            /**
+             * Worker Id
+             * @description The only worker that may use it; empty: not bound to one
+             */
+            worker_id: string;
+        };
+        /**
+         * TokenWanted
+         * @description A token to make.
+         */
+        TokenWanted: {
+            /**
+             * Address
+             * @description HOST:PORT that is put into the token; empty: as the leader sees itself
+             * @default
+             */
+            address: string;
+            /** Grants */
+            grants: components["schemas"]["Grant"][];
+            /**
+             * Lifetime Seconds
+             * @description 0: it never expires
+             * @default 0
+             */
+            lifetime_seconds: number;
+            /** Name */
+            name: string;
+            /**
+             * @default {
+             *       "bytes_per_day": 0,
+             *       "live_logs": 0,
+             *       "requests_per_second": 0,
+             *       "stored_bytes": 0
+             *     }
+             */
+            quota: components["schemas"]["Quota"];
+            /**
+             * Worker Id
+             * @default
+             */
+            worker_id: string;
+        };
+        /**
+         * Tokens
+         * @description A page of tokens.
+         */
+        Tokens: {
+            /** Next Cursor */
+            next_cursor: string;
+            /** Tokens */
+            tokens: components["schemas"]["Token"][];
         };
         /** ValidationError */
         ValidationError: {
+            /** Context */
+            ctx?: Record<string, never>;
+            /** Input */
+            input?: unknown;
             /** Location */
             loc: (string | number)[];
             /** Message */
             msg: string;
             /** Error Type */
             type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
         };
         /**
          * Verdict
@@ -984,37 +1298,80 @@ export interface components {
              * @description Sealed, and all is as it was written
              */
             complete: boolean;
+            expected: components["schemas"]["Seal"] | null;
+            found: components["schemas"]["Seal"];
+            /** Problems */
+            problems: string[];
             /**
              * Sealed
              * @description False: the log is not completed yet, and only what is there so far was checked
              */
             sealed: boolean;
-            expected: components["schemas"]["Seal"] | null;
-            found: components["schemas"]["Seal"];
-            /** Problems */
-            problems: string[];
+        };
+        /**
+         * Who
+         * @description Whom the leader took the caller for; empty texts: for nobody.
+         */
+        Who: {
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Kind
+             * @default
+             */
+            kind: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+        };
+        /**
+         * WhoAmI
+         * @description Who the leader takes the caller for.
+         */
+        WhoAmI: {
+            /** Expires At */
+            expires_at: string | null;
+            /** Grants */
+            grants: components["schemas"]["Grant"][];
+            /**
+             * Kind
+             * @description token, worker, session, or open: access control is off
+             */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Permissions
+             * @description What it may do somewhere at least
+             */
+            permissions: string[];
         };
         /**
          * Worker
          * @description What a worker says about itself.
          */
         Worker: {
-            /** Worker Id */
-            worker_id: string;
-            /** Host */
-            host: string;
-            /** Version */
-            version: string;
             /** Connected */
             connected: boolean;
+            /** Host */
+            host: string;
             /** Last Seen At */
             last_seen_at: string | null;
+            /** Logs */
+            logs: number;
             /** Spool Bytes */
             spool_bytes: number;
             /** Spool Limit Bytes */
             spool_limit_bytes: number;
-            /** Logs */
-            logs: number;
+            /** Version */
+            version: string;
+            /** Worker Id */
+            worker_id: string;
         };
     };
     responses: never;
@@ -1025,9 +1382,19 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    status: {
+    read_audit: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description As `log.delete` or `token.*` */
+                action?: string;
+                outcome?: string;
+                /** @description A name or an id */
+                who?: string;
+                /** @description Entries on a page */
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1040,11 +1407,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Status"];
+                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1059,6 +1444,173 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    list_certificates: {
+        parameters: {
+            query?: {
+                /** @description Entries on a page */
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Certificates"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    revoke_certificate: {
+        parameters: {
+            query?: {
+                /** @description The one with this serial number, */
+                serial?: string;
+                /** @description or all of this worker */
+                worker_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Certificates"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
             /** @description Not now: try again */
@@ -1097,6 +1649,24 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1148,6 +1718,8 @@ export interface operations {
                 created_from?: string | null;
                 /** @description Created before this time */
                 created_before?: string | null;
+                /** @description In the run's name or a label KEY=VALUE */
+                text?: string;
             };
             header?: never;
             path: {
@@ -1168,6 +1740,24 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1234,6 +1824,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
             /** @description No such thing */
             404: {
                 headers: {
@@ -1286,6 +1894,24 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1359,6 +1985,199 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    search_run: {
+        parameters: {
+            query: {
+                /** @description Only this task */
+                task?: string;
+                /** @description What to look for, within lines */
+                q: string;
+                /** @description q is a regular expression in RE2's syntax */
+                regex?: boolean;
+                /** @description Upper and lower case are the same */
+                ignore_case?: boolean;
+                /** @description Only lines that this stream wrote */
+                stream?: ("stdout" | "stderr") | null;
+                /** @description Lines to show around each hit */
+                context_lines?: number;
+                /** @description Then it ends */
+                max_hits?: number;
+                /** @description Then on to the next log; 0: all */
+                max_hits_per_log?: number;
+                /** @description Then it ends */
+                max_seconds?: number;
+            };
+            header?: never;
+            path: {
+                namespace: string;
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines of JSON, a report each (application/x-ndjson); the last one has done = true. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchReport"];
+                    "application/x-ndjson": unknown;
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    delete_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                namespace: string;
+                run: string;
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
             /** @description No such thing */
             404: {
                 headers: {
@@ -1417,6 +2236,24 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1489,8 +2326,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such thing */
-            404: {
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1498,180 +2335,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-            /** @description Not now: try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-        };
-    };
-    get_events: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Namespace, as `default` */
-                namespace: string;
-                /** @description Run */
-                run: string;
-                /** @description Task; `@run` is the run's own log */
-                task: string;
-                /** @description An integer from 1, or `latest` */
-                attempt: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Events"];
-                };
-            };
-            /** @description A value is not allowed */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description No such thing */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-            /** @description Not now: try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-        };
-    };
-    verify: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Namespace, as `default` */
-                namespace: string;
-                /** @description Run */
-                run: string;
-                /** @description Task; `@run` is the run's own log */
-                task: string;
-                /** @description An integer from 1, or `latest` */
-                attempt: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Verdict"];
-                };
-            };
-            /** @description A value is not allowed */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description No such thing */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-            /** @description Not now: try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-        };
-    };
-    delete_task: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                namespace: string;
-                run: string;
-                task: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Deleted"];
-                };
-            };
-            /** @description A value is not allowed */
-            400: {
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1766,6 +2431,107 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_events: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Namespace, as `default` */
+                namespace: string;
+                /** @description Run */
+                run: string;
+                /** @description Task; `@run` is the run's own log */
+                task: string;
+                /** @description An integer from 1, or `latest` */
+                attempt: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Events"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
             /** @description No such thing */
             404: {
                 headers: {
@@ -1829,6 +2595,113 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_marks: {
+        parameters: {
+            query?: {
+                /** @description Only from this byte on */
+                from_offset?: number;
+                /** @description Then it ends */
+                max_marks?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Namespace, as `default` */
+                namespace: string;
+                /** @description Run */
+                run: string;
+                /** @description Task; `@run` is the run's own log */
+                task: string;
+                /** @description An integer from 1, or `latest` */
+                attempt: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines of JSON, a report each (application/x-ndjson); the last one has done = true. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MarksReport"];
+                    "application/x-ndjson": unknown;
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1908,6 +2781,24 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1998,12 +2889,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": unknown;
                     "application/json": components["schemas"]["SearchReport"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2040,14 +2949,9 @@ export interface operations {
             };
         };
     };
-    get_marks: {
+    verify: {
         parameters: {
-            query?: {
-                /** @description Only from this byte on */
-                from_offset?: number;
-                /** @description Then it ends */
-                max_marks?: number;
-            };
+            query?: never;
             header?: never;
             path: {
                 /** @description Namespace, as `default` */
@@ -2063,14 +2967,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Lines of JSON, a report each (application/x-ndjson); the last one has done = true. */
+            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": unknown;
-                    "application/json": components["schemas"]["MarksReport"];
+                    "application/json": components["schemas"]["Verdict"];
                 };
             };
             /** @description A value is not allowed */
@@ -2082,8 +2985,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description No such thing */
-            404: {
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2091,69 +2994,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-            /** @description Not now: try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-        };
-    };
-    search_run: {
-        parameters: {
-            query: {
-                /** @description Only this task */
-                task?: string;
-                /** @description What to look for, within lines */
-                q: string;
-                /** @description q is a regular expression in RE2's syntax */
-                regex?: boolean;
-                /** @description Upper and lower case are the same */
-                ignore_case?: boolean;
-                /** @description Only lines that this stream wrote */
-                stream?: ("stdout" | "stderr") | null;
-                /** @description Lines to show around each hit */
-                context_lines?: number;
-                /** @description Then it ends */
-                max_hits?: number;
-                /** @description Then on to the next log; 0: all */
-                max_hits_per_log?: number;
-                /** @description Then it ends */
-                max_seconds?: number;
-            };
-            header?: never;
-            path: {
-                namespace: string;
-                run: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Lines of JSON, a report each (application/x-ndjson); the last one has done = true. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/x-ndjson": unknown;
-                    "application/json": components["schemas"]["SearchReport"];
-                };
-            };
-            /** @description A value is not allowed */
-            400: {
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2217,6 +3059,8 @@ export interface operations {
                 created_from?: string | null;
                 /** @description Created before this time */
                 created_before?: string | null;
+                /** @description In the run's name or a label KEY=VALUE */
+                text?: string;
             };
             header?: never;
             path: {
@@ -2232,12 +3076,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": unknown;
                     "application/json": components["schemas"]["SearchReport"];
+                    "application/x-ndjson": unknown;
                 };
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2274,6 +3136,369 @@ export interface operations {
             };
         };
     };
+    status: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: {
+                /** @description Entries on a page */
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    revoke_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    whoami: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhoAmI"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
     healthz: {
         parameters: {
             query?: never;
@@ -2296,6 +3521,87 @@ export interface operations {
             };
             /** @description A value is not allowed */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2350,6 +3656,24 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorReply"];
                 };
             };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
             /** @description No such thing */
             404: {
                 headers: {
@@ -2365,51 +3689,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-        };
-    };
-    metrics: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A value is not allowed */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description No such thing */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
-            };
-            /** @description Not now: try again */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorReply"];
-                };
             };
         };
     };
