@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
@@ -21,9 +20,9 @@ from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
 from joblog.leader.api.http.replies import error_reply, problem_reply
+from joblog.leader.api.http.ui import add_ui
 from joblog.leader.metrics import CONTENT_TYPE
 
-_PAGE = Path(__file__).parent.parent / "page"
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": models.ErrorReply, "description": text}
     for status, text in {
@@ -63,7 +62,7 @@ def make_routes(context: ApiContext) -> FastAPI:
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
     _add_document(app)
-    _add_page(app)
+    add_ui(app, base_path="/")
     app.add_exception_handler(JoblogError, _joblog_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
@@ -113,19 +112,6 @@ def _add_document(app: FastAPI) -> None:
         document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
         return JSONResponse(document)
-
-
-def _add_page(app: FastAPI) -> None:
-    def serve(path: str, file: str, media_type: str) -> None:
-        async def page() -> FileResponse:
-            return FileResponse(_PAGE / file, media_type=media_type)
-
-        app.add_api_route(path, page, methods=["GET"], include_in_schema=False)
-
-    serve("/", "runs.html", "text/html")
-    serve("/log", "log.html", "text/html")
-    serve("/page/page.js", "page.js", "text/javascript")
-    serve("/page/page.css", "page.css", "text/css")
 
 
 async def _joblog_error(_: Request, error: Exception) -> Response:

@@ -52,8 +52,9 @@ def _security(nonce: str) -> str:
     )
 
 
-def add_ui(app: FastAPI, *, base_path: str, folder: Path = FOLDER) -> None:
+def add_ui(app: FastAPI, *, base_path: str, folder: Path | None = None) -> None:
     """Adds the routes, which must come last. base_path: "/", or the path that a proxy serves this leader under."""
+    folder = folder or FOLDER
     names = _names(folder) if folder.is_dir() else {}
     index = names.pop("index.html", None)
 
