@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from joblog.errors import Corrupt, Interrupted, InvalidInput, JoblogError, WrongVersion
+from joblog.errors import Corrupt, Denied, Interrupted, InvalidInput, JoblogError, WrongVersion
 from joblog.leader.archive.busy import Busy
 from joblog.leader.archive.claim import RENEW_SECONDS, Claim, ClaimLost
 from joblog.leader.archive.clean import GRACE_SECONDS, Cleaner, Joiner
@@ -343,7 +343,7 @@ class Archiver(Service):
         before = self._store.get_log(number)
         try:
             done = self.sealer.seal(number)
-        except (Corrupt, InvalidInput, WrongVersion) as error:
+        except (Corrupt, Denied, InvalidInput, WrongVersion) as error:
             self._metrics.failures.labels("seal", type(error).__name__).inc()
             if self._unsealable.get(number) != str(error):
                 log.error("log %d can't be sealed, it stays where it is: %s", number, error)

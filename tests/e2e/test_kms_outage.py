@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from joblog.address import read_leader_file
+from joblog.v1 import types_pb2
+from tests.e2e.looking import is_up, record_of, text_of
 from tests.e2e.machine import Machine, until
 from tests.kms_places import vault_options
 from tests.vault_server import VaultServer
@@ -35,10 +38,6 @@ def start_leader(machine: Machine, listen: str) -> int:
     return machine.start("leader", "--grpc-listen", listen, "--http-listen", "").pid
 
 
-def is_up(machine: Machine) -> bool:
-    return bool(machine.status()["leader"]["running"])
-
-
 def test_an_outage_loses_nothing_and_ends_by_itself(machine: Machine, vault: VaultServer, tmp_path: Path) -> None:
     use_vault(machine, vault, "outage")
     pid = start_leader(machine, "127.0.0.1:0")
@@ -49,14 +48,14 @@ def test_an_outage_loses_nothing_and_ends_by_itself(machine: Machine, vault: Vau
         f"echo one; until [ -e {go} ]; do sleep 0.02; done; echo two; until [ -e {on} ]; do sleep 0.02; done; echo 3"
     )
     task = machine.start("run", "--quiet", "--run", "r", "--task", "t", "--", "sh", "-c", script)
-    until(lambda: machine.call("logs", "r/t", check=False).stdout == b"one\n", "the first line is there")
+    until(lambda: text_of(machine, "r/t") == b"one\n", "the first line is there")
 
     vault.sealed = True
     asked = len(vault.requests)
     go.touch()
-    until(lambda: machine.call("logs", "r/t").stdout == b"one\ntwo\n", "what is open goes on")
-    machine.run("r/new", "echo new")
-    assert machine.call("logs", "r/new").stdout == b"new\n"
+    until(lambda: text_of(machine, "r/t") == b"one\ntwo\n", "what is open goes on")
+    machine.call("run", "--quiet", "--run", "r", "--task", "new", "--", "echo", "new")
+    assert text_of(machine, "r/new") == b"new\n"
     assert len(vault.requests) == asked, "the KMS is not asked for what is open"
     refused = machine.call("keys", "rotate", check=False)
     assert refused.returncode == 9, refused.stderr
@@ -64,7 +63,9 @@ def test_an_outage_loses_nothing_and_ends_by_itself(machine: Machine, vault: Vau
 
     os.kill(pid, signal.SIGKILL)
     again = start_leader(machine, "127.0.0.1:0")
-    until(lambda: "waiting for it" in machine.status()["leader"].get("error", ""), "the status says what is waited for")
+    note = machine.data_dir / "leader" / "leader.json"
+    until(lambda: b"waiting for it" in note.read_bytes(), "the leader says what it waits for")
+    assert "waiting for it" in machine.status()["leader"]["error"]
     done = machine.call("logs", "r/t", check=False)
     assert done.returncode == 9
     assert b"KMS can't be reached" in done.stderr
@@ -73,9 +74,9 @@ def test_an_outage_loses_nothing_and_ends_by_itself(machine: Machine, vault: Vau
 
     vault.sealed = False
     until(lambda: is_up(machine), "the leader goes on by itself")
-    assert machine.status()["leader"]["pid"] == again
-    until(lambda: machine.record("r/t")["state"] == "completed", "the spool was shipped")
-    assert machine.call("logs", "r/t").stdout == b"one\ntwo\n3\n"
+    assert read_leader_file(machine.data_dir).pid == again
+    until(lambda: record_of(machine, "r/t").state == types_pb2.LOG_STATE_COMPLETED, "the spool was shipped")
+    assert text_of(machine, "r/t") == b"one\ntwo\n3\n"
 
 
 def test_what_no_waiting_heals_ends_the_leader(machine: Machine, vault: VaultServer) -> None:
@@ -110,4 +111,4 @@ def test_moving_to_a_service_whose_secrets_the_leader_was_not_given(machine: Mac
     until(lambda: is_up(machine), "the leader is up")
     assert any("keys.kind = 'vault'" in warning for warning in machine.status()["leader"]["warnings"])
     machine.environment = settings
-    assert machine.call("logs", "r/t").stdout == b"text\n"
+    assert text_of(machine, "r/t") == b"text\n"

@@ -50,7 +50,9 @@ def test_every_setting_is_in_the_sample_with_its_default(program: str, tmp_path:
 def test_units_are_in_the_names() -> None:
     for kind in PROGRAMS.values():
         for item in declared(kind):
-            suffix = {"bytes": "_bytes", "seconds": "_seconds", "days": "_days", "hours": "_hours", "": ""}[item.rule.unit]
+            suffix = {"bytes": "_bytes", "seconds": "_seconds", "days": "_days", "hours": "_hours", "": ""}[
+                item.rule.unit
+            ]
             assert item.key.endswith(suffix), item.key
 
 
