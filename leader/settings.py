@@ -62,7 +62,7 @@ class AccessSettings:
     """Who may do what."""
 
     control: str = setting(
-        "off",
+        "on",
         "Whether callers must say who they are, with a token or a certificate, and may do what their roles permit. "
         "off: everybody may do everything.",
         choices=("on", "off"),

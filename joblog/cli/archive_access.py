@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from joblog import paths
+from joblog.address import own_token
 from joblog.cli.daemons import collect_flags
 from joblog.cli.output import progress_console
 from joblog.errors import InvalidInput
@@ -115,8 +116,9 @@ class ArchiveAccess:
         try:
             said = json.loads(self.folder.leader_file.read_text())
             trusted = ssl.create_default_context(cadata=said.get("ca") or None)
-            url = f"{said['http_url'].rstrip('/')}/metrics"
-            with urllib.request.urlopen(url, timeout=5, context=trusted) as reply:  # noqa: S310 - http or https
+            request = urllib.request.Request(f"{said['http_url'].rstrip('/')}/metrics")  # noqa: S310 - http or https
+            request.add_header("Authorization", f"Bearer {own_token(self.folder.root)}")
+            with urllib.request.urlopen(request, timeout=5, context=trusted) as reply:  # noqa: S310
                 return parse_counted(reply.read().decode(), time.time())
         except (OSError, ValueError, KeyError):
             return None
