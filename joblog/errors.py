@@ -13,6 +13,7 @@
     ├── WrongVersion          permanent   a format that this version does not know
     ├── OutOfSpace            passing     a disk, spool or buffer is full
     ├── Unavailable           passing     a server can't be reached or can't take it now
+    │   └── TooMany           passing     the caller asks for too much, or too often
     └── Interrupted           passing     stopped before the end
 
 Each class carries the exit code of the command line and the gRPC and HTTP status that it maps to, so that the mapping
@@ -108,6 +109,17 @@ class Unavailable(JoblogError):
     exit_code = 9
     grpc_status = "UNAVAILABLE"
     http_status = 503
+
+
+class TooMany(Unavailable):
+    """The caller asks for too much, or too often; retry_after_seconds: when it may ask again."""
+
+    grpc_status = "RESOURCE_EXHAUSTED"
+    http_status = 429
+
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Interrupted(JoblogError):

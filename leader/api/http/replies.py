@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi.responses import JSONResponse
 
-from joblog.errors import JoblogError, NotAuthenticated
+from joblog.errors import JoblogError, NotAuthenticated, TooMany
 from joblog.leader.api.errors import message_of
 
 
@@ -18,4 +20,6 @@ def error_reply(error: JoblogError) -> JSONResponse:
     reply = problem_reply(error.http_status, error.grpc_status, message_of(error))
     if isinstance(error, NotAuthenticated):
         reply.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooMany):
+        reply.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     return reply
