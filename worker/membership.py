@@ -93,6 +93,8 @@ class Membership:
         return (
             local is None
             and self._failures >= FAILURES_BEFORE_ASKING
+            # In turn with the address that is known: one of the two may be out of reach.
+            and (self._failures - FAILURES_BEFORE_ASKING) % 2 == 0
             and time.monotonic() - self._asked > ASK_AGAIN_SECONDS
         )
 
@@ -170,8 +172,6 @@ class Membership:
             found = self._usable(main)
             if found is not None and (before is None or found.serial != before.serial):
                 return found
-            if found is not None:
-                self._asked = time.monotonic()
             if not main.trust.token:
                 raise NotAuthenticated(
                     f"this worker has no certificate of the leader at {main.address}, and no token to join with: give "
@@ -183,6 +183,8 @@ class Membership:
                 worker_id=self._worker_id, request=request_for(key), host=socket.gethostname()
             )
             answer = _call(KnownLeader(main.address, trust), "Join", request)
+            if before is not None:
+                self._asked = time.monotonic()
             identity = self._taken(key, answer, main.address, trust.token)
             log.info("worker %s has joined the leader at %s", self._worker_id, main.address)
             return identity

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COMMAND = "command"
 STDIN = "stdin"
+# Holds the token with which this machine joins a leader.
+JOIN_VARIABLE = "JOBLOG_JOIN_TOKEN"
 HANDOVER_VERSION = 2
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400.0
 

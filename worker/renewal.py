@@ -13,13 +13,15 @@ from joblog.worker.membership import Membership
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 30.0
+# How often it is looked for a certificate where there is none yet.
+_ABSENT_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Renewal(Service):
     """Renews after two thirds of a certificate's life. renewed: called in the event loop when another one is there.
 
-    look_seconds: how often it is looked for a certificate where there is none yet.
+    look_seconds: how often it is looked whether another process has exchanged the certificate.
     """
 
     name = "renewal"
@@ -37,8 +39,7 @@ class Renewal(Service):
         while True:
             left = await asyncio.to_thread(self._membership.renew_in)
             if left is None or left > 0:
-                # Another process, or a join, may exchange the certificate meanwhile.
-                await asyncio.sleep(min(self._look_seconds, left if left is not None else self._look_seconds))
+                await asyncio.sleep(_ABSENT_SECONDS if left is None else min(self._look_seconds, left))
                 continue
             try:
                 if await asyncio.to_thread(self._membership.renew):

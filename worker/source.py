@@ -14,8 +14,7 @@ from joblog.credentials import token_from_environment
 from joblog.errors import InvalidInput, NotFound
 from joblog.paths import DataFolder
 from joblog.token import Token
-
-JOIN_VARIABLE = "JOBLOG_JOIN_TOKEN"
+from joblog.worker.order import JOIN_VARIABLE
 
 
 class JoinSource(NamedTuple):

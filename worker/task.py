@@ -14,7 +14,7 @@ from joblog.errors import JoblogError
 from joblog.identity import new_run_id
 from joblog.worker.capture.spec import NOT_STARTED
 from joblog.worker.delivery import Shipper, left_behind, refused, say, tell_daemon, undelivered
-from joblog.worker.order import STDIN, Order, Place, unpack
+from joblog.worker.order import JOIN_VARIABLE, STDIN, Order, Place, unpack
 from joblog.worker.runlines import RunLines
 from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.format import SpoolTask
@@ -86,6 +86,14 @@ def _detached() -> int:
         os.dup2(nowhere, descriptor)
     os.close(nowhere)
     return job.carry_out()
+
+
+def _without_join_token(given: dict[str, str] | None) -> dict[str, str] | None:
+    """A task's environment: the token with which its machine joins is none of its business."""
+    environment = os.environ if given is None else given
+    if JOIN_VARIABLE not in environment:
+        return given
+    return {name: value for name, value in environment.items() if name != JOIN_VARIABLE}
 
 
 class Job:
@@ -186,7 +194,7 @@ class Job:
 
         spec = TaskSpec(
             order.command,
-            environment=order.environment,
+            environment=_without_join_token(order.environment),
             cwd=order.cwd,
             stdin=self._is_foreground(),
             pty=order.pty,
