@@ -26,9 +26,14 @@ of `A-Z a-z 0-9 . _ - : + = ~`, not starting with `.`; `@run` is the task name o
 
 ## Where the leader is found
 
-`--leader HOST:PORT`, else the leader that runs in `--data-dir`, else `JOBLOG_LEADER`, else the leader that runs in
-`JOBLOG_DATA_DIR`, else the one in `~/.local/share/joblog` (`$XDG_DATA_HOME/joblog`). A leader that runs keeps its
-address in `leader/leader.json` of its data folder."""
+`--leader HOST:PORT`, else the leader that runs in `--data-dir`, else `JOBLOG_LEADER`, else the one in the token of
+`JOBLOG_TOKEN` or `JOBLOG_TOKEN_FILE`, else the leader that runs in `JOBLOG_DATA_DIR`, else the one in
+`~/.local/share/joblog` (`$XDG_DATA_HOME/joblog`), else that of the last `joblog login`. A leader that runs keeps its
+address in `leader/leader.json` of its data folder.
+
+What it is shown: that token; for the leader of the data folder the admin token that lies there; else what `joblog
+login` keeps. Whom to trust comes from the same place. `joblog --plaintext COMMAND` or `JOBLOG_PLAINTEXT=1` for a leader
+that was started with `--plaintext`."""
 
 _EXIT_CODES = {
     "0": "done; for `verify`: complete",
