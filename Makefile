@@ -57,7 +57,7 @@ run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them,
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
 test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
-	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -m 'not fault or short'
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not fault or short'
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault

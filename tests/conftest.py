@@ -29,8 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(FAULTS):
             item.add_marker(pytest.mark.fault)
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters:
+        uses_rgw = "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters
+        if uses_rgw:
             item.add_marker(pytest.mark.rgw)
+        # Side by side run whole files, which share their daemons; one gateway is enough, and faults take the machine.
+        group = "rgw" if uses_rgw else "fault" if item.path.is_relative_to(FAULTS) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

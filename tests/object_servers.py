@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import random
 import shutil
 import signal
@@ -19,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from joblog.leader.archive.options import S3Options
+from tests.packages import install
 
 ACCESS_KEY = "joblogtestkey"
 SECRET_KEY = "joblog-test-secret-0123456789"
@@ -94,17 +94,7 @@ def rgw_missing() -> str:
     """Why a RADOS Gateway can't be had here, after an attempt to install it; empty when it is there."""
     if all(shutil.which(name) for name in ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")):
         return ""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return "Ceph's radosgw is not installed, and installing it takes root and apt-get"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *RGW_PACKAGES],
-    ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}"
-    return ""
+    return install("Ceph's radosgw", RGW_PACKAGES)
 
 
 @contextmanager

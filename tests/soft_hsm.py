@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.packages import install
+
 PIN = "a PIN of the tests"
 _MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so")
 
@@ -15,17 +17,7 @@ def soft_hsm_missing() -> str:
     """Why SoftHSM can't be had here, after an attempt to install it; empty when it is there."""
     if module_path() and shutil.which("softhsm2-util"):
         return ""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return "SoftHSM is not installed, and installing it takes root and apt-get"
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "softhsm2"],
-    ):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}"
-    return ""
+    return install("SoftHSM", ("softhsm2",))
 
 
 def module_path() -> str:
