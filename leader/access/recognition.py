@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from joblog.errors import InvalidInput, NotAuthenticated
+from joblog.leader.access.authority import common_name_of
 from joblog.leader.access.principal import Principal
 from joblog.leader.access.records import TokenRecord, has_expired, serial_text
 from joblog.leader.access.roles import ROLES, Grant, Permission
@@ -118,7 +119,7 @@ class Recogniser:
             grants = (Grant("writer", self._foreign_clients),) if self._foreign_clients else ()
             return Principal("worker", names[0], serial, grants, worker_id=names[0], expires_ns=expires_ns)
         record = self._store.find_certificate(serial)
-        if record is None or names != [record.worker_id]:
+        if record is None or names != [common_name_of(record.worker_id)]:
             raise NotAuthenticated(f"client certificate {serial} is not one that this leader issued: join again")
         if record.revoked_ns:
             raise NotAuthenticated(f"the certificate of worker {record.worker_id!r} was revoked")

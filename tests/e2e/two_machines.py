@@ -44,13 +44,13 @@ class Host:
         return process
 
     def call(
-        self, *arguments: str, check: bool = True, stdin: bytes = b"", **variables: str
+        self, *arguments: str, check: bool = True, stdin: str = "", **variables: str
     ) -> subprocess.CompletedProcess[bytes]:
         """Runs a command to its end."""
         done = subprocess.run(
             [*self._prefix, *JOBLOG, *arguments],
             env=self.environment | variables,
-            input=stdin,
+            input=stdin.encode(),
             capture_output=True,
             timeout=DEADLINE_SECONDS,
             check=False,

@@ -15,9 +15,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from joblog.errors import Corrupt, Denied, InvalidInput, InvalidSettings
-from joblog.leader.access.authority import BACKDATED_SECONDS, Authority, Pair, general_name, key_pem_of
+from joblog.leader.access.authority import BACKDATED_SECONDS, Authority, Pair, general_name, key_pem_of, pem_of
 from joblog.leader.access.host_names import host_names, is_host
+from joblog.leader.access.recognition import Recogniser
+from joblog.leader.access.roles import Grant
 from joblog.leader.access.shown import GivenFiles, ServerCertificate
+from joblog.leader.access.store import AccessStore
 from joblog.leader.settings import LeaderSettings
 from joblog.settings import load
 
@@ -98,6 +101,17 @@ def test_a_workers_certificate_is_for_that_worker_and_for_clients_alone(tmp_path
     assert certificate.not_valid_before_utc.timestamp() <= before - BACKDATED_SECONDS + 1
     verifier = PolicyBuilder().store(Store([leaf(authority.pem)])).build_client_verifier()
     verifier.verify(certificate, [])
+
+
+@pytest.mark.parametrize("worker_id", ["w" * 250, "ü" * 40])
+def test_a_worker_with_a_long_id_is_recognised_by_its_certificate(tmp_path: Path, worker_id: str) -> None:
+    authority, store = Authority.open(tmp_path), AccessStore(tmp_path / "access.sqlite3")
+    record, _ = store.create_token("t", (Grant("writer"),), created_by="x")
+    issued = authority.issue(request(), worker_id, 60)
+    store.add_certificate(issued.serial, worker_id, record.id, issued.expires_ns)
+    principal = Recogniser(store).certificate(pem_of(leaf(issued.chain)))
+    assert (principal.worker_id, principal.id, principal.token_id) == (worker_id, issued.serial, record.id)
+    store.close()
 
 
 def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
