@@ -180,9 +180,7 @@ def test_what_passes_by_on_the_network(
     worker.environment |= {"JOBLOG_PLAINTEXT": "1"} if plaintext else {}
     # What does not shrink is sent as it is.
     script = f"for i in 1 2 3; do echo {MARKER}; done; head -c 3000 /dev/urandom | base64"
-    worker.call(
-        *RUN, "--task", "t", "--label", "l=LABEL-1234", "--", "sh", "-c", script, JOBLOG_JOIN_TOKEN=token, **variables
-    )
+    worker.call(*RUN, "--task", "t", "--label", "l=LABEL-1234", "--", "sh", "-c", script, JOBLOG_JOIN_TOKEN=token)
     admin = own_token(leader.data_dir)
     reader = Token.parse(admin)
     admin = Token(reader.id, reader.secret, reader.fingerprint, main.address).text
