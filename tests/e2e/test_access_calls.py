@@ -79,7 +79,7 @@ async def test_a_tail_ends_when_its_token_is_revoked_and_others_go_on(api: Api, 
     api.access_store.revoke_token(callers.ids["reader"])
     began = time.monotonic()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await tail.read()
+        await asyncio.wait_for(tail.read(), 10)
     assert time.monotonic() - began < WITHIN_SECONDS
     assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
     assert "revoked" in (caught.value.details() or "")

@@ -55,15 +55,20 @@ def test_beside_a_leader_that_works_it_ends_and_with_another_key_too(cluster: Cl
     # The disk is lost, and the key with it.
     leader.kill()
     kek = DataFolder(cluster.leader_dir).kek_file
+    access = DataFolder(cluster.leader_dir).access
     safe = cluster.folder / "safe.key"
     shutil.copy(kek, safe)
+    # Without it workers would have to join anew.
+    shutil.copytree(access, cluster.folder / "safe.access")
     shutil.rmtree(cluster.leader_dir)
     done = second_leader(cluster)
     assert done.returncode == 5, (done.returncode, done.stderr.decode())
     assert b"written with another key" in done.stderr
 
-    kek.parent.mkdir(parents=True, mode=0o700)
+    kek.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     shutil.copy(safe, kek)
+    shutil.rmtree(access, ignore_errors=True)
+    shutil.copytree(cluster.folder / "safe.access", access)
     leader = cluster.start_leader(address=address)
     assert live.finish() == 0
     cluster.wait_settled()
