@@ -8,9 +8,9 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from joblog.errors import Denied, JoblogError, NotAuthenticated, Unavailable
 from joblog.trust import Trust, fingerprint_of, fingerprint_text
@@ -18,7 +18,10 @@ from joblog.trust import Trust, fingerprint_of, fingerprint_text
 if TYPE_CHECKING:
     from cryptography import x509
 
+T = TypeVar("T")
+
 TIMEOUT_SECONDS = 5.0
+_PIECE_BYTES = 16 << 10
 _NOT_YET_VALID, _EXPIRED, _HOST_MISMATCH, _ADDRESS_MISMATCH = 9, 10, 62, 64
 
 
@@ -120,6 +123,53 @@ def _connected(address: str, host: str, port: int) -> Iterator[socket.socket]:
         yield sock
 
 
+class _Talk:
+    """TLS over a connected socket, which stays its owner's to close.
+
+    SSLContext.wrap_socket takes the socket over, and leaves it open where the other side has hung up by then.
+    """
+
+    def __init__(self, context: ssl.SSLContext, sock: socket.socket, server_name: str | None = None) -> None:
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+
+    def shake_hands(self) -> None:
+        """Raises ssl.SSLError, OSError."""
+        self._do(self._tls.do_handshake)
+
+    def send(self, data: bytes) -> None:
+        """Raises ssl.SSLError, OSError."""
+        self._do(lambda: self._tls.write(data))
+
+    def receive(self) -> bytes:
+        """The next bytes, at most some; empty at the end. Raises ssl.SSLError, OSError."""
+        return self._do(lambda: self._tls.read(_PIECE_BYTES))
+
+    def _do(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self._flush()
+                if data := self._sock.recv(_PIECE_BYTES):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            except ssl.SSLError:
+                # An alert says what is wrong with the other side, if that still listens.
+                with contextlib.suppress(OSError):
+                    self._flush()
+                raise
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        if data := self._outgoing.read():
+            self._sock.sendall(data)
+
+
 def explain(address: str, trust: Trust) -> JoblogError | None:
     """Why no encrypted connection comes about, tried once more; None when that does not show it.
 
@@ -143,8 +193,7 @@ def _speaks_tls(address: str, sock: socket.socket) -> JoblogError | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with context.wrap_socket(sock):
-            pass
+        _Talk(context, sock).shake_hands()
     except (ssl.SSLError, OSError):
         return None
     return Denied(f"the leader at {address} speaks TLS: leave --plaintext and JOBLOG_PLAINTEXT away")
@@ -157,15 +206,15 @@ def _tried(address: str, host: str, sock: socket.socket, trust: Trust) -> Joblog
     context.set_alpn_protocols(["h2"])
     if trust.certificate:
         _show(context, trust)
+    talk = _Talk(context, sock, trust.server_name or host)
     try:
-        with context.wrap_socket(sock, server_hostname=trust.server_name or host) as wrapped:
-            # In TLS 1.3 the server looks at our certificate only now; gRPC hangs up without a word when it is not good.
-            wrapped.settimeout(TIMEOUT_SECONDS)
-            with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
-                wrapped.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-                if wrapped.recv(1):
-                    return None
-            return _refused(address, trust)
+        talk.shake_hands()
+        # In TLS 1.3 the server looks at our certificate only now; gRPC hangs up without a word when it is not good.
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
+            talk.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            if talk.receive():
+                return None
+        return _refused(address, trust)
     except ssl.SSLCertVerificationError as error:
         return _not_verified(address, host, trust, error)
     except ssl.SSLError as error:

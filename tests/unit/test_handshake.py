@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import re
+import select
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -186,3 +189,24 @@ def test_nobody_there() -> None:
 def test_neither_tokens_nor_keys_are_shown() -> None:
     shown = repr(KnownLeader("a:1", Trust(token="geheim", key=b"privat", certificate=b"papier")))
     assert not any(secret in shown for secret in ("geheim", "privat", "papier"))
+
+
+@pytest.mark.parametrize("trust", [PLAINTEXT, Trust(fingerprint=b"x" * 32), Trust(ca=b"")])
+def test_who_hangs_up_at_once_leaves_no_socket_open(trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings of sockets that nobody has closed are errors."""
+    connect = socket.create_connection
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def connect_and_wait(*arguments: object) -> socket.socket:
+            sock = connect(*arguments)  # type: ignore[arg-type]
+            there, _ = server.accept()
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            there.close()
+            poll = select.poll()
+            poll.register(sock, select.POLLHUP)
+            assert poll.poll(5000), "the reset has come"
+            return sock
+
+        monkeypatch.setattr(socket, "create_connection", connect_and_wait)
+        assert explain(f"127.0.0.1:{server.getsockname()[1]}", trust) is None
+        gc.collect()
