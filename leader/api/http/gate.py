@@ -22,13 +22,14 @@ _FIRST_REFUSAL = 400
 class _Asking:
     """One request on its way through the gate. refusal: why nobody was recognised."""
 
-    __slots__ = ("admitted", "answered", "principal", "refusal")
+    __slots__ = ("admitted", "answered", "principal", "refusal", "shut_out")
 
     def __init__(self, principal: Principal | None, refusal: JoblogError | None) -> None:
         self.principal = principal
         self.refusal = refusal
         self.admitted = False
         self.answered = False
+        self.shut_out = False
 
 
 class HttpGate:
@@ -61,9 +62,15 @@ class HttpGate:
         async def send_admitted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if message["status"] < _FIRST_REFUSAL:
-                    await self._admit(scope, asking)
+                    try:
+                        await self._admit(scope, asking)
+                    except JoblogError as error:
+                        # A route of another kind, which has no dependencies. What it says goes nowhere.
+                        asking.shut_out = True
+                        await error_reply(error)(scope, receive, send)
                 asking.answered = True
-            await send(message)
+            if not asking.shut_out:
+                await send(message)
 
         if asking.principal is None:
             await self._app(scope, receive_admitted, send_admitted)
