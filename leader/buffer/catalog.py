@@ -11,7 +11,7 @@ from typing import NamedTuple
 from joblog.errors import InvalidInput
 from joblog.identity import check_attempt, check_name
 from joblog.leader.buffer import keys
-from joblog.leader.buffer.engine import Source, scan
+from joblog.leader.buffer.cursor import Source, scan
 from joblog.leader.buffer.ledger import read_run
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import RunRecord

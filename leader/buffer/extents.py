@@ -10,7 +10,8 @@ from typing import NamedTuple
 from joblog.errors import Corrupt
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.engine import Operations, Source, scan
+from joblog.leader.buffer.cursor import Source, scan
+from joblog.leader.buffer.engine import Operations
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Gap
 

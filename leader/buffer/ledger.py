@@ -10,7 +10,8 @@ from joblog.errors import Conflict
 from joblog.identity import MAX_LABELS, RUN_LOG_TASK
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.engine import Operations, Source, scan, scan_back
+from joblog.leader.buffer.cursor import Source, scan, scan_back
+from joblog.leader.buffer.engine import Operations
 from joblog.leader.buffer.extents import Places
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import LogRecord, RunRecord

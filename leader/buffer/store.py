@@ -20,7 +20,8 @@ from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
 from joblog.leader.buffer.damage import Damage
-from joblog.leader.buffer.engine import Engine, Operations, scan
+from joblog.leader.buffer.cursor import scan
+from joblog.leader.buffer.engine import Engine, Operations
 from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
 from joblog.leader.buffer.folder import lock_folder
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run

@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 from joblog.errors import InvalidInput
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.chunk import Chunk, ChunkHeader, gap_header
+from joblog.leader.buffer.cursor import Moment, Source, scan
 from joblog.leader.buffer.damage import Damage
-from joblog.leader.buffer.engine import Moment, Source, scan
 from joblog.leader.buffer.extents import read_extents, read_last_extent
 from joblog.leader.buffer.ledger import read_log
 from joblog.leader.buffer.walk import Walk
@@ -89,6 +89,13 @@ class View:
         """As Store.get_log(), at the view's moment."""
         record = read_log(self._source, number)
         return None if record is None else complete_record(self._source, record, self.log_end(number))
+
+    def held(self) -> Generator[tuple[tuple[str, str], int], None, None]:
+        """The namespace and token of each completed log, and the bytes that it takes; closes the view."""
+        try:
+            yield from read_held(self._source)
+        finally:
+            self.close()
 
     def log_end(self, number: int) -> LogEnd | None:
         """Where the log ends in the view; None when it holds nothing."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from joblog.errors import Corrupt, WrongVersion
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.chunk import Chunk, said_length, unpack_stored
+from joblog.leader.buffer.cursor import Source
 from joblog.leader.buffer.damage import Damage
-from joblog.leader.buffer.engine import Source
 
 
 class Walk:
