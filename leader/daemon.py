@@ -24,7 +24,7 @@ from joblog.leader.api.grpc_ingest import IngestService
 from joblog.leader.api.grpc_keys import KeysService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
-from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import ArchiverLimits
@@ -300,7 +300,8 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
-        context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer)
+        operated = Operated(core.keys, archive.archiver if archive else None)
+        context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, operated)
         tls = core.transport.server.context() if core.transport.server else None
         http.append(HttpServer(context, host=host.strip("[]"), port=int(port), tls=tls))
     grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15joblog/v1/admin.proto\x12\tjoblog.v1\"\x12\n\x10GetStatusRequest\"\xd4\x01\n\x11GetStatusResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x12\n\nstarted_ns\x18\x04 \x01(\x06\x12\x11\n\tlogs_live\x18\x05 \x01(\x04\x12\x14\n\x0c\x62uffer_bytes\x18\x06 \x01(\x04\x12(\n\x07workers\x18\x07 \x03(\x0b\x32\x17.joblog.v1.WorkerStatus\x12\x10\n\x08http_url\x18\x08 \x01(\t\x12\x10\n\x08warnings\x18\t \x03(\t\"\xa7\x01\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x14\n\x0clast_seen_ns\x18\x05 \x01(\x06\x12\x13\n\x0bspool_bytes\x18\x06 \x01(\x04\x12\x19\n\x11spool_limit_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04logs\x18\x08 \x01(\r\"N\n\rDeleteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\"=\n\x0e\x44\x65leteResponse\x12\x14\n\x0clogs_deleted\x18\x01 \x01(\r\x12\x15\n\rbytes_deleted\x18\x02 \x01(\x04\x32\x8e\x01\n\x05\x41\x64min\x12\x46\n\tGetStatus\x12\x1b.joblog.v1.GetStatusRequest\x1a\x1c.joblog.v1.GetStatusResponse\x12=\n\x06\x44\x65lete\x12\x18.joblog.v1.DeleteRequest\x1a\x19.joblog.v1.DeleteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15joblog/v1/admin.proto\x12\tjoblog.v1\"\x12\n\x10GetStatusRequest\"\xd4\x01\n\x11GetStatusResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x12\n\nstarted_ns\x18\x04 \x01(\x06\x12\x11\n\tlogs_live\x18\x05 \x01(\x04\x12\x14\n\x0c\x62uffer_bytes\x18\x06 \x01(\x04\x12(\n\x07workers\x18\x07 \x03(\x0b\x32\x17.joblog.v1.WorkerStatus\x12\x10\n\x08http_url\x18\x08 \x01(\t\x12\x10\n\x08warnings\x18\t \x03(\t\"\xcf\x01\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x14\n\x0clast_seen_ns\x18\x05 \x01(\x06\x12\x13\n\x0bspool_bytes\x18\x06 \x01(\x04\x12\x19\n\x11spool_limit_bytes\x18\x07 \x01(\x04\x12\x0c\n\x04logs\x18\x08 \x01(\r\x12\x16\n\x0ereceived_bytes\x18\t \x01(\x04\x12\x0e\n\x06lag_ns\x18\n \x01(\x04\"N\n\rDeleteRequest\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\"=\n\x0e\x44\x65leteResponse\x12\x14\n\x0clogs_deleted\x18\x01 \x01(\r\x12\x15\n\rbytes_deleted\x18\x02 \x01(\x04\x32\x8e\x01\n\x05\x41\x64min\x12\x46\n\tGetStatus\x12\x1b.joblog.v1.GetStatusRequest\x1a\x1c.joblog.v1.GetStatusResponse\x12=\n\x06\x44\x65lete\x12\x18.joblog.v1.DeleteRequest\x1a\x19.joblog.v1.DeleteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE']._serialized_start=57
   _globals['_GETSTATUSRESPONSE']._serialized_end=269
   _globals['_WORKERSTATUS']._serialized_start=272
-  _globals['_WORKERSTATUS']._serialized_end=439
-  _globals['_DELETEREQUEST']._serialized_start=441
-  _globals['_DELETEREQUEST']._serialized_end=519
-  _globals['_DELETERESPONSE']._serialized_start=521
-  _globals['_DELETERESPONSE']._serialized_end=582
-  _globals['_ADMIN']._serialized_start=585
-  _globals['_ADMIN']._serialized_end=727
+  _globals['_WORKERSTATUS']._serialized_end=479
+  _globals['_DELETEREQUEST']._serialized_start=481
+  _globals['_DELETEREQUEST']._serialized_end=559
+  _globals['_DELETERESPONSE']._serialized_start=561
+  _globals['_DELETERESPONSE']._serialized_end=622
+  _globals['_ADMIN']._serialized_start=625
+  _globals['_ADMIN']._serialized_end=767
 # @@protoc_insertion_point(module_scope)

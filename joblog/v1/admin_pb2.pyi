@@ -33,7 +33,7 @@ class GetStatusResponse(_message.Message):
     def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., store_id: _Optional[str] = ..., started_ns: _Optional[int] = ..., logs_live: _Optional[int] = ..., buffer_bytes: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., http_url: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "host", "version", "connected", "last_seen_ns", "spool_bytes", "spool_limit_bytes", "logs")
+    __slots__ = ("worker_id", "host", "version", "connected", "last_seen_ns", "spool_bytes", "spool_limit_bytes", "logs", "received_bytes", "lag_ns")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class WorkerStatus(_message.Message):
     SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPOOL_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOGS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAG_NS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     host: str
     version: str
@@ -50,7 +52,9 @@ class WorkerStatus(_message.Message):
     spool_bytes: int
     spool_limit_bytes: int
     logs: int
-    def __init__(self, worker_id: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., connected: _Optional[bool] = ..., last_seen_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., spool_limit_bytes: _Optional[int] = ..., logs: _Optional[int] = ...) -> None: ...
+    received_bytes: int
+    lag_ns: int
+    def __init__(self, worker_id: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., connected: _Optional[bool] = ..., last_seen_ns: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., spool_limit_bytes: _Optional[int] = ..., logs: _Optional[int] = ..., received_bytes: _Optional[int] = ..., lag_ns: _Optional[int] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
     __slots__ = ("namespace", "run", "task", "attempt")

@@ -126,6 +126,10 @@ class Issuer:
         """A page of all certificates, newest first, and where the next one begins. Raises InvalidInput."""
         return self._store.list_certificates(page_token, limit)
 
+    def certificates_of(self, worker_id: str) -> list[CertificateRecord]:
+        """All of a worker's, those that are revoked or have expired too."""
+        return self._store.certificates_of(worker_id)
+
     def revoke_certificates(self, *, serial: str = "", worker_id: str = "") -> Sequence[CertificateRecord]:
         """Revokes one, or all of a worker. Can be repeated. Raises NotFound, InvalidInput."""
         return self._store.revoke_certificates(serial=serial, worker_id=worker_id)

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from joblog.leader.api.errors import Context, answering, answers
+from joblog.leader.api.key_status import key_status
 from joblog.leader.key_service import KeyService
 from joblog.v1 import keys_pb2, keys_pb2_grpc
 
@@ -30,40 +31,7 @@ class KeysService(keys_pb2_grpc.KeysServicer):
     @answers
     async def GetKeys(self, request: keys_pb2.GetKeysRequest, context: Context) -> keys_pb2.GetKeysResponse:
         """What keys there are."""
-        return await self._run(lambda: self._status(count=request.count_logs))
-
-    def _status(self, *, count: bool) -> keys_pb2.GetKeysResponse:
-        service, keys = self._keys, self._keys.keys
-        present = keys.kms.present
-        newest = service.newest_version()
-        counts = service.store.count_deks() if count else {}
-        behind = set(service.behind())
-        return keys_pb2.GetKeysResponse(
-            kms=present.name,
-            kms_key_id=present.key_id,
-            kms_key_version=newest,
-            store_keys=[
-                keys_pb2.StoreKeyStatus(
-                    id=key.key_id,
-                    store_id=key.store_id,
-                    kms=key.record.kms,
-                    kms_key_id=key.record.key_id,
-                    kms_key_version=key.record.kek_version,
-                    made_ns=key.record.made_ns,
-                    wrapped_ns=key.record.wrapped_ns,
-                    current=key.current,
-                    present=service.is_fresh(key.record, newest),
-                    open=keys.is_open(key.key_id),
-                    archived=key.key_id not in behind,
-                    logs=counts.get(key.key_id, 0),
-                )
-                for key in keys.all()
-            ],
-            kms_calls=service.kms_calls(),
-            started_ns=service.started_ns,
-            warnings=service.warnings(),
-            store_key_days=service.store_key_days,
-        )
+        return await self._run(lambda: key_status(self._keys, count_logs=request.count_logs))
 
     @answers
     async def RotateKeys(self, request: keys_pb2.RotateKeysRequest, context: Context) -> keys_pb2.RotateKeysResponse:

@@ -63,6 +63,8 @@ _WHO_AM_I = Rule(None, Where.ANYBODY)
 # An admin of some namespaces sees, makes and revokes tokens for these; the service looks at the token's grants.
 _TOKENS = Rule(Permission.ACCESS_MANAGE, Where.FILTERED)
 _CERTIFICATES = Rule(Permission.WORKERS_MANAGE, Where.WHOLE)
+_OPERATE = Rule(Permission.LEADER_OPERATE, Where.WHOLE)
+_GET_KEYS = Rule(Permission.KEYS_MANAGE, Where.WHOLE)
 _PUBLIC = Rule(None, Where.PUBLIC)
 
 GRPC: dict[str, Rule] = {
@@ -80,7 +82,7 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Ingest/DropSpoolKeys": _SPOOL_KEYS,
     "/joblog.v1.Admin/GetStatus": _STATUS,
     "/joblog.v1.Admin/Delete": _DELETE,
-    "/joblog.v1.Keys/GetKeys": Rule(Permission.KEYS_MANAGE, Where.WHOLE),
+    "/joblog.v1.Keys/GetKeys": _GET_KEYS,
     "/joblog.v1.Keys/RotateKeys": _keys("keys.rotate"),
     "/joblog.v1.Keys/RewrapKeys": _keys("keys.rewrap"),
     "/joblog.v1.Keys/ExportKeys": _keys("keys.export"),
@@ -127,4 +129,9 @@ HTTP: dict[str, Rule] = {
     "revoke_token": _TOKENS,
     "list_certificates": _CERTIFICATES,
     "revoke_certificate": _CERTIFICATES,
+    "list_workers": _CERTIFICATES,
+    "get_storage": _OPERATE,
+    "count_archive": _OPERATE,
+    "get_keys": _GET_KEYS,
+    "rotate_keys": _keys("keys.rotate"),
 }

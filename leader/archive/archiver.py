@@ -18,11 +18,13 @@ from joblog.leader.archive.busy import Busy
 from joblog.leader.archive.claim import RENEW_SECONDS, Claim, ClaimLost
 from joblog.leader.archive.clean import GRACE_SECONDS, Cleaner, Joiner
 from joblog.leader.archive.context import ArchiveContext
+from joblog.leader.archive.cost import Census, take_census
 from joblog.leader.archive.describing import Describer
+from joblog.leader.archive.doings import ArchiverState, Doings
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.flush import Flushed, Flusher, FlushLimits
 from joblog.leader.archive.key_objects import KeyObjects
-from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.archive.plain import PlainCopier
 from joblog.leader.archive.pressure import Pressure
 from joblog.leader.archive.putting import Putter
@@ -141,6 +143,9 @@ class Archiver(Service):
         self._checked = False
         self._check_lock = threading.Lock()
         self._problems: dict[str, str] = {}
+        self._doings = Doings()
+        # Held by who takes a census.
+        self.counting = threading.Lock()
         # Drops logs' keys that are kept for what the archiver does.
         self.forget_keys: Callable[[], None] = lambda: None
         self._unsealable: dict[int, str] = {}
@@ -152,6 +157,23 @@ class Archiver(Service):
     def warnings(self) -> list[str]:
         """What is wrong with the archive now, for people."""
         return [f"archive: {doing}: {why}" for doing, why in sorted(self._problems.items())]
+
+    def state(self) -> ArchiverState:
+        """How it does now. Any thread."""
+        limits = self._limits
+        return ArchiverState(
+            name=self._objects.name,
+            doings=self._doings.all(),
+            unarchived_bytes=self.pressure.bytes,
+            budget_bytes=limits.buffer_budget_bytes,
+            held=self._problems.get("buffer", ""),
+            flush_interval_seconds=limits.flush_interval_seconds,
+            renew_seconds=limits.renew_seconds,
+        )
+
+    def census(self) -> Census:
+        """Counts the archive's objects: a request for each thousand of them. Blocks. Raises Unavailable and others."""
+        return take_census(walk(self._objects, ""), time.time_ns())
 
     def completed(self) -> None:
         """A log was completed: it can be sealed. Called in the event loop."""
@@ -280,7 +302,9 @@ class Archiver(Service):
             if self._problems.get(doing) != said:
                 log.error("archive: %s failed, it is tried again: %s", doing, said)
             self._problems[doing] = said
+            self._doings.failed(doing, said)
             return False
+        self._doings.worked(doing)
         if self._problems.pop(doing, None) is not None:
             log.info("archive: %s works again", doing)
         return True

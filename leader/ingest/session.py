@@ -43,6 +43,8 @@ class _Processed:
     opened: list[tuple[ingest_pb2.OpenLog, LiveLog | types_pb2.LogRecord]] = field(default_factory=list)
     closes: list[tuple[LiveLog, ingest_pb2.CloseLog]] = field(default_factory=list)
     refusals: dict[int, Refused] = field(default_factory=dict)
+    # When the oldest byte was read at its task; 0: there is none.
+    first_time_ns: int = 0
 
 
 class Session:
@@ -171,6 +173,9 @@ class Session:
                     accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
                     if accepted is not None:
                         done.accepted.append(accepted)
+                        if accepted.gap is None:
+                            read_ns = append.batch.first_time_ns
+                            done.first_time_ns = min(done.first_time_ns or read_ns, read_ns)
                     done.ends[live] = live.next_offset
             except Refused as refused:
                 done.refusals[append.handle] = refused
@@ -266,6 +271,9 @@ class Session:
             self._done(size)
             self._fail(error)
             return
+        if done.first_time_ns:
+            size_taken = sum(accepted.raw_length for accepted in done.accepted if accepted.gap is None)
+            self.ingest.seen.took(self, size_taken, done.first_time_ns)
         for live, end in done.ends.items():
             if live.gone:
                 continue

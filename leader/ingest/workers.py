@@ -23,6 +23,8 @@ class Workers:
         self._connected: dict[str, set[Session]] = {}
         # The one heard of last comes last.
         self._seen: dict[str, admin_pb2.WorkerStatus] = {}
+        # Bytes that were stored, and how long the last ones had waited.
+        self._taken: dict[str, tuple[int, int]] = {}
 
     def came(self, session: Session) -> None:
         """A stream has begun. A worker may have several: each task that ships its own spool has one."""
@@ -33,6 +35,7 @@ class Workers:
     def heard(self, session: Session) -> None:
         """Takes note of what the worker says of itself."""
         stats = session.stats
+        received_bytes, lag_ns = self._taken.get(session.worker_id, (0, 0))
         self._seen.pop(session.worker_id, None)
         self._seen[session.worker_id] = admin_pb2.WorkerStatus(
             worker_id=session.worker_id,
@@ -43,9 +46,20 @@ class Workers:
             spool_bytes=stats.spool_bytes,
             spool_limit_bytes=stats.spool_limit_bytes,
             logs=stats.logs,
+            received_bytes=received_bytes,
+            lag_ns=lag_ns,
         )
         self._metrics.spool_bytes.labels(session.worker_id).set(stats.spool_bytes)
         self._metrics.spool_limit_bytes.labels(session.worker_id).set(stats.spool_limit_bytes)
+
+    def took(self, session: Session, size: int, first_time_ns: int) -> None:
+        """So many bytes of the worker's logs were stored; the oldest was read at its task at that time."""
+        status = self._seen.get(session.worker_id)
+        if status is None:
+            return
+        status.received_bytes += size
+        status.lag_ns = max(0, time.time_ns() - first_time_ns)
+        self._taken[session.worker_id] = status.received_bytes, status.lag_ns
 
     def went(self, session: Session) -> None:
         """A stream is over."""
@@ -61,6 +75,7 @@ class Workers:
         gone = [worker_id for worker_id in self._seen if worker_id not in self._connected]
         for worker_id in gone[: max(0, len(gone) - MAX_GONE)]:
             del self._seen[worker_id]
+            self._taken.pop(worker_id, None)
             self._metrics.spool_bytes.remove(worker_id)
             self._metrics.spool_limit_bytes.remove(worker_id)
 

@@ -107,6 +107,11 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "revoke_token": ({ADMIN}, "somewhere"),
     "list_certificates": (OPERATE, "whole"),
     "revoke_certificate": (OPERATE, "whole"),
+    "list_workers": (OPERATE, "whole"),
+    "get_storage": (OPERATE, "whole"),
+    "count_archive": (OPERATE, "whole"),
+    "get_keys": (OPERATE, "whole"),
+    "rotate_keys": (OPERATE, "whole"),
 }
 
 # What a request that was let in may be answered with; the services behind these are not what is tested here.

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.api.errors import INTERNAL_MESSAGE
-from joblog.leader.api.http import access, audit, catalog, data, models, raw, search
+from joblog.leader.api.http import access, audit, catalog, data, keys, models, raw, search, storage, workers
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
@@ -58,7 +58,8 @@ def make_routes(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    for router in (catalog.router, data.router, raw.router, search.router, access.router, audit.router):
+    routed = (catalog, data, raw, search, access, audit, workers, storage, keys)
+    for router in (module.router for module in routed):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
     _add_document(app)

@@ -13,11 +13,21 @@ from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.status import LeaderStatus
+from joblog.leader.archive.archiver import Archiver
 from joblog.leader.buffer.store import Store
 from joblog.leader.deletion import Deleter
+from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.search.searcher import Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What operators look after. archiver: None where no archive is set; keys: None in a server that has none."""
+
+    keys: KeyService | None = None
+    archiver: Archiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ class ApiContext:
     metrics: Metrics
     gate: Gate
     issuer: Issuer
+    operated: Operated = Operated()
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -338,6 +338,26 @@ class Worker(BaseModel):
     spool_bytes: int
     spool_limit_bytes: int
     logs: int
+    received_bytes: int = Field(description="Of logs, before compression, stored since the leader started")
+    lag_seconds: float = Field(
+        description="How long the oldest byte of the last message had waited until it was stored"
+    )
+
+    @classmethod
+    def of(cls, worker: admin_pb2.WorkerStatus) -> Worker:
+        """From a message."""
+        return cls(
+            worker_id=worker.worker_id,
+            host=worker.host,
+            version=worker.version,
+            connected=worker.connected,
+            last_seen_at=moment(worker.last_seen_ns),
+            spool_bytes=worker.spool_bytes,
+            spool_limit_bytes=worker.spool_limit_bytes,
+            logs=worker.logs,
+            received_bytes=worker.received_bytes,
+            lag_seconds=worker.lag_ns / 1e9,
+        )
 
 
 class Status(BaseModel):
@@ -363,17 +383,5 @@ class Status(BaseModel):
             logs_live=status.logs_live,
             buffer_bytes=status.buffer_bytes,
             warnings=list(status.warnings),
-            workers=[
-                Worker(
-                    worker_id=worker.worker_id,
-                    host=worker.host,
-                    version=worker.version,
-                    connected=worker.connected,
-                    last_seen_at=moment(worker.last_seen_ns),
-                    spool_bytes=worker.spool_bytes,
-                    spool_limit_bytes=worker.spool_limit_bytes,
-                    logs=worker.logs,
-                )
-                for worker in status.workers
-            ],
+            workers=[Worker.of(worker) for worker in status.workers],
         )

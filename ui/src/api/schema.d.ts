@@ -48,6 +48,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Keys
+         * @description Which keys there are, what wrapped them, and how old they are. Asks the KMS nothing but its newest version.
+         */
+        get: operations["get_keys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Keys
+         * @description Makes a new store key for new logs; those there are stay under theirs.
+         */
+        post: operations["rotate_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces": {
         parameters: {
             query?: never;
@@ -376,6 +416,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Storage
+         * @description Where the logs lie and how that does; asks the archive nothing.
+         */
+        get: operations["get_storage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count Archive
+         * @description Counts the archive's objects, a request for each thousand of them, and what they cost at the prices given.
+         *
+         *     storage: per GB and month. puts, gets: per 1,000 requests. In any currency; the defaults are US dollars for S3
+         *     Standard.
+         */
+        get: operations["count_archive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -432,6 +515,26 @@ export interface paths {
          * @description Who the leader takes the caller for, and what it may do.
          */
         get: operations["whoami"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Workers
+         * @description Workers that were heard of since the leader started; of those gone, the last thousand.
+         */
+        get: operations["list_workers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -505,6 +608,74 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Archive
+         * @description The archive, as the leader knows it without asking it.
+         */
+        Archive: {
+            /**
+             * Budget Bytes
+             * @description So many may be; then workers wait
+             */
+            budget_bytes: number;
+            /** Flush Interval Seconds */
+            flush_interval_seconds: number;
+            /** Got Bytes */
+            got_bytes: number;
+            /**
+             * Held
+             * @description Why workers wait now; empty: they do not
+             */
+            held: string;
+            /** Name */
+            name: string;
+            /** Packs */
+            packs: number;
+            /** Requests */
+            requests: components["schemas"]["Requests"][];
+            /** Sealed Logs */
+            sealed_logs: number;
+            /** Sent Bytes */
+            sent_bytes: number;
+            /**
+             * Unarchived Bytes
+             * @description In the buffer alone, about
+             */
+            unarchived_bytes: number;
+            /**
+             * Unsealed Logs
+             * @description Completed ones that are not sealed in the archive yet
+             */
+            unsealed_logs: number;
+            /** Work */
+            work: components["schemas"]["Work"][];
+        };
+        /**
+         * ArchiveCount
+         * @description What is in the archive, counted from its objects.
+         */
+        ArchiveCount: {
+            /** Bytes */
+            bytes: number;
+            /** Costs */
+            costs: components["schemas"]["CostOf"][];
+            /** Counted At */
+            counted_at: string | null;
+            /**
+             * Live Bytes
+             * @description Of logs that are not sealed yet
+             */
+            live_bytes: number;
+            /** Log Bytes */
+            log_bytes: number;
+            /** Logs */
+            logs: number;
+            /**
+             * Recent Logs
+             * @description Sealed within the last 30 days
+             */
+            recent_logs: number;
+        };
+        /**
          * AuditLine
          * @description What somebody did. count: so many acts alike.
          */
@@ -546,6 +717,28 @@ export interface components {
              * @description Give it as `cursor` for the next page; empty on the last one
              */
             next_cursor: string;
+        };
+        /**
+         * Buffer
+         * @description The store on the leader's disk. disk_*: of the file system that it lies on.
+         */
+        Buffer: {
+            /** Bytes */
+            bytes: number;
+            /**
+             * Damaged Chunks
+             * @description Chunks known to be damaged on the disk
+             */
+            damaged_chunks: number;
+            /** Disk Free Bytes */
+            disk_free_bytes: number;
+            /** Disk Total Bytes */
+            disk_total_bytes: number;
+            /**
+             * Stalls
+             * @description Writes that had to wait for the disk since the leader started
+             */
+            stalls: number;
         };
         /**
          * Certificate
@@ -635,6 +828,26 @@ export interface components {
              * @enum {string}
              */
             tier: "buffer" | "archive" | "unspecified";
+        };
+        /**
+         * CostOf
+         * @description What something takes, per month, at the prices given.
+         */
+        CostOf: {
+            /** Bytes */
+            bytes: number;
+            /** Money */
+            money: number;
+            /** Reads */
+            reads: number;
+            /** Request Money */
+            request_money: number;
+            /** Storage Money */
+            storage_money: number;
+            /** What */
+            what: string;
+            /** Writes */
+            writes: number;
         };
         /**
          * Deleted
@@ -800,6 +1013,70 @@ export interface components {
         HTTPValidationError: {
             /** Detail */
             detail?: components["schemas"]["ValidationError"][];
+        };
+        /**
+         * Keys
+         * @description The keys, and the KMS that wraps new ones.
+         */
+        Keys: {
+            /** Kms */
+            kms: string;
+            /**
+             * Kms Calls
+             * @description Since the leader started
+             */
+            kms_calls: number;
+            /** Kms Key Id */
+            kms_key_id: string;
+            /**
+             * Kms Key Version
+             * @description Empty where the KMS tells of none, or can't be asked now
+             */
+            kms_key_version: string;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Store Key Days
+             * @description A store key older than this is followed by a new one; 0: never
+             */
+            store_key_days: number;
+            /** Store Keys */
+            store_keys: components["schemas"]["StoreKey"][];
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * KnownWorker
+         * @description A worker, and the certificate that it would be let in with; None where it has none, as in plaintext.
+         */
+        KnownWorker: {
+            certificate: components["schemas"]["Certificate"] | null;
+            /** Connected */
+            connected: boolean;
+            /** Host */
+            host: string;
+            /**
+             * Lag Seconds
+             * @description How long the oldest byte of the last message had waited until it was stored
+             */
+            lag_seconds: number;
+            /** Last Seen At */
+            last_seen_at: string | null;
+            /** Logs */
+            logs: number;
+            /**
+             * Received Bytes
+             * @description Of logs, before compression, stored since the leader started
+             */
+            received_bytes: number;
+            /** Spool Bytes */
+            spool_bytes: number;
+            /** Spool Limit Bytes */
+            spool_limit_bytes: number;
+            /** Version */
+            version: string;
+            /** Worker Id */
+            worker_id: string;
         };
         /**
          * Line
@@ -1050,6 +1327,26 @@ export interface components {
             stored_bytes: number;
         };
         /**
+         * Requests
+         * @description Requests to the archive's object store since the leader started.
+         */
+        Requests: {
+            /** Count */
+            count: number;
+            /** Failed */
+            failed: number;
+            /** Operation */
+            operation: string;
+        };
+        /**
+         * Rotated
+         * @description A new store key was made.
+         */
+        Rotated: {
+            /** Store Key Id */
+            store_key_id: string;
+        };
+        /**
          * Run
          * @description One run's record.
          */
@@ -1202,6 +1499,65 @@ export interface components {
             workers: components["schemas"]["Worker"][];
         };
         /**
+         * Storage
+         * @description Where the logs lie. archive: None where none is set.
+         */
+        Storage: {
+            archive: components["schemas"]["Archive"] | null;
+            buffer: components["schemas"]["Buffer"];
+            /** Logs Live */
+            logs_live: number;
+            /** Started At */
+            started_at: string | null;
+            /** Time */
+            time: string | null;
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
+         * StoreKey
+         * @description A key that the keys of logs are wrapped by; it lies on the disk wrapped by a KMS itself.
+         */
+        StoreKey: {
+            /**
+             * Archived
+             * @description The archive has its newest copy
+             */
+            archived: boolean;
+            /**
+             * Current
+             * @description New logs are encrypted under it
+             */
+            current: boolean;
+            /** Id */
+            id: string;
+            /** Kms */
+            kms: string;
+            /** Kms Key Id */
+            kms_key_id: string;
+            /** Kms Key Version */
+            kms_key_version: string;
+            /** Made At */
+            made_at: string | null;
+            /**
+             * Open
+             * @description In the leader's memory
+             */
+            open: boolean;
+            /**
+             * Present
+             * @description Wrapped by the present KMS, as far as is known by its newest version
+             */
+            present: boolean;
+            /**
+             * Store Id
+             * @description Another than the leader's: taken over with that store's archive
+             */
+            store_id: string;
+            /** Wrapped At */
+            wrapped_at: string | null;
+        };
+        /**
          * Token
          * @description A token, without its secret.
          */
@@ -1352,6 +1708,25 @@ export interface components {
             permissions: string[];
         };
         /**
+         * Work
+         * @description One kind of the archiver's work: flush, seal, clean, claim.
+         */
+        Work: {
+            /**
+             * Error
+             * @description Of the last failure, also where it went well since
+             */
+            error: string;
+            /** Failed At */
+            failed_at: string | null;
+            /** Failing */
+            failing: boolean;
+            /** Name */
+            name: string;
+            /** Worked At */
+            worked_at: string | null;
+        };
+        /**
          * Worker
          * @description What a worker says about itself.
          */
@@ -1360,10 +1735,20 @@ export interface components {
             connected: boolean;
             /** Host */
             host: string;
+            /**
+             * Lag Seconds
+             * @description How long the oldest byte of the last message had waited until it was stored
+             */
+            lag_seconds: number;
             /** Last Seen At */
             last_seen_at: string | null;
             /** Logs */
             logs: number;
+            /**
+             * Received Bytes
+             * @description Of logs, before compression, stored since the leader started
+             */
+            received_bytes: number;
             /** Spool Bytes */
             spool_bytes: number;
             /** Spool Limit Bytes */
@@ -1372,6 +1757,16 @@ export interface components {
             version: string;
             /** Worker Id */
             worker_id: string;
+        };
+        /**
+         * Workers
+         * @description Workers that were heard of since the leader started. time: the leader's, with which theirs are to be compared.
+         */
+        Workers: {
+            /** Time */
+            time: string | null;
+            /** Workers */
+            workers: components["schemas"]["KnownWorker"][];
         };
     };
     responses: never;
@@ -1611,6 +2006,136 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Keys"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    rotate_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotated"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
                 };
             };
             /** @description Not now: try again */
@@ -3201,6 +3726,149 @@ export interface operations {
             };
         };
     };
+    get_storage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Storage"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    count_archive: {
+        parameters: {
+            query?: {
+                storage?: number;
+                puts?: number;
+                gets?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveCount"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
     list_tokens: {
         parameters: {
             query?: {
@@ -3450,6 +4118,71 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WhoAmI"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    list_workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workers"];
                 };
             };
             /** @description A value is not allowed */
