@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 
+from joblog.dumps import refuse_dumps
 from joblog.errors import JoblogError
 from joblog.identity import new_run_id
 from joblog.worker.capture.spec import NOT_STARTED
@@ -123,6 +124,9 @@ class Job:
         )
         bounds = SpoolBounds(place.task_bytes, place.worker_bytes, place.segment_bytes)
         key = place.key()
+        if key is not None or order.masks:
+            # Others do without: it would add a tenth to their memory.
+            refuse_dumps()
         self.writer = SpoolWriter(folder, task, bounds, key=key)
         self.lines = RunLines(order, place, command, host, key)
         self.folders = [folder, *self.lines.folders]

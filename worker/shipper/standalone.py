@@ -11,6 +11,7 @@ import logging
 import os
 from pathlib import Path
 
+from joblog.dumps import refuse_dumps
 from joblog.errors import Interrupted, JoblogError
 from joblog.paths import DataFolder, config_file
 from joblog.service import Service, serve
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--leader", default="")
     given = parser.parse_args(arguments)
     set_up_logging()
+    refuse_dumps()
     try:
         settings = load(
             WorkerSettings,
