@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from joblog.dumps import refuse_dumps
 from joblog.errors import Conflict, JoblogError
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import run_loop, serve
@@ -37,6 +38,7 @@ def main(flags: dict[str, str], config: Path | None, *, join: str = "") -> int:
         log.critical("%s", error)
         return error.exit_code
     set_up_logging(settings.log.level, settings.log.format)
+    refuse_dumps()
     try:
         folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
         make_folder(folder.worker)
