@@ -105,6 +105,13 @@ class Client:
         except grpc.RpcError as error:
             raise error_from(error, self._leader) from None
 
+    def create_sign_in_code(self) -> access_pb2.CreateSignInCodeResponse:
+        """A code with which a browser signs in, once, and where it finds the leader."""
+        made: access_pb2.CreateSignInCodeResponse = self._call(
+            self._access.CreateSignInCode, access_pb2.CreateSignInCodeRequest()
+        )
+        return made
+
     def who_am_i(self) -> access_pb2.WhoAmIResponse:
         """Who the leader takes this client for, and what it may do."""
         found: access_pb2.WhoAmIResponse = self._call(self._access.WhoAmI, access_pb2.WhoAmIRequest())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from joblog.leader.access.admin_token import ensure_admin_token
-from joblog.leader.access.recognition import Recogniser
+from joblog.leader.access.attempts import AttemptLimits, Attempts
+from joblog.leader.access.recognition import Recogniser, SessionRules
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
 from joblog.paths import DataFolder, make_folder
@@ -51,16 +53,32 @@ class AdminTokenFile(Service):
         self._admission.write_admin_token(fingerprint=self._fingerprint(), address=self._address())
 
 
-def open_admission(
-    folder: DataFolder, control: bool, open_metrics: bool, foreign_clients: tuple[str, ...] | None = None
-) -> Admission:
-    """Opens the access store, or makes it. foreign_clients: see Recogniser.
+@dataclass(frozen=True, slots=True)
+class AdmissionOptions:
+    """control: whether anybody is asked. For foreign_clients, attempts and sessions see Recogniser."""
+
+    control: bool = True
+    open_metrics: bool = False
+    foreign_clients: tuple[str, ...] | None = None
+    attempts: AttemptLimits = field(default_factory=AttemptLimits)
+    sessions: SessionRules = field(default_factory=SessionRules)
+
+
+def open_admission(folder: DataFolder, options: AdmissionOptions) -> Admission:
+    """Opens the access store, or makes it.
 
     Raises Corrupt, WrongVersion, OutOfSpace.
     """
     make_folder(folder.access)
     store = AccessStore(folder.access_store)
-    recogniser = Recogniser(store, foreign_clients=foreign_clients) if control else None
-    if recogniser is None:
+    recogniser = None
+    if options.control:
+        recogniser = Recogniser(
+            store,
+            foreign_clients=options.foreign_clients,
+            attempts=Attempts(options.attempts),
+            sessions=options.sessions,
+        )
+    else:
         log.warning("access control is off (access.control): whoever reaches this leader may read and delete every log")
-    return Admission(store, Gate(store, recogniser, open_metrics=open_metrics), folder.admin_token)
+    return Admission(store, Gate(store, recogniser, open_metrics=options.open_metrics), folder.admin_token)

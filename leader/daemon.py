@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from joblog import __version__
+from joblog.dumps import refuse_cores
 from joblog.errors import Conflict, JoblogError
 from joblog.identity import AUDIT_NAMESPACE
+from joblog.leader.access.attempts import AttemptLimits
 from joblog.leader.access.issuing import Issuer
+from joblog.leader.access.recognition import SessionRules
 from joblog.leader.access.shown import GivenFiles
-from joblog.leader.admission import AdminTokenFile, Admission, open_admission
+from joblog.leader.admission import AdminTokenFile, Admission, AdmissionOptions, open_admission
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_ingest import IngestService
@@ -26,6 +29,7 @@ from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
@@ -114,6 +118,7 @@ def main(flags: dict[str, str], config: Path | None) -> int:
     try:
         # The store's files too are for their owner alone, also where their folder is opened or moved.
         os.umask(0o077)
+        refuse_cores()
         folder = DataFolder(make_folder(data_dir(settings.data_dir, os.environ)))
         make_folder(folder.leader)
         load_keys = partial(keys_settings, flags, file, os.environ)
@@ -149,8 +154,7 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
     readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
     admission: Admission | None = None
     try:
-        foreign = settings.access.client_certificates if settings.tls.client_ca_file is not None else None
-        admission = open_admission(folder, settings.access.control == "on", settings.http.open_metrics, foreign)
+        admission = open_admission(folder, _admission_options(settings))
         transport = open_transport(folder.access, _transport_options(settings))
         if is_unfinished(store) and not settings.archive.url:
             raise Conflict(f"{folder.store} is being rebuilt from an archive, and none is set: set archive.url")
@@ -176,6 +180,17 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
         if admission is not None:
             admission.store.close()
         store.close()
+
+
+def _admission_options(settings: LeaderSettings) -> AdmissionOptions:
+    access = settings.access
+    return AdmissionOptions(
+        control=access.control == "on",
+        open_metrics=settings.http.open_metrics,
+        foreign_clients=access.client_certificates if settings.tls.client_ca_file is not None else None,
+        attempts=AttemptLimits(access.failures_per_minute, access.total_failures_per_minute),
+        sessions=SessionRules(access.session_idle_hours * 3600),
+    )
 
 
 def _transport_options(settings: LeaderSettings) -> TransportOptions:
@@ -282,6 +297,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     issuer = Issuer(
         core.admission.store, address=lambda: transport.advertised(grpc), fingerprint=lambda: transport.fingerprint
     )
+    sign_in = SignIn(core.admission.store, gate, session_seconds=core.settings.access.session_hours * 3600)
     status = LeaderStatus(
         leader_id=store.store_id,
         version=__version__,
@@ -301,12 +317,18 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
         operated = Operated(core.keys, archive.archiver if archive else None)
-        context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, operated)
+        context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
         tls = core.transport.server.context() if core.transport.server else None
-        http.append(HttpServer(context, host=host.strip("[]"), port=int(port), tls=tls))
+        place, names = core.settings.http.place(), core.settings.tls.names
+        http.append(HttpServer(context, host=host.strip("[]"), port=int(port), names=names, place=place, tls=tls))
     grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")
     transport = core.transport
     joining = transport.joining(core.admission.store, core.readers, lambda: grpc)
+
+    def page() -> str:
+        return http[0].page(transport.advertised(grpc).rpartition(":")[0]) if http else ""
+
+    access = AccessService(issuer, gate, sign_in, joining, url=page)
     grpc = GrpcServer(
         LogsService(store, reader, searcher),
         AdminService(reader, deleter, status),
@@ -317,7 +339,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         encryption=transport.encryption(),
         more=[
             partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
-            partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate, joining)),
+            partial(access_pb2_grpc.add_AccessServicer_to_server, access),
             partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
         ],
         ends=[ingest.drain],

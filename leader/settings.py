@@ -6,31 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from joblog.address import check_address
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.access.roles import check_grant
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
+from joblog.leader.http_settings import HttpSettings, check_http_listen, check_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DEFAULT_GRPC_LISTEN = "127.0.0.1:7080"
-DEFAULT_HTTP_LISTEN = "127.0.0.1:7081"
-
-
-def check_listen(address: str) -> str:
-    """Returns `address` when a server can listen there: HOST:PORT, port 0 for any free one; raises InvalidInput."""
-    host, colon, port = address.rpartition(":")
-    if address.startswith("unix:"):
-        raise InvalidInput(f"{address[:100]!r} is not HOST:PORT")
-    check_address(f"{host}{colon}{port if port != '0' else '1'}")
-    return address
-
-
-def check_http_listen(address: str) -> str:
-    """The same, and "" for no HTTP server at all."""
-    return check_listen(address) if address else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +71,28 @@ class AccessSettings:
         (),
         "Namespaces, by globs, that holders of certificates of tls.client_ca_file may write to. Empty: none.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """Where the HTTP API is served."""
-
-    listen: str = setting(
-        DEFAULT_HTTP_LISTEN,
-        "Address of the HTTP server, HOST:PORT. Port 0 takes any free one. Empty: no HTTP server.",
-        check=check_http_listen,
+    session_hours: float = setting(
+        12.0, "How long a browser stays signed in at most.", unit="hours", low=0.001, high=8784
     )
-    open_metrics: bool = setting(
-        False, "Whether everybody may read /metrics. Else it takes a token with the permission metrics.read."
+    session_idle_hours: float = setting(
+        2.0,
+        "After this time without a request a browser has to sign in again. 0: only after access.session_hours.",
+        unit="hours",
+        low=0,
+        high=8784,
+    )
+    failures_per_minute: int = setting(
+        30,
+        "How many tokens, codes and cookies that are not known may come from one address in a minute, gRPC and HTTP "
+        "together. Then it has to wait; whoever was recognised before does not. 0: no limit.",
+        low=0,
+        high=1_000_000,
+    )
+    total_failures_per_minute: int = setting(
+        600,
+        "The same for all addresses together; those where somebody was recognised before do not wait. 0: no limit.",
+        low=0,
+        high=1_000_000,
     )
 
 
@@ -335,7 +329,7 @@ class LeaderSettings(Settings):
     grpc: GrpcSettings = section(GrpcSettings, "Where workers and clients connect.")
     tls: TlsSettings = section(TlsSettings, "How connections are encrypted, and by what the leader is known.")
     access: AccessSettings = section(AccessSettings, "Who may do what.")
-    http: HttpSettings = section(HttpSettings, "Where the HTTP API is served.")
+    http: HttpSettings = section(HttpSettings, "Where the HTTP API and the admin UI are served.")
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
@@ -361,6 +355,7 @@ class LeaderSettings(Settings):
         if ingest.window_bytes < ingest.max_batch_bytes:
             yield "ingest.window_bytes", "must be at least ingest.max_batch_bytes"
         yield from _tls_problems(self.tls)
+        yield from self.http.problems()
         archive = self.archive
         if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
             yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"

@@ -12,6 +12,7 @@ from joblog.address import PLAINTEXT_VARIABLE
 from joblog.cli import (
     archive,
     auditing,
+    browsing,
     configuring,
     daemons,
     deleting,
@@ -108,6 +109,7 @@ app.command(name="status", rich_help_panel=_MACHINE)(status.status)
 app.command(name="leader", rich_help_panel=_MACHINE)(daemons.leader)
 app.command(name="worker", rich_help_panel=_MACHINE)(daemons.worker)
 app.add_typer(keys.app, name="keys", rich_help_panel=_MACHINE)
+app.command(name="ui", rich_help_panel=_MACHINE)(browsing.ui)
 app.command(name="login", rich_help_panel=_MACHINE)(logging_in.login)
 app.command(name="logout", rich_help_panel=_MACHINE)(logging_in.logout)
 app.command(name="whoami", rich_help_panel=_MACHINE)(logging_in.whoami)

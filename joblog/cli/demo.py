@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from joblog.address import LeaderFile, read_leader_file
+from joblog.cli.browsing import sign_in_link
+from joblog.client import Client
 from joblog.errors import Interrupted, JoblogError, Unavailable
 from joblog.identity import new_run_id
 
@@ -131,7 +133,10 @@ def _say_where_to_look(data_dir: Path, leader: LeaderFile) -> None:
     where = f"--data-dir {shlex.quote(str(data_dir))}"
     lines = ["joblog is running. Look around from another terminal:"]
     if leader.http_url:
-        lines += [f"  {leader.http_url}/ in a browser", f"  {leader.http_url}/api/v1/openapi.json describes the API"]
+        with Client(data_dir=data_dir) as client:
+            link = sign_in_link(client)
+        lines += [f"  {link}", f"    in a browser, within two minutes; `{joblog} ui {where}` makes another link"]
+        lines.append(f"  {leader.http_url}/api/v1/openapi.json describes the API")
     lines += [
         f"  {joblog} ls {where}",
         f"  {joblog} run {where} --run mine --task build -- make -j2",

@@ -18,6 +18,7 @@ import typer
 
 from joblog import paths
 from joblog.address import LEADER_VARIABLE, LeaderFile, read_leader_file
+from joblog.cli.browsing import sign_in_link
 from joblog.cli.options import DataDir, chosen_data_dir
 from joblog.cli.words import duration_text
 from joblog.client import Client
@@ -63,7 +64,7 @@ def up(
         leader = children.wait_until("leader", lambda: _ready_leader(folder.root), ready_seconds)
         children.start("worker", folder.root, ["--leader", leader.grpc_address])
         children.wait_until("worker", lambda: _ready_worker(folder), ready_seconds)
-        _print_where(folder.root, leader)
+        _print_where(folder.root, leader, _sign_in_link(folder.root))
         children.wait_for_end()
 
 
@@ -102,7 +103,12 @@ def _ready_worker(folder: paths.DataFolder) -> bool | None:
     return True
 
 
-def _print_where(data_dir: Path, leader: LeaderFile) -> None:
+def _sign_in_link(data_dir: Path) -> str:
+    with Client(data_dir=data_dir) as client:
+        return sign_in_link(client)
+
+
+def _print_where(data_dir: Path, leader: LeaderFile, link: str) -> None:
     joblog = "joblog" if shutil.which("joblog") else shlex.quote(str(Path(sys.executable).with_name("joblog")))
     where = "" if data_dir == paths.data_dir(None, os.environ) else f" --data-dir {shlex.quote(str(data_dir))}"
     lines = [
@@ -113,6 +119,11 @@ def _print_where(data_dir: Path, leader: LeaderFile) -> None:
         "try, in another terminal:",
         f"  {joblog} run{where} --run demo --task hello -- sh -c 'for i in 1 2 3; do echo line $i; sleep 1; done'",
         f"  {joblog} logs{where} -f demo/hello",
+        *(
+            [f"in a browser, within two minutes (`{joblog} ui{where}` makes another link):", f"  {link}"]
+            if link
+            else []
+        ),
         "Ctrl-C stops both.",
     ]
     typer.echo("\n".join(lines))

@@ -54,6 +54,18 @@ class WhoAmIResponse(_message.Message):
     expires_ns: int
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., permissions: _Optional[_Iterable[str]] = ..., expires_ns: _Optional[int] = ...) -> None: ...
 
+class CreateSignInCodeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateSignInCodeResponse(_message.Message):
+    __slots__ = ("code", "url")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    url: str
+    def __init__(self, code: _Optional[str] = ..., url: _Optional[str] = ...) -> None: ...
+
 class Grant(_message.Message):
     __slots__ = ("role", "namespaces")
     ROLE_FIELD_NUMBER: _ClassVar[int]

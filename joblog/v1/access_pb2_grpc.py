@@ -49,6 +49,11 @@ class AccessStub:
                 request_serializer=joblog_dot_v1_dot_access__pb2.WhoAmIRequest.SerializeToString,
                 response_deserializer=joblog_dot_v1_dot_access__pb2.WhoAmIResponse.FromString,
                 _registered_method=True)
+        self.CreateSignInCode = channel.unary_unary(
+                '/joblog.v1.Access/CreateSignInCode',
+                request_serializer=joblog_dot_v1_dot_access__pb2.CreateSignInCodeRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_access__pb2.CreateSignInCodeResponse.FromString,
+                _registered_method=True)
         self.CreateToken = channel.unary_unary(
                 '/joblog.v1.Access/CreateToken',
                 request_serializer=joblog_dot_v1_dot_access__pb2.CreateTokenRequest.SerializeToString,
@@ -95,6 +100,13 @@ class AccessServicer:
 
     def WhoAmI(self, request, context):
         """Who the leader takes the caller for, and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSignInCode(self, request, context):
+        """A code with which a browser gets one session for the holder of the call's token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +163,11 @@ def add_AccessServicer_to_server(servicer, server):
                     servicer.WhoAmI,
                     request_deserializer=joblog_dot_v1_dot_access__pb2.WhoAmIRequest.FromString,
                     response_serializer=joblog_dot_v1_dot_access__pb2.WhoAmIResponse.SerializeToString,
+            ),
+            'CreateSignInCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSignInCode,
+                    request_deserializer=joblog_dot_v1_dot_access__pb2.CreateSignInCodeRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_access__pb2.CreateSignInCodeResponse.SerializeToString,
             ),
             'CreateToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateToken,
@@ -259,6 +276,33 @@ class Access:
             '/joblog.v1.Access/WhoAmI',
             joblog_dot_v1_dot_access__pb2.WhoAmIRequest.SerializeToString,
             joblog_dot_v1_dot_access__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSignInCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblog.v1.Access/CreateSignInCode',
+            joblog_dot_v1_dot_access__pb2.CreateSignInCodeRequest.SerializeToString,
+            joblog_dot_v1_dot_access__pb2.CreateSignInCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

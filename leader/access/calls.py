@@ -45,10 +45,17 @@ class OpenCalls:
     def leave(self, call: OpenCall) -> None:
         """The call is answered."""
         key = (call.principal.kind, call.principal.id)
-        calls = self._calls[key]
+        calls = self._calls.get(key, set())
         calls.discard(call)
         if not calls:
-            del self._calls[key]
+            self._calls.pop(key, None)
+
+    def let_finish(self, principal: Principal) -> None:
+        """What the running task answers to this principal is not ended any more, as it ends the principal itself."""
+        task = asyncio.current_task()
+        for call in list(self._calls.get((principal.kind, principal.id), ())):
+            if call.task is task:
+                self.leave(call)
 
     def end(self, key: Key, why: str) -> None:
         """Ends all calls of one principal."""

@@ -1,4 +1,4 @@
-"""Who it is that shows a token or a certificate; known ones are kept in memory, so that a call costs microseconds."""
+"""Who it is that shows a token, a cookie or a certificate; known ones are kept in memory: a call costs microseconds."""
 
 from __future__ import annotations
 
@@ -11,18 +11,34 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from joblog.errors import InvalidInput, NotAuthenticated
+from joblog.leader.access.attempts import Attempts
 from joblog.leader.access.authority import common_name_of
 from joblog.leader.access.principal import Principal
-from joblog.leader.access.records import TokenRecord, has_expired, serial_text
+from joblog.leader.access.records import TokenRecord, constant_time_equal, has_expired, hash_of, serial_text
 from joblog.leader.access.roles import ROLES, Grant, Permission
+from joblog.leader.access.sessions import SessionRecord, is_idle
 from joblog.leader.access.store import AccessStore
 from joblog.token import Token
 
 # One token may be shown in several spellings, with and without an address.
 _MAX_KNOWN = 10_000
 _TOUCH_NS = 10**9
+_NO_HASH = hash_of(b"")
 
+SIGN_IN_AGAIN = "the session has ended: sign in again"
 NOT_KNOWN = "the token is not known here: is it of this leader, and was it copied whole?"
+
+
+class _Unknown(NotAuthenticated):
+    """What is shown is nothing that the leader ever gave out: a guess, perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """When sessions count. idle_seconds 0: they may be idle. origins: what may vouch for one besides a token."""
+
+    idle_seconds: float = 0.0
+    origins: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -35,7 +51,8 @@ class Recogniser:
     """Tells who shows a token or a certificate. Thread-safe but for `forget`, which belongs to the event loop.
 
     foreign_clients: None where client certificates are those that the leader issued; else they come from a CA of the
-    operator's own, and their holders may write to the namespaces of these globs.
+    operator's own, and their holders may write to the namespaces of these globs. attempts: counts what is not known,
+    and holds it up; whoever was recognised since the leader started is never held up.
     """
 
     def __init__(
@@ -43,25 +60,60 @@ class Recogniser:
         store: AccessStore,
         *,
         foreign_clients: tuple[str, ...] | None = None,
+        attempts: Attempts | None = None,
+        sessions: SessionRules | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.attempts = attempts or Attempts()
         self._store = store
         self._foreign_clients = foreign_clients
+        self._rules = sessions or SessionRules()
+        self._idle_ns = int(self._rules.idle_seconds * 1e9)
         self._clock = clock
         # By the SHA-256 of what was shown, so that memory holds no secret. Certificates are public, and so kept apart.
         self._tokens: dict[bytes, _Known] = {}
         self._certificates: dict[bytes, _Known] = {}
+        self._sessions: dict[bytes, _Known] = {}
+        # Of tokens and sessions that were good once: these are no guesses.
+        self._met: set[bytes] = set()
 
     def forget(self) -> None:
         """Something was revoked or changed: everybody is looked up anew."""
         self._tokens.clear()
         self._certificates.clear()
+        self._sessions.clear()
 
-    def bearer(self, text: str) -> Principal:
-        """Who shows this token. Raises NotAuthenticated."""
-        shown = hashlib.sha256(text.encode(errors="replace")).digest()
-        known = self._tokens.get(shown) or _keep(self._tokens, shown, self._token(text))
+    def bearer(self, text: str, peer: str = "") -> Principal:
+        """Who shows this token. Raises NotAuthenticated, TooMany."""
+        known = self._known(self._tokens, text, peer, self._token)
         return self._still_good(known, f"the token {known.principal.name!r} has expired: ask for a new one")
+
+    def session(self, text: str, peer: str = "") -> Principal:
+        """Whose browser shows this cookie. Raises NotAuthenticated, TooMany."""
+        known = self._known(self._sessions, text, peer, self._session)
+        if self._idle_ns and 0 < known.touched_ns <= self._clock() - self._idle_ns:
+            raise NotAuthenticated(SIGN_IN_AGAIN)
+        return self._still_good(known, SIGN_IN_AGAIN)
+
+    def _known(self, kept: dict[bytes, _Known], text: str, peer: str, look_up: Callable[[str], Principal]) -> _Known:
+        shown = hashlib.sha256(text.encode(errors="replace")).digest()
+        known = kept.get(shown)
+        if known is not None:
+            return known
+        is_met = shown in self._met
+        if not is_met:
+            self.attempts.check(peer)
+        try:
+            principal = look_up(text)
+        except _Unknown:
+            self.attempts.failed(peer)
+            raise
+        if not is_met:
+            self.attempts.succeeded(peer)
+            if len(self._met) >= _MAX_KNOWN:
+                self._met.clear()
+            self._met.add(shown)
+        return _keep(kept, shown, principal)
 
     def certificate(self, pem: bytes) -> Principal:
         """Whose certificate this is, which was verified against the CA already. Raises NotAuthenticated."""
@@ -78,6 +130,10 @@ class Recogniser:
             certificate = self._store.find_certificate(principal.id)
             if certificate is None or not certificate.is_good(now):
                 return False
+        if principal.kind == "session":
+            session = self._store.sessions.find(principal.id)
+            if session is None or not self._is_good_session(session, now):
+                return False
         if principal.token_id:
             token = self._store.find_token(principal.token_id)
             return token is not None and not token.revoked_ns
@@ -88,22 +144,52 @@ class Recogniser:
         principal = known.principal
         if has_expired(principal.expires_ns, now):
             raise NotAuthenticated(otherwise)
-        if principal.token_id and now - known.touched_ns > _TOUCH_NS:
+        if now - known.touched_ns > _TOUCH_NS:
             known.touched_ns = now
-            self._store.touch_token(principal.token_id)
+            if principal.kind == "session":
+                self._store.sessions.touch(principal.id)
+            if principal.token_id:
+                self._store.touch_token(principal.token_id)
         return principal
 
     def _token(self, text: str) -> Principal:
         try:
             token = Token.parse(text)
         except InvalidInput as error:
-            raise NotAuthenticated(str(error)) from None
+            raise _Unknown(str(error)) from None
         record = self._store.find_token(token.id)
-        if record is None or not record.has_secret(token.secret):
-            raise NotAuthenticated(NOT_KNOWN)
+        # An id that is not known takes as long as a wrong secret.
+        is_right = constant_time_equal(hash_of(token.secret), record.secret_hash if record else _NO_HASH)
+        if record is None or not is_right:
+            raise _Unknown(NOT_KNOWN)
         if record.revoked_ns:
             raise NotAuthenticated(f"the token {record.name!r} was revoked: ask for a new one")
         return principal_of(record)
+
+    def _session(self, text: str) -> Principal:
+        record = self._store.sessions.shown(text)
+        if record is None:
+            raise _Unknown(SIGN_IN_AGAIN)
+        if not self._is_good_session(record, self._clock()):
+            raise NotAuthenticated(SIGN_IN_AGAIN)
+        if record.origin in self._rules.origins:
+            return Principal("session", record.name, record.id, record.grants, expires_ns=record.expires_ns)
+        token = self._store.find_token(record.origin)
+        if token is None or token.revoked_ns:
+            raise NotAuthenticated("the token that the session was made with was revoked")
+        return Principal(
+            "session",
+            record.name,
+            record.id,
+            record.grants,
+            worker_id=token.worker_id,
+            token_id=token.id,
+            expires_ns=record.expires_ns,
+        )
+
+    def _is_good_session(self, record: SessionRecord, now: int) -> bool:
+        is_over = bool(record.revoked_ns) or has_expired(record.expires_ns, now)
+        return not is_over and not is_idle(record, self._idle_ns, now)
 
     def _worker(self, pem: bytes) -> Principal:
         try:

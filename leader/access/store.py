@@ -15,6 +15,7 @@ from joblog.errors import Conflict, InvalidInput, NotFound
 from joblog.leader.access.database import Database, Row, Values
 from joblog.leader.access.records import CertificateRecord, Quota, Revoked, TokenRecord, hash_of
 from joblog.leader.access.roles import Grant
+from joblog.leader.access.sessions import Sessions
 from joblog.token import SECRET_BYTES, new_token_id
 
 MAX_PAGE = 1000
@@ -40,6 +41,7 @@ class AccessStore:
         """Opens the file, or makes it. Raises Corrupt, WrongVersion, OutOfSpace."""
         self._database = Database(path)
         self._clock = clock
+        self.sessions = Sessions(self._database, clock)
         self._told: list[OnRevoked] = []
         self._lock = threading.Lock()
         # When tokens were last used, as far as it is not on disk yet.
@@ -140,7 +142,7 @@ class AccessStore:
             self._used[token_id] = self._clock()
 
     def write_used(self) -> None:
-        """Writes down when tokens were last used; call it now and then."""
+        """Writes down when tokens and sessions were last used; call it now and then."""
         with self._lock:
             used, self._used = self._used, {}
         if used:
@@ -149,6 +151,14 @@ class AccessStore:
                     "UPDATE tokens SET last_used_ns = max(last_used_ns, ?) WHERE id = ?",
                     [(when, token_id) for token_id, when in used.items()],
                 )
+
+        self.sessions.write_used()
+
+    def end_session(self, session_id: str) -> bool:
+        """Somebody signed out; what was open in the session ends. False when it had ended already."""
+        ended = self.sessions.revoke(session_id)
+        self._tell([Revoked("session", session_id)])
+        return ended
 
     # Certificates
 

@@ -25,7 +25,8 @@ from joblog.service import Service
 log = logging.getLogger(__name__)
 
 NO_CREDENTIALS = (
-    "say who you are: set JOBLOG_TOKEN or JOBLOG_TOKEN_FILE, use `joblog login`, or be the leader's user on its machine"
+    "say who you are: set JOBLOG_TOKEN or JOBLOG_TOKEN_FILE, use `joblog login`, or be the leader's user on its "
+    "machine; in a browser, sign in"
 )
 _LOOK_SECONDS = 0.5
 _WRITE_USED_SECONDS = 30.0
@@ -105,7 +106,13 @@ class Gate(Service):
         """Who shows this Authorization header. Raises NotAuthenticated."""
         if self.recogniser is None:
             return at(EVERYBODY, peer)
-        return at(self.recogniser.bearer(bearer_of(header)), peer)
+        return at(self.recogniser.bearer(bearer_of(header), peer), peer)
+
+    def session(self, cookie: str, peer: str) -> Principal:
+        """Whose browser shows this cookie. Raises NotAuthenticated."""
+        if self.recogniser is None:
+            return at(EVERYBODY, peer)
+        return at(self.recogniser.session(cookie, peer), peer)
 
     def certificate(self, pem: bytes, peer: str) -> Principal:
         """Whose client certificate this is. Raises NotAuthenticated."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from joblog.errors import Conflict
 from joblog.leader.access.audit import AuditEvent
@@ -16,16 +17,30 @@ from joblog.leader.api.errors import Context, answers
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.joining import Joining
 from joblog.leader.api.paging import page_size
+from joblog.leader.api.signing_in import SignIn
 from joblog.v1 import access_pb2, access_pb2_grpc
 
 
 class AccessService(access_pb2_grpc.AccessServicer):
-    """Answers who makes tokens and who joins. joining: None where the leader gives no certificates."""
+    """Answers who makes tokens and who joins. joining: None where the leader gives no certificates.
 
-    def __init__(self, issuer: Issuer, gate: Gate, joining: Joining | None = None) -> None:
+    url: where browsers find the leader; empty where it serves no HTTP.
+    """
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        gate: Gate,
+        sign_in: SignIn,
+        joining: Joining | None = None,
+        *,
+        url: Callable[[], str] = str,
+    ) -> None:
         self._issuer = issuer
         self._gate = gate
+        self._sign_in = sign_in
         self._joining = joining
+        self._url = url
 
     @answers
     async def Join(self, request: access_pb2.JoinRequest, context: Context) -> access_pb2.JoinResponse:
@@ -56,6 +71,13 @@ class AccessService(access_pb2_grpc.AccessServicer):
             permissions=principal.permissions(),
             expires_ns=principal.expires_ns,
         )
+
+    @answers
+    async def CreateSignInCode(
+        self, request: access_pb2.CreateSignInCodeRequest, context: Context
+    ) -> access_pb2.CreateSignInCodeResponse:
+        """A link's code."""
+        return access_pb2.CreateSignInCodeResponse(code=self._sign_in.new_code(current()), url=self._url())
 
     @answers
     async def CreateToken(

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Collection, Iterator
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -17,12 +18,14 @@ from joblog.errors import Conflict, Denied, InvalidInput
 from joblog.leader.api.http.app import make_app
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.guard import LOOPBACK_HOSTS
+from joblog.leader.api.http.place import Place
 from joblog.service import Service
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _KEEP_ALIVE_SECONDS = 75
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told apart, not listened on
 
 
 class _Server(uvicorn.Server):
@@ -69,8 +72,8 @@ class HttpServer(Service):
     """Serves the HTTP API on host:port (0: a free one; `url` says which, once started).
 
     tls: None for plaintext; what it holds may be exchanged while the server runs.
-    names: further names that the Host header may have. On a loopback address only those and the loopback's own are
-    answered; elsewhere any when no name is given.
+    names: under which the leader is known besides. On a loopback address only those, the place's and the loopback's
+    own may be in a Host header; elsewhere any where the place has no name.
     """
 
     name = "http"
@@ -82,17 +85,25 @@ class HttpServer(Service):
         host: str,
         port: int,
         names: Collection[str] = (),
+        place: Place | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._place = place or Place()
         self._context = context
         self._tls = tls
         self._host = host
         self._port = port
-        hosts: Collection[str] | None = {*names, host, *LOOPBACK_HOSTS} if names or is_loopback(host) else None
-        self._app = make_app(context, hosts=hosts)
+        self._app = make_app(context, hosts=self._hosts(names), place=self._place)
         self._listener: socket.socket | None = None
         self._server: _Server | None = None
         self._ended = asyncio.Event()
+
+    def _hosts(self, names: Collection[str]) -> Collection[str] | None:
+        place = self._place
+        if not place.names and not is_loopback(self._host):
+            return None
+        url = [urlsplit(place.url).hostname or ""] if place.url else []
+        return {self._host, *LOOPBACK_HOSTS, *names, *place.names, *url}
 
     @property
     def port(self) -> int:
@@ -104,12 +115,24 @@ class HttpServer(Service):
 
     @property
     def url(self) -> str:
-        """Where it can be reached, without a slash at the end; empty before it is started."""
+        """Where it can be reached on this machine, without a slash at the end; empty before it is started."""
         if self._listener is None:
             return ""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
         scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{self.port}{self._place.base_path.rstrip('/')}"
+
+    def page(self, host: str = "") -> str:
+        """Where browsers find the UI, with a slash at the end; host: of the leader as others see it, where known."""
+        if self._listener is None:
+            return ""
+        if self._place.url:
+            return self._place.url + self._place.base_path
+        if not host or self._host not in _EVERYWHERE:
+            return self.url + "/"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{host}:{self.port}{self._place.base_path}"
 
     async def start(self) -> None:
         """Listens; requests wait until `run`."""

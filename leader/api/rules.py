@@ -89,6 +89,7 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Access/Join": Rule(Permission.LOG_WRITE, Where.SOMEWHERE),
     "/joblog.v1.Access/Renew": Rule(None, Where.WORKER),
     "/joblog.v1.Access/WhoAmI": _WHO_AM_I,
+    "/joblog.v1.Access/CreateSignInCode": Rule(None, Where.ANYBODY, act="login.code"),
     "/joblog.v1.Access/CreateToken": _TOKENS,
     "/joblog.v1.Access/ListTokens": _TOKENS,
     "/joblog.v1.Access/RevokeToken": _TOKENS,
@@ -106,6 +107,10 @@ HTTP: dict[str, Rule] = {
     "metrics": Rule(Permission.METRICS_READ, Where.WHOLE),
     "status": _STATUS,
     "whoami": _WHO_AM_I,
+    # What somebody signs in with is looked at by the route; whoever has no session may sign out too.
+    "get_session": _PUBLIC,
+    "create_session": _PUBLIC,
+    "delete_session": _PUBLIC,
     "list_namespaces": _LIST_NAMESPACES,
     "list_runs": _SEE,
     "get_run": _SEE,

@@ -8,6 +8,7 @@ from joblog.leader.access.recognition import Recogniser
 from joblog.leader.access.roles import Grant
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.http.cookies import SESSION, Cookies
 from joblog.token import Token
 
 # The namespace that callers have their roles on, and one that they have nothing to do with.
@@ -59,3 +60,28 @@ def make_callers(store: AccessStore) -> Callers:
     callers.tokens["garbage"] = "jl1.garbage"
     callers.tokens["nobody"] = None
     return callers
+
+
+def make_cookies(store: AccessStore) -> dict[str, str]:
+    """What a browser sends, by the caller's name: sessions of each role, and those that do not count."""
+    callers = make_callers(store)
+    name = Cookies("leader-1").name(SESSION, {"scheme": "http"})
+    cookies = {}
+
+    def sign_in(caller: str, token: str, lifetime_seconds: float = 60) -> str:
+        grants = tuple(found.grants) if (found := store.find_token(callers.ids[token])) else ()
+        session, secret = store.sessions.create(
+            caller, grants, origin=callers.ids[token], lifetime_seconds=lifetime_seconds
+        )
+        cookies[caller] = f"{name}={secret}"
+        return session.id
+
+    for role in (*ROLES_WHOLE, *ROLES_OWN):
+        sign_in(role, role)
+    sign_in("expired", "admin", -1)
+    store.sessions.revoke(sign_in("revoked", "admin"))
+    session_id = sign_in("wrong secret", "admin")
+    cookies["wrong secret"] = f"{name}={session_id}.{'A' * 43}"
+    cookies["garbage"] = f'{name}="garbage"; {name}'
+    cookies["nobody"] = "other=1"
+    return cookies

@@ -22,6 +22,7 @@ from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
 from joblog.leader.search.searcher import Searcher
@@ -95,7 +96,10 @@ async def api_in(
         access = AccessStore(folder / "access.sqlite3")
         issuer = Issuer(access, address=lambda: grpc_server.address)
         gate = gate_on(access) if gate_on else Gate.open()
-        context = ApiContext(stored.store, stored.reader, searcher, deleter, status, stored.metrics, gate, issuer)
+        sign_in = SignIn(access, gate)
+        context = ApiContext(
+            stored.store, stored.reader, searcher, deleter, status, stored.metrics, gate, issuer, sign_in
+        )
         http_server = HttpServer(context, host="127.0.0.1", port=0)
         grpc_server = GrpcServer(
             LogsService(stored.store, stored.reader, searcher),
@@ -104,7 +108,7 @@ async def api_in(
             host="127.0.0.1",
             port=0,
             max_message_bytes=MAX_MESSAGE_BYTES,
-            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate)), *more],
+            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate, sign_in)), *more],
         )
         await gate.start()
         await http_server.start()

@@ -62,7 +62,7 @@ async def test_files_of_the_ui_are_kept_by_browsers_for_ever(api: Api) -> None:
     assert (reply.text, reply.headers["content-encoding"]) == (SCRIPT, "gzip")
     assert re.match("(text|application)/javascript", reply.headers["content-type"])
     assert "immutable" in reply.headers["cache-control"]
-    assert "style-src 'self';" in reply.headers["content-security-policy"]
+    assert "default-src 'none';" in reply.headers["content-security-policy"]
     plain = await api.http.get("/assets/a-1.js", headers={"Accept-Encoding": "identity"})
     assert (plain.text, "content-encoding" in plain.headers) == (SCRIPT, False)
     assert len(gzip.compress(SCRIPT.encode())) < len(SCRIPT)

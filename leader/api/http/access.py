@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from joblog.leader.access import records
 from joblog.leader.access.audit import AuditEvent
 from joblog.leader.access.issuing import MAX_QUOTA, Wanted, record_or_undo, token_event
-from joblog.leader.access.principal import current
+from joblog.leader.access.principal import Principal, current
 from joblog.leader.access.roles import check_grant
 from joblog.leader.api.http.catalog import Cursor, Limit
 from joblog.leader.api.http.context import Context
@@ -137,7 +137,11 @@ class Certificates(BaseModel):
 @router.get("/whoami")
 async def whoami() -> WhoAmI:
     """Who the leader takes the caller for, and what it may do."""
-    principal = current()
+    return who_is(current())
+
+
+def who_is(principal: Principal) -> WhoAmI:
+    """What is said of a principal."""
     return WhoAmI(
         kind=principal.kind,
         name=principal.name,

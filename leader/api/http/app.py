@@ -11,14 +11,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.api.errors import INTERNAL_MESSAGE
-from joblog.leader.api.http import access, audit, catalog, data, keys, models, raw, search, storage, workers
+from joblog.leader.api.http import access, audit, catalog, data, keys, models, raw, search, session, storage, workers
 from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
+from joblog.leader.api.http.place import Place
 from joblog.leader.api.http.replies import error_reply, problem_reply
 from joblog.leader.api.http.ui import add_ui
 from joblog.leader.metrics import CONTENT_TYPE
@@ -36,14 +40,20 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _CODES = {404: "NOT_FOUND", 405: "UNIMPLEMENTED"}
 
 
-def make_app(context: ApiContext, *, hosts: Collection[str] | None) -> Guard:
+def make_app(context: ApiContext, *, hosts: Collection[str] | None, place: Place | None = None) -> ASGIApp:
     """The application. hosts: see Guard."""
-    app = make_routes(context)
-    return Guard(HttpGate(app, context.gate), hosts=hosts, metrics=context.metrics.api)
+    place = place or Place()
+    cookies = Cookies(context.status.leader_id, place.base_path)
+    gated = HttpGate(make_routes(context, place, cookies), context.gate, cookies)
+    guarded = Guard(gated, hosts=hosts, metrics=context.metrics.api, base_path=place.base_path)
+    if not place.trusted_proxies:
+        return guarded
+    return ProxyHeadersMiddleware(guarded, list(place.trusted_proxies))  # type: ignore[arg-type, return-value]
 
 
-def make_routes(context: ApiContext) -> FastAPI:
+def make_routes(context: ApiContext, place: Place | None = None, cookies: Cookies | None = None) -> FastAPI:
     """All routes, which answer only behind an HttpGate."""
+    place = place or Place()
     app = FastAPI(
         title="joblog",
         version=__version__,
@@ -58,12 +68,13 @@ def make_routes(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
-    routed = (catalog, data, raw, search, access, audit, workers, storage, keys)
-    for router in (module.router for module in routed):
+    app.state.cookies = cookies or Cookies("")
+    routed = (catalog, data, raw, search, access, session, audit, workers, storage, keys)
+    for router in (one.router for one in routed):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     _add_probes(app, context)
     _add_document(app)
-    add_ui(app, base_path="/")
+    add_ui(app, base_path=place.base_path)
     app.add_exception_handler(JoblogError, _joblog_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)

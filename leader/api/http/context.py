@@ -12,6 +12,8 @@ from joblog.errors import InvalidInput
 from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.http.cookies import Cookies
+from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import Archiver
 from joblog.leader.buffer.store import Store
@@ -42,6 +44,7 @@ class ApiContext:
     metrics: Metrics
     gate: Gate
     issuer: Issuer
+    sign_in: SignIn
     operated: Operated = Operated()
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,6 +71,14 @@ def log_name(
     return check_log_name(LogName(namespace, run, task, number), open_attempt=True)
 
 
+def cookies_of(request: Request) -> Cookies:
+    """The application's cookies."""
+    cookies = request.app.state.cookies
+    assert isinstance(cookies, Cookies)
+    return cookies
+
+
+CookieJar = Annotated[Cookies, Depends(cookies_of)]
 Context = Annotated[ApiContext, Depends(context_of)]
 NamedLog = Annotated[LogName, Depends(log_name)]
 

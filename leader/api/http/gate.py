@@ -11,12 +11,17 @@ from joblog.errors import Denied, JoblogError, NotAuthenticated
 from joblog.leader.access.principal import Principal
 from joblog.leader.api.errors import message_of
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.http.cookies import SESSION, Cookies
+from joblog.leader.api.http.guard import SAFE_METHODS
 from joblog.leader.api.http.replies import error_reply
 from joblog.leader.api.rules import HTTP, Rule
 
 _STATE = "joblog.asking"
 _GATE = "joblog.gate"
 _FIRST_REFUSAL = 400
+_SIGN_IN = "create_session"
+
+MEANT_HEADER = "Joblog-Request"
 
 
 class _Asking:
@@ -39,9 +44,10 @@ class HttpGate:
     reply of a route that was not asked about does not get out.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate, rules: dict[str, Rule] | None = None) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate, cookies: Cookies, rules: dict[str, Rule] | None = None) -> None:
         self._app = app
         self._gate = gate
+        self._cookies = cookies
         self._rules = HTTP if rules is None else rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,10 +95,16 @@ class HttpGate:
         await self._admit(scope, scope[_STATE])
 
     def authenticate(self, scope: Scope) -> Principal:
-        """Who asks. Raises NotAuthenticated."""
-        peer = _peer(scope)
-        header = Headers(scope=scope).get("authorization")
-        return self._gate.nobody(peer) if header is None else self._gate.bearer(header, peer)
+        """Who asks: a bearer token counts, else a session's cookie. Raises NotAuthenticated, TooMany."""
+        peer = peer_of(scope)
+        headers = Headers(scope=scope)
+        header = headers.get("authorization")
+        if header is not None:
+            return self._gate.bearer(header, peer)
+        cookie = self._cookies.get(SESSION, scope)
+        if not cookie or _is_embedded(headers):
+            return self._gate.nobody(peer)
+        return self._gate.session(cookie, peer)
 
     def _ask(self, scope: Scope) -> _Asking:
         try:
@@ -107,6 +119,8 @@ class HttpGate:
         gate = self._gate
         name = getattr(scope.get("route"), "name", "")
         rule = self._rules.get(name)
+        if scope["method"] not in SAFE_METHODS and (name == _SIGN_IN or _is_session(asking.principal)):
+            _check_meant(scope)
         if rule is None or not gate.is_public(rule):
             subject = _subject(scope)
             try:
@@ -114,7 +128,7 @@ class HttpGate:
                     raise asking.refusal or Denied("nobody was recognised")
                 gate.check(asking.principal, rule, name or scope["path"], str(_parameter(scope, "namespace")))
             except JoblogError as error:
-                gate.refused(error, name or scope["path"][:200], asking.principal, _peer(scope), subject)
+                gate.refused(error, name or scope["path"][:200], asking.principal, peer_of(scope), subject)
                 raise
             assert rule is not None
             # Before the audit log is asked: what it refuses must not be asked again.
@@ -130,9 +144,30 @@ async def admit(request: Request) -> None:
     await gate.admit(request.scope)
 
 
-def _peer(scope: Scope) -> str:
+def peer_of(scope: Scope) -> str:
+    """The address that a request comes from, HOST:PORT."""
     client = scope.get("client")
     return f"{client[0]}:{client[1]}" if client else ""
+
+
+def _is_session(principal: Principal | None) -> bool:
+    return principal is not None and principal.kind == "session"
+
+
+def _check_meant(scope: Scope) -> None:
+    """Raises Denied where a page of somebody else's may have made the browser send this.
+
+    Browsers let no page add a header of that name to a request to another origin, unless that allows it beforehand.
+    """
+    if Headers(scope=scope).get(MEANT_HEADER) != "1":
+        raise Denied(f"a browser must send the header {MEANT_HEADER}: 1 with what changes something")
+
+
+def _is_embedded(headers: Headers) -> bool:
+    """Whether a page of another origin asks in a browser's name, other than by a link: its session is none of its."""
+    if headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none"):
+        return False
+    return headers.get("sec-fetch-mode") != "navigate" or headers.get("sec-fetch-dest") != "document"
 
 
 def _parameter(scope: Scope, name: str) -> str:

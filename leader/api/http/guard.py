@@ -12,26 +12,31 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from joblog.errors import JoblogError
+from joblog.leader.access.host_names import is_address
 from joblog.leader.metrics import ApiMetrics
 
 log = logging.getLogger(__name__)
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS = _SAFE_METHODS | {"DELETE", "POST", "PUT", "PATCH"}
-_CONTENT_SECURITY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS = SAFE_METHODS | {"DELETE", "POST", "PUT", "PATCH"}
+# Of what is not the UI's: were it shown as a page, it could do nothing.
+_CONTENT_SECURITY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), bluetooth=(), "
+        "display-capture=(), browsing-topics=()"
+    ),
     "Content-Security-Policy": _CONTENT_SECURITY,
     "Cache-Control": "no-store",
 }
+_STRICT_TRANSPORT = "max-age=31536000"
 
 
 def host_name(host: str) -> str:
@@ -42,16 +47,30 @@ def host_name(host: str) -> str:
         return ""
 
 
+def _knows(names: Collection[str], host: str) -> bool:
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def _is_browsers_for_good(scope: Scope, host: str) -> bool:
+    """Whether browsers are told to use TLS alone at a name: not for loopback, where other programs have servers too."""
+    return scope["scheme"] == "https" and host not in LOOPBACK_HOSTS and not is_address(host)
+
+
 class Guard:
-    """ASGI middleware. hosts: names that a Host header may have; None: any.
+    """ASGI middleware. hosts: names that a Host header may have, each may begin with `*.`; None: any.
+
+    base_path: taken off the paths of requests where a proxy left it there; a slash at both ends.
 
     A server on the loopback address must be given names: a page from elsewhere could otherwise make its own name point
     to this machine and read the logs. Requests that change something are refused when a page of another origin sends
     them.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None, metrics: ApiMetrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str] | None, metrics: ApiMetrics, base_path: str = "/"
+    ) -> None:
         self._app = app
+        self._base = base_path.rstrip("/")
         self._hosts = None if hosts is None else frozenset(name.lower() for name in hosts)
         self._metrics = metrics
 
@@ -61,6 +80,10 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
+        asked = Headers(scope=scope)
+        host = host_name(asked.get("host", ""))
+        if self._base:
+            _take_off(scope, self._base)
         method = scope["method"] if scope["method"] in _METHODS else "other"
 
         async def send_guarded(message: Message) -> None:
@@ -68,11 +91,13 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if _is_browsers_for_good(scope, host):
+                    headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
                 self._metrics.requests.labels(method, str(message["status"])).inc()
                 self._metrics.seconds.labels(method).observe(time.monotonic() - began)
             await send(message)
 
-        refusal = self._refuse(scope["method"], Headers(scope=scope))
+        refusal = self._refuse(scope, asked, host)
         if refusal is not None:
             await _reply(send_guarded, *refusal)
             return
@@ -86,19 +111,31 @@ class Guard:
             # A body left unfinished makes the server close the connection: the client sees that it is not whole.
             log.warning("%s: broken off: %s", scope["path"], cause)
 
-    def _refuse(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
-        host = headers.get("host", "")
-        if self._hosts is not None and host_name(host) not in self._hosts:
+    def _refuse(self, scope: Scope, headers: Headers, host: str) -> tuple[int, str, str] | None:
+        asked = headers.get("host", "")
+        if self._hosts is not None and not _knows(self._hosts, host):
             names = ", ".join(sorted(self._hosts))
-            return 421, "PERMISSION_DENIED", f"Host {host[:100]!r} is not a name of this leader: {names}"
-        if method in _SAFE_METHODS:
+            return 421, "PERMISSION_DENIED", f"Host {asked[:100]!r} is not a name of this leader: {names}"
+        if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and not _is_same_origin(origin, scope["scheme"], asked):
             return 403, "PERMISSION_DENIED", "a page of another origin may not change anything here"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return 403, "PERMISSION_DENIED", "a page of another site may not change anything here"
         return None
+
+
+def _is_same_origin(origin: str, scheme: str, host: str) -> bool:
+    parts = urlsplit(origin)
+    # A proxy that is not known as one may have ended TLS; a page that came without it is never ours where we have it.
+    return parts.netloc.lower() == host.lower() and not (scheme == "https" and parts.scheme != "https")
+
+
+def _take_off(scope: Scope, base: str) -> None:
+    path: str = scope["path"]
+    if path == base or path.startswith(f"{base}/"):
+        scope["path"] = path[len(base) :] or "/"
 
 
 async def _reply(send: Send, status: int, code: str, message: str) -> None:

@@ -18,6 +18,7 @@ from joblog.leader.access.recognition import Recogniser
 from joblog.leader.access.roles import Grant, Permission
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.replies import error_reply
 from joblog.leader.api.rules import Rule, Where
@@ -82,7 +83,7 @@ def store(tmp_path: Path) -> Iterator[AccessStore]:
 
 @pytest.fixture
 async def client(store: AccessStore) -> AsyncIterator[httpx.AsyncClient]:
-    gated = HttpGate(application(), Gate(store, Recogniser(store)), rules=RULES)
+    gated = HttpGate(application(), Gate(store, Recogniser(store)), Cookies("leader-1"), rules=RULES)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gated), base_url="http://h") as client:
         yield client
 
