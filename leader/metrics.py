@@ -5,6 +5,8 @@ Names follow Prometheus' rules: base units, `_total` on counters. Labels have fe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -200,6 +202,36 @@ class ApiMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.connections_refused = Counter(
+            "joblog_connections_refused",
+            "Connections that were closed to keep to the limits of all (total) or of one address (peer)",
+            ["server", "limit"],
+            registry=registry,
+        )
+
+
+class QuotaMetrics:
+    """Quotas that were met. scope: namespace or token."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.refusals = Counter(
+            "joblog_quota_refusals", "Work of workers that a quota kept waiting", ["quota", "scope"], registry=registry
+        )
+        self.slowed = Counter(
+            "joblog_quota_slowed", "Requests of readers that came too often", ["scope"], registry=registry
+        )
+        self._reached = Gauge(
+            "joblog_quotas_reached",
+            "Quotas that are reached and that somebody met lately",
+            ["quota", "scope"],
+            registry=registry,
+        )
+
+    def show(self, reached: Mapping[tuple[str, str], int]) -> None:
+        """How many are reached, by quota and scope."""
+        self._reached.clear()
+        for labels, count in reached.items():
+            self._reached.labels(*labels).set(count)
 
 
 class Metrics:
@@ -216,6 +248,7 @@ class Metrics:
         self.archive = ArchiveMetrics(self.registry)
         self.object_store = ObjectStoreMetrics(self.registry)
         self.kms = KmsMetrics(self.registry)
+        self.quotas = QuotaMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

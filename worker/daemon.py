@@ -93,6 +93,7 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
         str(folder.spools),
         worker_id=identity,
         adopt=shipper.adopt,
+        waits=shipper.waits,
         launch=launcher(settings, folder.root, keys.current),
         keys=keys,
     )

@@ -11,7 +11,7 @@ from rich.markup import escape
 from joblog.cli.options import DEFAULT, AsJson, DataDir, Namespace, Raw, chosen_data_dir
 from joblog.cli.output import err, print_json, print_table, styled, table
 from joblog.cli.terminal import LogOutput
-from joblog.cli.words import bytes_text
+from joblog.cli.words import bytes_text, printable
 from joblog.errors import NotFound
 from joblog.identity import parse_log_path
 
@@ -75,6 +75,10 @@ def list_tasks(as_json: AsJson = False, data_dir: DataDir = None) -> None:
             bytes_text(max(0, task["length_bytes"] - task["acked_bytes"])),
         )
     print_table(shown)
+    for task in tasks:
+        if task.get("waits"):
+            name = f"{task['run']}/{task['task']} ({task['spool_id']})"
+            err.print(f"{printable(name)} waits: {printable(task['waits'])}", markup=False)
 
 
 @app.command(name="signal")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16joblog/v1/access.proto\x12\tjoblog.v1\"?\n\x0bJoinRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x0c\n\x04host\x18\x03 \x01(\t\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\"x\n\x0cJoinResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\x12\n\nexpires_ns\x18\x03 \x01(\x06\x12\x14\n\x0cworkers_port\x18\x04 \x01(\r\x12\x17\n\x0fworkers_address\x18\x05 \x01(\t\"\x0f\n\rWhoAmIRequest\"w\n\x0eWhoAmIResponse\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x13\n\x0bpermissions\x18\x04 \x03(\t\x12\x12\n\nexpires_ns\x18\x05 \x01(\x06\"\x19\n\x17\x43reateSignInCodeRequest\"5\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\")\n\x05Grant\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\nnamespaces\x18\x02 \x03(\t\"d\n\x05Quota\x12\x15\n\rbytes_per_day\x18\x01 \x01(\x04\x12\x11\n\tlive_logs\x18\x02 \x01(\x04\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x04\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x04\"\xdd\x01\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x12\n\ncreated_ns\x18\x05 \x01(\x06\x12\x12\n\nexpires_ns\x18\x06 \x01(\x06\x12\x14\n\x0clast_used_ns\x18\x07 \x01(\x06\x12\x12\n\nrevoked_ns\x18\x08 \x01(\x06\x12\x12\n\ncreated_by\x18\t \x01(\t\x12\x1f\n\x05quota\x18\n \x01(\x0b\x32\x10.joblog.v1.Quota\"\xa3\x01\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x06grants\x18\x02 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x04 \x01(\x04\x12\x1f\n\x05quota\x18\x05 \x01(\x0b\x32\x10.joblog.v1.Quota\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\"F\n\x13\x43reateTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.joblog.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListTokensResponse\x12 \n\x06tokens\x18\x01 \x03(\x0b\x32\x10.joblog.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12RevokeTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"}\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12\x11\n\tissued_ns\x18\x04 \x01(\x06\x12\x12\n\nexpires_ns\x18\x05 \x01(\x06\x12\x12\n\nrevoked_ns\x18\x06 \x01(\x06\"@\n\x17ListCertificatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x18ListCertificatesResponse\x12,\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x16.joblog.v1.Certificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t2\xa0\x05\n\x06\x41\x63\x63\x65ss\x12\x37\n\x04Join\x12\x16.joblog.v1.JoinRequest\x1a\x17.joblog.v1.JoinResponse\x12\x39\n\x05Renew\x12\x17.joblog.v1.RenewRequest\x1a\x17.joblog.v1.JoinResponse\x12=\n\x06WhoAmI\x12\x18.joblog.v1.WhoAmIRequest\x1a\x19.joblog.v1.WhoAmIResponse\x12[\n\x10\x43reateSignInCode\x12\".joblog.v1.CreateSignInCodeRequest\x1a#.joblog.v1.CreateSignInCodeResponse\x12L\n\x0b\x43reateToken\x12\x1d.joblog.v1.CreateTokenRequest\x1a\x1e.joblog.v1.CreateTokenResponse\x12I\n\nListTokens\x12\x1c.joblog.v1.ListTokensRequest\x1a\x1d.joblog.v1.ListTokensResponse\x12>\n\x0bRevokeToken\x12\x1d.joblog.v1.RevokeTokenRequest\x1a\x10.joblog.v1.Token\x12[\n\x10ListCertificates\x12\".joblog.v1.ListCertificatesRequest\x1a#.joblog.v1.ListCertificatesResponse\x12P\n\x11RevokeCertificate\x12#.joblog.v1.RevokeCertificateRequest\x1a\x16.joblog.v1.Certificateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16joblog/v1/access.proto\x12\tjoblog.v1\"?\n\x0bJoinRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x0c\n\x04host\x18\x03 \x01(\t\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\"x\n\x0cJoinResponse\x12\x19\n\x11\x63\x65rtificate_chain\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\x12\n\nexpires_ns\x18\x03 \x01(\x06\x12\x14\n\x0cworkers_port\x18\x04 \x01(\r\x12\x17\n\x0fworkers_address\x18\x05 \x01(\t\"\x0f\n\rWhoAmIRequest\"w\n\x0eWhoAmIResponse\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x13\n\x0bpermissions\x18\x04 \x03(\t\x12\x12\n\nexpires_ns\x18\x05 \x01(\x06\"\x19\n\x17\x43reateSignInCodeRequest\"5\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\")\n\x05Grant\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\nnamespaces\x18\x02 \x03(\t\"d\n\x05Quota\x12\x15\n\rbytes_per_day\x18\x01 \x01(\x04\x12\x11\n\tlive_logs\x18\x02 \x01(\x04\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x04\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x04\"C\n\x03Use\x12\x13\n\x0b\x62ytes_today\x18\x01 \x01(\x04\x12\x11\n\tlive_logs\x18\x02 \x01(\x04\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x04\"\xfa\x01\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12 \n\x06grants\x18\x03 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x11\n\tworker_id\x18\x04 \x01(\t\x12\x12\n\ncreated_ns\x18\x05 \x01(\x06\x12\x12\n\nexpires_ns\x18\x06 \x01(\x06\x12\x14\n\x0clast_used_ns\x18\x07 \x01(\x06\x12\x12\n\nrevoked_ns\x18\x08 \x01(\x06\x12\x12\n\ncreated_by\x18\t \x01(\t\x12\x1f\n\x05quota\x18\n \x01(\x0b\x32\x10.joblog.v1.Quota\x12\x1b\n\x03use\x18\x0b \x01(\x0b\x32\x0e.joblog.v1.Use\"\xa3\x01\n\x12\x43reateTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\x06grants\x18\x02 \x03(\x0b\x32\x10.joblog.v1.Grant\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x18\n\x10lifetime_seconds\x18\x04 \x01(\x04\x12\x1f\n\x05quota\x18\x05 \x01(\x0b\x32\x10.joblog.v1.Quota\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\"F\n\x13\x43reateTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.joblog.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListTokensResponse\x12 \n\x06tokens\x18\x01 \x03(\x0b\x32\x10.joblog.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x12RevokeTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"}\n\x0b\x43\x65rtificate\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x10\n\x08token_id\x18\x03 \x01(\t\x12\x11\n\tissued_ns\x18\x04 \x01(\x06\x12\x12\n\nexpires_ns\x18\x05 \x01(\x06\x12\x12\n\nrevoked_ns\x18\x06 \x01(\x06\"@\n\x17ListCertificatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x18ListCertificatesResponse\x12,\n\x0c\x63\x65rtificates\x18\x01 \x03(\x0b\x32\x16.joblog.v1.Certificate\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x18RevokeCertificateRequest\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t2\xa0\x05\n\x06\x41\x63\x63\x65ss\x12\x37\n\x04Join\x12\x16.joblog.v1.JoinRequest\x1a\x17.joblog.v1.JoinResponse\x12\x39\n\x05Renew\x12\x17.joblog.v1.RenewRequest\x1a\x17.joblog.v1.JoinResponse\x12=\n\x06WhoAmI\x12\x18.joblog.v1.WhoAmIRequest\x1a\x19.joblog.v1.WhoAmIResponse\x12[\n\x10\x43reateSignInCode\x12\".joblog.v1.CreateSignInCodeRequest\x1a#.joblog.v1.CreateSignInCodeResponse\x12L\n\x0b\x43reateToken\x12\x1d.joblog.v1.CreateTokenRequest\x1a\x1e.joblog.v1.CreateTokenResponse\x12I\n\nListTokens\x12\x1c.joblog.v1.ListTokensRequest\x1a\x1d.joblog.v1.ListTokensResponse\x12>\n\x0bRevokeToken\x12\x1d.joblog.v1.RevokeTokenRequest\x1a\x10.joblog.v1.Token\x12[\n\x10ListCertificates\x12\".joblog.v1.ListCertificatesRequest\x1a#.joblog.v1.ListCertificatesResponse\x12P\n\x11RevokeCertificate\x12#.joblog.v1.RevokeCertificateRequest\x1a\x16.joblog.v1.Certificateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,26 +49,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRANT']._serialized_end=518
   _globals['_QUOTA']._serialized_start=520
   _globals['_QUOTA']._serialized_end=620
-  _globals['_TOKEN']._serialized_start=623
-  _globals['_TOKEN']._serialized_end=844
-  _globals['_CREATETOKENREQUEST']._serialized_start=847
-  _globals['_CREATETOKENREQUEST']._serialized_end=1010
-  _globals['_CREATETOKENRESPONSE']._serialized_start=1012
-  _globals['_CREATETOKENRESPONSE']._serialized_end=1082
-  _globals['_LISTTOKENSREQUEST']._serialized_start=1084
-  _globals['_LISTTOKENSREQUEST']._serialized_end=1142
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=1144
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=1223
-  _globals['_REVOKETOKENREQUEST']._serialized_start=1225
-  _globals['_REVOKETOKENREQUEST']._serialized_end=1257
-  _globals['_CERTIFICATE']._serialized_start=1259
-  _globals['_CERTIFICATE']._serialized_end=1384
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1386
-  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1450
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1452
-  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1549
-  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1551
-  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=1612
-  _globals['_ACCESS']._serialized_start=1615
-  _globals['_ACCESS']._serialized_end=2287
+  _globals['_USE']._serialized_start=622
+  _globals['_USE']._serialized_end=689
+  _globals['_TOKEN']._serialized_start=692
+  _globals['_TOKEN']._serialized_end=942
+  _globals['_CREATETOKENREQUEST']._serialized_start=945
+  _globals['_CREATETOKENREQUEST']._serialized_end=1108
+  _globals['_CREATETOKENRESPONSE']._serialized_start=1110
+  _globals['_CREATETOKENRESPONSE']._serialized_end=1180
+  _globals['_LISTTOKENSREQUEST']._serialized_start=1182
+  _globals['_LISTTOKENSREQUEST']._serialized_end=1240
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=1242
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1321
+  _globals['_REVOKETOKENREQUEST']._serialized_start=1323
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1355
+  _globals['_CERTIFICATE']._serialized_start=1357
+  _globals['_CERTIFICATE']._serialized_end=1482
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_start=1484
+  _globals['_LISTCERTIFICATESREQUEST']._serialized_end=1548
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_start=1550
+  _globals['_LISTCERTIFICATESRESPONSE']._serialized_end=1647
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_start=1649
+  _globals['_REVOKECERTIFICATEREQUEST']._serialized_end=1710
+  _globals['_ACCESS']._serialized_start=1713
+  _globals['_ACCESS']._serialized_end=2385
 # @@protoc_insertion_point(module_scope)

@@ -86,8 +86,18 @@ class Quota(_message.Message):
     requests_per_second: int
     def __init__(self, bytes_per_day: _Optional[int] = ..., live_logs: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., requests_per_second: _Optional[int] = ...) -> None: ...
 
+class Use(_message.Message):
+    __slots__ = ("bytes_today", "live_logs", "stored_bytes")
+    BYTES_TODAY_FIELD_NUMBER: _ClassVar[int]
+    LIVE_LOGS_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes_today: int
+    live_logs: int
+    stored_bytes: int
+    def __init__(self, bytes_today: _Optional[int] = ..., live_logs: _Optional[int] = ..., stored_bytes: _Optional[int] = ...) -> None: ...
+
 class Token(_message.Message):
-    __slots__ = ("id", "name", "grants", "worker_id", "created_ns", "expires_ns", "last_used_ns", "revoked_ns", "created_by", "quota")
+    __slots__ = ("id", "name", "grants", "worker_id", "created_ns", "expires_ns", "last_used_ns", "revoked_ns", "created_by", "quota", "use")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +108,7 @@ class Token(_message.Message):
     REVOKED_NS_FIELD_NUMBER: _ClassVar[int]
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
     QUOTA_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
@@ -108,7 +119,8 @@ class Token(_message.Message):
     revoked_ns: int
     created_by: str
     quota: Quota
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., worker_id: _Optional[str] = ..., created_ns: _Optional[int] = ..., expires_ns: _Optional[int] = ..., last_used_ns: _Optional[int] = ..., revoked_ns: _Optional[int] = ..., created_by: _Optional[str] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
+    use: Use
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., worker_id: _Optional[str] = ..., created_ns: _Optional[int] = ..., expires_ns: _Optional[int] = ..., last_used_ns: _Optional[int] = ..., revoked_ns: _Optional[int] = ..., created_by: _Optional[str] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ...) -> None: ...
 
 class CreateTokenRequest(_message.Message):
     __slots__ = ("name", "grants", "worker_id", "lifetime_seconds", "quota", "address")

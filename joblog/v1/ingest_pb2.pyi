@@ -21,6 +21,7 @@ class RefusalCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_CODE_UNKNOWN_HANDLE: _ClassVar[RefusalCode]
     REFUSAL_CODE_UNAVAILABLE: _ClassVar[RefusalCode]
     REFUSAL_CODE_DENIED: _ClassVar[RefusalCode]
+    REFUSAL_CODE_QUOTA: _ClassVar[RefusalCode]
 REFUSAL_CODE_UNSPECIFIED: RefusalCode
 REFUSAL_CODE_INVALID: RefusalCode
 REFUSAL_CODE_OFFSET: RefusalCode
@@ -32,6 +33,7 @@ REFUSAL_CODE_SEAL: RefusalCode
 REFUSAL_CODE_UNKNOWN_HANDLE: RefusalCode
 REFUSAL_CODE_UNAVAILABLE: RefusalCode
 REFUSAL_CODE_DENIED: RefusalCode
+REFUSAL_CODE_QUOTA: RefusalCode
 
 class PushRequest(_message.Message):
     __slots__ = ("hello", "opens", "appends", "events", "closes", "stats")
@@ -190,18 +192,20 @@ class Ack(_message.Message):
     def __init__(self, handle: _Optional[int] = ..., stored_offset: _Optional[int] = ..., archived_offset: _Optional[int] = ..., sealed: _Optional[bool] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("handle", "code", "message", "next_offset", "permanent")
+    __slots__ = ("handle", "code", "message", "next_offset", "permanent", "retry_seconds")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
     PERMANENT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_SECONDS_FIELD_NUMBER: _ClassVar[int]
     handle: int
     code: RefusalCode
     message: str
     next_offset: int
     permanent: bool
-    def __init__(self, handle: _Optional[int] = ..., code: _Optional[_Union[RefusalCode, str]] = ..., message: _Optional[str] = ..., next_offset: _Optional[int] = ..., permanent: _Optional[bool] = ...) -> None: ...
+    retry_seconds: float
+    def __init__(self, handle: _Optional[int] = ..., code: _Optional[_Union[RefusalCode, str]] = ..., message: _Optional[str] = ..., next_offset: _Optional[int] = ..., permanent: _Optional[bool] = ..., retry_seconds: _Optional[float] = ...) -> None: ...
 
 class Closed(_message.Message):
     __slots__ = ("handle", "seal")

@@ -198,7 +198,7 @@ class TaskStart(_message.Message):
     def __init__(self, command: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ..., cwd: _Optional[str] = ..., started_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., worker_id: _Optional[str] = ...) -> None: ...
 
 class LogRecord(_message.Message):
-    __slots__ = ("id", "uid", "number", "writer_id", "state", "tier", "created_ns", "completed_ns", "start", "outcome", "seal", "next_offset", "first_offset", "newlines", "stored_bytes", "last_append_ns", "gaps", "archived_offset")
+    __slots__ = ("id", "uid", "number", "writer_id", "state", "tier", "created_ns", "completed_ns", "start", "outcome", "seal", "next_offset", "first_offset", "newlines", "stored_bytes", "last_append_ns", "gaps", "archived_offset", "token_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +217,7 @@ class LogRecord(_message.Message):
     LAST_APPEND_NS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
     ARCHIVED_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
     id: LogId
     uid: bytes
     number: int
@@ -235,7 +236,8 @@ class LogRecord(_message.Message):
     last_append_ns: int
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
     archived_offset: int
-    def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ...) -> None: ...
+    token_id: str
+    def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ..., token_id: _Optional[str] = ...) -> None: ...
 
 class RunRecord(_message.Message):
     __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed")

@@ -16,6 +16,7 @@ from joblog.leader.access.database import Database, Row, Values
 from joblog.leader.access.records import CertificateRecord, Quota, Revoked, TokenRecord, hash_of
 from joblog.leader.access.roles import Grant
 from joblog.leader.access.sessions import Sessions
+from joblog.leader.access.usage import UsageTable
 from joblog.token import SECRET_BYTES, new_token_id
 
 MAX_PAGE = 1000
@@ -42,6 +43,7 @@ class AccessStore:
         self._database = Database(path)
         self._clock = clock
         self.sessions = Sessions(self._database, clock)
+        self.usage = UsageTable(self._database)
         self._told: list[OnRevoked] = []
         self._lock = threading.Lock()
         # When tokens were last used, as far as it is not on disk yet.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Generator, Iterable
 
 from joblog.errors import Conflict
 from joblog.identity import MAX_LABELS, RUN_LOG_TASK
@@ -36,6 +37,15 @@ def read_run(source: Source, namespace: str, run: str) -> RunRecord | None:
     """The run's record."""
     value = source.get(keys.RUNS, keys.run_key(namespace, run))
     return None if value is None else RunRecord.FromString(value)
+
+
+def read_held(source: Source) -> Generator[tuple[tuple[str, str], int], None, None]:
+    """The namespace and token of each completed log, and the bytes that it takes."""
+    begin = keys.record_key(0)
+    for _, value in scan(source, keys.LOGS, begin, keys.after(begin[:-8])):
+        record = LogRecord.FromString(value)
+        if record.state == types_pb2.LOG_STATE_COMPLETED:
+            yield (record.id.namespace, record.token_id), record.stored_bytes
 
 
 def did_fail(record: LogRecord | None) -> bool:
@@ -90,6 +100,8 @@ class Ledger:
         self._runs: dict[_Run, RunRecord] = {}
         self._attempts: dict[_Task, dict[int, LogRecord | None]] = {}
         self.deleted_numbers: set[int] = set()
+        # By how much what completed logs take changes, by their namespace and token.
+        self.held: Counter[tuple[str, str]] = Counter()
 
     def take(self, changes: Changes) -> Operations:
         """The operations for everything in `changes` but its chunks. Raises Conflict."""
@@ -144,6 +156,9 @@ class Ledger:
             for label, value in sorted(new.start.labels.items()):
                 if label not in run.labels and len(run.labels) < MAX_LABELS:
                     run.labels[label] = value
+        for record, sign in ((old, -1), (new, 1)):
+            if record is not None and record.state == types_pb2.LOG_STATE_COMPLETED:
+                self.held[record.id.namespace, record.token_id] += sign * record.stored_bytes
         task = (log.id.namespace, log.id.run, log.id.task)
         self._attempts.setdefault(task, {})[log.id.attempt] = new
 
@@ -189,6 +204,7 @@ class Ledger:
         _, deletes, puts = self.operations
         deletes.append((keys.INDEX, keys.unmerged_key(number)))
         if stored_bytes is not None and record.state == types_pb2.LOG_STATE_COMPLETED:
+            self.held[record.id.namespace, record.token_id] += stored_bytes - record.stored_bytes
             record.stored_bytes = stored_bytes
             puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
 

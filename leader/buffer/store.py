@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from joblog.leader.buffer import catalog, keys
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
-from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.cursor import scan
+from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations
 from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
 from joblog.leader.buffer.folder import lock_folder
@@ -90,6 +90,7 @@ class Store:
         # Bytes of chunks that were put since the store was opened.
         self.put_bytes = 0
         self._views: WeakSet[View] = WeakSet()
+        self._tell_held: Callable[[Mapping[tuple[str, str], int]], None] = lambda _changes: None
         # Chunks that the disk does not give back, as far as somebody has come across them.
         self.damage = Damage(path, self._spare)
         self._lock_descriptor = lock_folder(path)
@@ -159,10 +160,24 @@ class Store:
                 ledger = Ledger(self._engine)
                 operations = ledger.take(changes)
                 self._commit(changes, operations, ledger.deleted_numbers)
+                held = {place: size for place, size in ledger.held.items() if size}
+                if held:
+                    self._tell_held(held)
         else:
             self._commit(changes, add_plain(changes, Operations([], [], [])), set())
         if sync:
             self._engine.sync()
+
+    def on_held(self, callback: Callable[[Mapping[tuple[str, str], int]], None]) -> None:
+        """`callback(changes)` is called when what completed logs take in buffer and archive has changed, and by what.
+
+        By namespace and token, in bytes; in the thread that writes, and under a lock of the store's.
+        """
+        self._tell_held = callback
+
+    def held(self) -> Generator[tuple[tuple[str, str], int], None, None]:
+        """The namespace and token of each log that is completed now, and the bytes that it takes. In one thread."""
+        return self.view().held()
 
     def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
         tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}

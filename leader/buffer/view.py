@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, Self
 
 from joblog.errors import InvalidInput
@@ -11,7 +11,7 @@ from joblog.leader.buffer.chunk import Chunk, ChunkHeader, gap_header
 from joblog.leader.buffer.cursor import Moment, Source, scan
 from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.extents import read_extents, read_last_extent
-from joblog.leader.buffer.ledger import read_log
+from joblog.leader.buffer.ledger import read_held, read_log
 from joblog.leader.buffer.walk import Walk
 from joblog.v1 import types_pb2
 from joblog.v1.archive_pb2 import Extent

@@ -23,6 +23,7 @@ from joblog.leader.ingest.committer import Commit, Committer
 from joblog.leader.ingest.live import Live
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.leader.ingest.memory import MemoryGate
+from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.ingest.registry import Registry
 from joblog.leader.ingest.seal import make_seal, stored_bytes
 from joblog.leader.ingest.session import PushContext, Session
@@ -83,12 +84,15 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         *,
         threads: int = 4,
         keep_until_archived: bool = False,
+        quotas: Quotas | None = None,
     ) -> None:
-        """keep_until_archived: see Archiving."""
+        """keep_until_archived: see Archiving. quotas: None where there are none."""
         self.limits = limits
         self.metrics = metrics
         self.live = Live()
-        self.registry = Registry(store, keyring, max_log_bytes=limits.max_log_bytes)
+        self.quotas = quotas or Quotas()
+        self._has_quotas = quotas is not None
+        self.registry = Registry(store, keyring, max_log_bytes=limits.max_log_bytes, quotas=self.quotas)
         self.gate = MemoryGate(limits.total_memory_bytes)
         self.committer = Committer(
             store,
@@ -114,6 +118,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         loop = asyncio.get_running_loop()
         for live in await loop.run_in_executor(self.pool, self.registry.load):
             self.live.advance(live.number, live.durable_offset)
+        if self._has_quotas:
+            self.quotas.follow(self._store, self.registry.measure)
         self.live.on_watch(self._steer)
         self.committer.start()
 

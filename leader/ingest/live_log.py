@@ -17,6 +17,7 @@ from joblog.leader.ingest.limit import Drop, LogLimit
 from joblog.v1 import ingest_pb2, types_pb2
 
 if TYPE_CHECKING:
+    from joblog.leader.ingest.quotas import Account
     from joblog.leader.ingest.session import Session
 
 MAX_OFFSET = 2**63 - 1
@@ -32,6 +33,8 @@ class Refused(InvalidInput):
         self.code = code
         self.next_offset = next_offset
         self.retry = retry
+        # How long the worker waits before it tries again; 0: as it likes.
+        self.retry_seconds = 0.0
 
 
 class Accepted(NamedTuple):
@@ -63,6 +66,7 @@ class LiveLog:
 
     __slots__ = (
         "accepted_lines",
+        "account",
         "archived_offset",
         "changing",
         "cipher",
@@ -70,6 +74,7 @@ class LiveLog:
         "durable_offset",
         "gone",
         "handle",
+        "held_bytes",
         "last_heard",
         "limit",
         "lock",
@@ -97,6 +102,9 @@ class LiveLog:
         self.sha256 = hashlib.sha256() if next_offset == 0 else None
         # Not known either, nor once the log's limit has dropped chunks.
         self.stored_bytes: int | None = 0 if next_offset == 0 else None
+        # Whom it counts for, and the bytes that count for what is stored, about, while it is open for writing.
+        self.account: Account | None = None
+        self.held_bytes = 0
         self.session: Session | None = None
         self.handle = 0
         self.gone = False
@@ -134,6 +142,10 @@ class LiveLog:
             message = f"{self.record.id.task}: the log is being closed; open it again"
             raise Refused(ingest_pb2.REFUSAL_CODE_UNAVAILABLE, message, self.next_offset, retry=True)
         return self._accept_batch(append) if what == "batch" else self._accept_gap(append)
+
+    def is_new(self, append: ingest_pb2.Append) -> bool:
+        """Whether there are bytes in an append that are not here yet."""
+        return append.HasField("batch") and append.offset + append.batch.raw_length > self.next_offset
 
     def _stands_already(self, offset: int, length: int) -> bool:
         end = offset + length

@@ -6,11 +6,13 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from joblog.errors import InvalidInput, JoblogError
 from joblog.identity import AUDIT_NAMESPACE, LogName, check_labels, check_log_name
+from joblog.leader.access.quota import Scope
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_DATA
 from joblog.leader.buffer.store import Store
@@ -18,6 +20,8 @@ from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.ingest.limit import LogLimit
 from joblog.leader.ingest.live_log import LiveLog, Refused
+from joblog.leader.ingest.quotas import Quotas, let_go
+from joblog.leader.ingest.seal import stored_bytes
 from joblog.v1 import ingest_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -32,8 +36,9 @@ MAX_START_BYTES = 256 << 10
 class Registry:
     """Owns the LiveLogs. Thread-safe; load, reload and open use the store, so call them outside the event loop."""
 
-    def __init__(self, store: Store, keyring: Keyring, *, max_log_bytes: int) -> None:
+    def __init__(self, store: Store, keyring: Keyring, *, max_log_bytes: int, quotas: Quotas | None = None) -> None:
         self.store = store
+        self.quotas = quotas or Quotas()
         self.keyring = keyring
         self.max_log_bytes = max_log_bytes
         self._lock = threading.Lock()
@@ -44,7 +49,9 @@ class Registry:
         with self._lock:
             for record in self.store.live_logs():
                 try:
-                    self.logs[record.number] = self._restore(record)
+                    live = self.logs[record.number] = self._restore(record)
+                    self.quotas.account_of(record).opened()
+                    live.account = self.quotas.account_of(record)
                 except JoblogError as error:
                     log.error("log %d (%s/%s) can't be opened: %s", record.number, record.id.run, record.id.task, error)
             return list(self.logs.values())
@@ -64,6 +71,7 @@ class Registry:
             with live.lock:
                 live.gone = True
                 live.session = None
+                let_go(live)
         return live
 
     def reload(self, logs: Iterable[LiveLog]) -> list[LiveLog]:
@@ -76,9 +84,13 @@ class Registry:
                 record = self.store.get_log(old.number)
                 if record is None:
                     del self.logs[old.number]
+                    with old.lock:
+                        let_go(old)
                     continue
                 fresh = self.logs[old.number] = self._restore(record)
                 fresh.last_heard = old.last_heard
+                with old.lock:
+                    fresh.account, old.account, fresh.held_bytes = old.account, None, old.held_bytes
                 fresh.archived_offset = max(fresh.archived_offset, old.archived_offset)
                 restored.append(fresh)
         return restored
@@ -93,6 +105,18 @@ class Registry:
         live = LiveLog(record, cipher, next_offset, lines, self._limit(record))
         live.archived_offset = self.store.archived_offset(record.number)
         return live
+
+    def measure(self) -> None:
+        """Finds out what logs take that an earlier life of the leader left open, where a quota asks. Reads them."""
+        for live in self.all():
+            account = live.account
+            if account is None or not any(self.quotas.rules.of(scope).stored_bytes for scope in account.scopes):
+                continue
+            size = stored_bytes(self.store, live)
+            with live.lock:
+                if live.account is account:
+                    account.stored(size - live.held_bytes)
+                    live.held_bytes = size
 
     def limits(self, namespace: str) -> bool:
         """Whether logs there have a limit: of the audit log nothing may go."""
@@ -129,6 +153,8 @@ class Registry:
                 self.store.write(opening.changes, sync=True)
             for live in opening.fresh:
                 self.logs[live.number] = live
+                live.account = self.quotas.account_of(live.record)
+                live.account.opened()
             for live, record in opening.back:
                 live.record = record
             for request, result in results:
@@ -153,6 +179,8 @@ class _Opening:
         self._session = session
         self._by_writer: dict[tuple[str, str, str, bytes], LiveLog] = {}
         self._attempts: dict[tuple[str, str, str], set[int]] = {}
+        # Logs that are being opened, by what quotas are about.
+        self._counts: Counter[Scope] = Counter()
 
     def one(self, request: ingest_pb2.OpenLog) -> LiveLog | types_pb2.LogRecord | Refused:
         try:
@@ -225,6 +253,11 @@ class _Opening:
 
     def _create(self, name: LogName, request: ingest_pb2.OpenLog) -> LiveLog:
         place = (name.namespace, name.run, name.task)
+        principal = self._session.principal
+        token_id = principal.token_id if principal else ""
+        account = self._registry.quotas.account(name.namespace, token_id)
+        if not self._own:
+            account.check_open(self._counts)
         taken = self._attempts.setdefault(place, set())
         attempt = name.attempt
         if attempt == 0:
@@ -246,6 +279,7 @@ class _Opening:
             tier=types_pb2.TIER_BUFFER,
             created_ns=time.time_ns(),
             start=request.start,
+            token_id=token_id,
         )
         record.start.worker_id = self._session.worker_id
         self.changes.put_log(record)
@@ -253,5 +287,6 @@ class _Opening:
         limit = LogLimit(self._registry.max_log_bytes) if self._registry.limits(name.namespace) else None
         live = LiveLog(record, LogCipher(dek, uid), 0, 0, limit)
         self.fresh.append(live)
+        self._counts.update(account.scopes)
         self._by_writer[(*place, request.writer_id)] = live
         return live

@@ -21,6 +21,7 @@ from joblog.v1 import ingest_pb2, types_pb2
 
 if TYPE_CHECKING:
     from joblog.leader.ingest.ingest import Ingest
+    from joblog.leader.ingest.quotas import Account
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class _Processed:
     events: list[tuple[LiveLog, types_pb2.Event]] = field(default_factory=list)
     opened: list[tuple[ingest_pb2.OpenLog, LiveLog | types_pb2.LogRecord]] = field(default_factory=list)
     closes: list[tuple[LiveLog, ingest_pb2.CloseLog]] = field(default_factory=list)
+    counted: list[tuple[Account, int]] = field(default_factory=list)
     refusals: dict[int, Refused] = field(default_factory=dict)
     # When the oldest byte was read at its task; 0: there is none.
     first_time_ns: int = 0
@@ -170,7 +172,7 @@ class Session:
                 with live.lock:
                     if live.session is not self or live.gone:
                         raise self._fenced(live)
-                    accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
+                    accepted = self._accept(live, append, done)
                     if accepted is not None:
                         done.accepted.append(accepted)
                         if accepted.gap is None:
@@ -181,6 +183,28 @@ class Session:
                 done.refusals[append.handle] = refused
         self._process_ends(request, done)
         return done
+
+    def _accept(self, live: LiveLog, append: ingest_pb2.Append, done: _Processed) -> Accepted | None:
+        """What quotas allow of it. A batch that begins below a quota is taken whole."""
+        account = self._account(live.record.id.namespace)
+        if live.is_new(append):
+            try:
+                account.check_bytes()
+                (live.account or account).check_stored()
+            except Refused as refused:
+                refused.next_offset = live.next_offset
+                raise
+        accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
+        if accepted is not None and accepted.gap is None:
+            account.came(accepted.raw_length)
+            done.counted.append((account, accepted.raw_length))
+            if live.account is not None:
+                live.account.stored(len(accepted.chunk))
+                live.held_bytes += len(accepted.chunk)
+        return accepted
+
+    def _account(self, namespace: str) -> Account:
+        return self.ingest.quotas.account(namespace, self.principal.token_id if self.principal else "")
 
     def _process_ends(self, request: ingest_pb2.PushRequest, done: _Processed) -> None:
         for report in request.events:
@@ -268,6 +292,8 @@ class Session:
 
     def _committed(self, done: _Processed, size: int, error: JoblogError | None) -> None:
         if error is not None:
+            for account, count in done.counted:
+                account.came(-count)
             self._done(size)
             self._fail(error)
             return
@@ -355,6 +381,7 @@ class Session:
             message=str(refused),
             next_offset=refused.next_offset,
             permanent=not refused.retry,
+            retry_seconds=refused.retry_seconds,
         )
         self._outgoing.set()
 

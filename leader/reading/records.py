@@ -26,5 +26,6 @@ def shown(record: types_pb2.LogRecord) -> types_pb2.LogRecord:
     copy = types_pb2.LogRecord()
     copy.CopyFrom(record)
     copy.ClearField("writer_id")
+    copy.ClearField("token_id")
     copy.first_offset = first_offset(record)
     return copy

@@ -23,6 +23,7 @@ from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
+from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.metrics import Metrics
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc, types_pb2
 
@@ -162,9 +163,9 @@ class Leader:
         self.address = address
 
     @asynccontextmanager
-    async def push(self, worker_id: str = "w1") -> AsyncIterator[Push]:
+    async def push(self, worker_id: str = "w1", metadata: Any = None) -> AsyncIterator[Push]:
         """A stream that has said hello."""
-        async with self.raw_push() as push:
+        async with push_to(self.address, metadata) as push:
             await push.hello(worker_id)
             yield push
 
@@ -191,14 +192,17 @@ class Leader:
 
 
 @asynccontextmanager
-async def leader_in(folder: Path, gate: Gate | None = None, **limits: Any) -> AsyncIterator[Leader]:
+async def leader_in(
+    folder: Path, gate: Gate | None = None, quotas: Quotas | None = None, **limits: Any
+) -> AsyncIterator[Leader]:
     """A leader on the store in `folder`, on any free port, until the block ends. gate: the default lets all in."""
     folder.mkdir(exist_ok=True)
     store = Store.open(folder / "store")
     try:
         keyring = Keyring.open(store, FileKms(folder / "kek.key"), store.store_id)
-        ingest = Ingest(store, keyring, Metrics(), IngestLimits(**limits))
+        ingest = Ingest(store, keyring, Metrics(), IngestLimits(**limits), quotas=quotas)
         await ingest.start()
+        counting = asyncio.create_task(quotas.run()) if quotas else None
         running = asyncio.create_task(ingest.run())
         server = grpc.aio.server(interceptors=[GrpcGate(gate or Gate.open())], options=server_options())
         ingest_pb2_grpc.add_IngestServicer_to_server(ingest, server)  # type: ignore[no-untyped-call]
@@ -212,5 +216,9 @@ async def leader_in(folder: Path, gate: Gate | None = None, **limits: Any) -> As
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await ingest.stop()
+            if quotas is not None and counting is not None:
+                counting.cancel()
+                await asyncio.gather(counting, return_exceptions=True)
+                await quotas.stop()
     finally:
         store.close()

@@ -138,7 +138,7 @@ class Chain(RuleBasedStateMachine):
     def begin(self, policy: str, max_log_bytes: int, max_batch_bytes: int) -> None:
         self.policy = policy
         self.may_have_gaps = policy == TRUNCATE or max_log_bytes > 0
-        self.limits = {
+        self.limits: dict[str, Any] = {
             "max_log_bytes": max_log_bytes,
             "max_batch_bytes": max_batch_bytes,
             "heartbeat_seconds": 0.2,

@@ -62,6 +62,7 @@ class ControlServer(Service):
 
     adopt: called with the id of a spool that the daemon shall ship from now on. launch: starts the task of an order (as
     JSON fields) and says what became of it; raises JoblogError. keys: of sealed spools; None where none is.
+    waits: why the leader takes nothing of a spool now; empty when it does.
     stop() closes all connections, tasks go on.
     """
 
@@ -76,6 +77,7 @@ class ControlServer(Service):
         adopt: Callable[[str], None],
         launch: Launch,
         keys: KeySource | None = None,
+        waits: Callable[[str], str] = lambda _spool_id: "",
     ) -> None:
         self.path = path
         self.spool_root = spool_root
@@ -83,6 +85,7 @@ class ControlServer(Service):
         self._adopt = adopt
         self._launch = launch
         self._keys: KeySource = keys or _NoKeys()
+        self._waits = waits
         self._held: Counter[str] = Counter()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -182,7 +185,7 @@ class ControlServer(Service):
             return {"pid": os.getpid(), "worker_id": self._worker_id, "version": __version__}
         if op == "list":
             states = await asyncio.to_thread(tasks.list_tasks, self.spool_root, self._keys.find)
-            return {"tasks": [state._asdict() for state in states]}
+            return {"tasks": [{**state._asdict(), "waits": self._waits(state.spool_id)} for state in states]}
         if op == "adopt":
             for spool_id in self._spool_ids(request):
                 self._adopt(spool_id)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import random
 import time
 from collections import deque
 from enum import Enum
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 CLAIM_FILE = "ship.lock"
 # A batch that the leader finds damaged this often at one offset is damaged on the disk: it becomes a gap.
 CORRUPT_TRIES = 3
+# A quota is asked about no more often than that.
+QUOTA_RETRY_SECONDS = 1.0
 
 
 class FeedState(Enum):
@@ -113,6 +116,9 @@ class Feed:
         self.inflight_bytes = 0
         self.retry_at = 0.0
         self.refusal = ""
+        # Why the leader does not take it now, and what it had not when it said so.
+        self.waiting = ""
+        self._waiting_at = -1
         # Why it could not be shipped the last time.
         self.failure = ""
         self._claim_fd = claim_fd
@@ -160,6 +166,8 @@ class Feed:
         """The leader says where to go on."""
         self.attempt = opened.id.attempt
         self.watched = opened.watched
+        if self._waiting_at != opened.next_offset or opened.completed:
+            self.waiting = ""
         if opened.completed:
             self._forget_inflight()
             self._note_acked(opened.next_offset)
@@ -290,6 +298,8 @@ class Feed:
 
     def _note_acked(self, stored_offset: int) -> None:
         self.acked_offset = stored_offset
+        if stored_offset > self._waiting_at:
+            self.waiting = ""
         self.reader.set_acked(stored_offset)
 
     def refused(self, refusal: ingest_pb2.Refusal) -> bool:
@@ -304,6 +314,8 @@ class Feed:
             self._hash_known = False
             self.rewind(self.reader.offset)
             self._note("hash_mismatch", refusal.message)
+        elif code == ingest_pb2.REFUSAL_CODE_QUOTA:
+            self._wait(refusal)
         elif not refusal.permanent or (self.until_archived and code == ingest_pb2.REFUSAL_CODE_COMPLETED):
             # Opened again, the leader says whether a completed log is sealed as well.
             self.state = FeedState.UNOPENED
@@ -314,6 +326,17 @@ class Feed:
         else:
             return False
         return True
+
+    def _wait(self, refusal: ingest_pb2.Refusal) -> None:
+        """A quota is used up: nothing is sent before the leader said, and then not by all logs at once."""
+        if not self.waiting:
+            log.warning("%s waits: %s", self.name, refusal.message)
+        self.waiting = refusal.message
+        # A log that could not be opened has nothing yet.
+        self._waiting_at = -1 if self.state is FeedState.OPENING else refusal.next_offset
+        self.state = FeedState.UNOPENED
+        seconds = max(QUOTA_RETRY_SECONDS, refusal.retry_seconds)
+        self.retry_at = time.monotonic() + seconds * random.uniform(1.0, 1.25)  # noqa: S311 - spreads load
 
     def _leave_out(self, refusal: ingest_pb2.Refusal) -> None:
         offset, tries = self._corrupt

@@ -139,6 +139,11 @@ class Shipper(Service):
         """The spool, while it is shipped."""
         return self._feeds.get(spool_id)
 
+    def waits(self, spool_id: str) -> str:
+        """Why the leader takes nothing of the spool now, as a quota that is used up; empty when it does."""
+        feed = self._feeds.get(spool_id)
+        return feed.waiting if feed is not None else ""
+
     @property
     def connected(self) -> bool:
         """Whether a leader is there now."""
