@@ -56,7 +56,8 @@ def _other_ca(address: str, expected: bytes, there: str) -> Denied:
     return Denied(
         f"what answers at {address} is not the leader that is trusted here: it does not come from {wanted}"
         f"{f', but from {there}' if there else ''}. It may be another leader, one whose CA was made anew, or somebody "
-        "in between; compare with what the leader logs at its start, and get a new token from it, or use `joblog login`"
+        "in between; compare with what the leader logs at its start, and get a new token from it: workers join "
+        "again with --join, users with `joblog login`"
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
+from joblog.leader.archive.access_object import AccessWriter, access_keys
 from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.takeover import Takeover
+from joblog.leader.archived_access import AccessKeeper, AccessRestorer
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
@@ -40,13 +43,21 @@ class TakingOver(Service):
 
     name = "takeover"
 
-    def __init__(self, takeover: Takeover) -> None:
+    def __init__(self, takeover: Takeover, restore: Callable[[], None]) -> None:
+        """restore: called when nothing is left to be taken over."""
         self._takeover = takeover
+        self._restore = restore
+
+    @property
+    def has_not_looked(self) -> bool:
+        """Whether the archive may hold logs that this leader does not know of."""
+        return self._takeover.has_not_looked
 
     async def start(self) -> None:
         """Raises Conflict, Denied and what rebuilding raises."""
         try:
-            await asyncio.to_thread(self._takeover.run)
+            if not await asyncio.to_thread(self._takeover.run) and not self.has_not_looked:
+                await asyncio.to_thread(self._restore)
         finally:
             self._takeover.stop()
 
@@ -54,13 +65,15 @@ class TakingOver(Service):
 class ArchiveParts(NamedTuple):
     """What the daemon runs and hands to the reader. `end` goes before all that reads from the archive.
 
-    takeover: goes before all that looks into the store.
+    takeover: goes before all that looks into the store. access: works beside what answers requests; None where the
+    archive does not keep who may come in.
     """
 
     end: ArchiveEnd
     takeover: TakingOver
     archiver: Archiver
     extents: ExtentReader
+    access: AccessKeeper | None
 
 
 def archive_parts(
@@ -72,8 +85,9 @@ def archive_parts(
     keyring: Keyring,
     ingest: Ingest,
     metrics: Metrics,
+    access: AccessRestorer | None = None,
 ) -> ArchiveParts:
-    """The parts of a leader with an archive, tied to its ingest."""
+    """The parts of a leader with an archive, tied to its ingest. access: None where who may come in is not kept."""
     extents = ExtentReader(objects, cache)
     ciphers = CipherCache(store, keyring)
 
@@ -97,5 +111,15 @@ def archive_parts(
     ingest.on_completed(archiver.completed)
     ingest.archiving.look = archiver.note_pressure
     archiver.pressure.coming = lambda: ingest.gate.used_bytes
-    takeover = TakingOver(Takeover(store, keyring, objects))
-    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents)
+
+    def restore() -> None:
+        if access is not None:
+            access.restore(objects, access_keys(objects, keyring))
+
+    def restore_own() -> None:
+        if access is not None:
+            access.restore_own(objects, access_keys(objects, keyring), store.store_id)
+
+    takeover = TakingOver(Takeover(store, keyring, objects, claimed=restore), restore_own)
+    keeper = None if access is None else access.keeper(AccessWriter(objects, keyring, archiver.ready))
+    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents, keeper)

@@ -19,7 +19,7 @@ from joblog import __version__
 from joblog.errors import Corrupt, JoblogError, NotFound, Unavailable
 from joblog.identity import AUDIT_NAMESPACE, AUDIT_TASK, LogName
 from joblog.leader.access.audit import AuditEvent
-from joblog.leader.access.audit_line import BEGIN, END, Head, head_of, make_line
+from joblog.leader.access.audit_line import BEGIN, END, Head, chain_apart, chain_of, head_of, make_line
 from joblog.leader.access.audit_queue import ALIKE_SECONDS, LEADER, MAX_WAITING, AuditQueue, Entry
 from joblog.leader.buffer.store import Store
 from joblog.leader.ingest.ingest import Ingest
@@ -82,8 +82,12 @@ class Auditing(Service):
         registry: CollectorRegistry,
         options: AuditOptions | None = None,
         *,
+        is_apart: Callable[[], bool] = lambda: False,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """is_apart: whether there may be a chain, in an archive out of reach, that this store does not know of."""
+        self._is_apart = is_apart
+        self._chain = ""
         self._options = options or AuditOptions()
         self._ingest = ingest
         self._store = store
@@ -247,7 +251,8 @@ class Auditing(Service):
 
     def _period(self) -> str:
         """The run that lines belong to now: never one before that of the chain, also when the clock goes back."""
-        return max(time.strftime("%Y-%m", time.gmtime(self._clock_ns() // 10**9)), self._run)
+        month = time.strftime("%Y-%m", time.gmtime(self._clock_ns() // 10**9))
+        return max(self._chain + month, self._run)
 
     async def _begin(self) -> None:
         """Finds the chain, completes what an earlier start has left open, and begins the next log."""
@@ -328,7 +333,9 @@ class Auditing(Service):
             runs += [record.run for record in page]
             if not token:
                 break
-        for run in sorted(runs, reverse=True):
+        is_known = any(chain_of(run) == "" for run in runs)
+        self._chain = chain_apart(self._store.store_id) if self._is_apart() and not is_known else ""
+        for run in sorted((run for run in runs if chain_of(run) == self._chain), reverse=True):
             for attempt in range(self._store.last_attempt(AUDIT_NAMESPACE, run, AUDIT_TASK), 0, -1):
                 number = self._store.find_log(LogName(AUDIT_NAMESPACE, run, AUDIT_TASK, attempt))
                 record = self._store.get_log(number) if number is not None else None

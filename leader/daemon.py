@@ -35,6 +35,7 @@ from joblog.leader.archive.archiver import ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.open import open_store
 from joblog.leader.archive.rebuild import is_unfinished
+from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.auditing import Auditing, AuditOptions
 from joblog.leader.buffer.options import StoreOptions
@@ -229,7 +230,9 @@ def _services(
         archive = _archive(core)
         keys.write_archive = archive.archiver.write_keys
         keys.behind = archive.archiver.key_objects.behind
-        return [keys, archive.end, archive.takeover, ingest, archive.archiver, *_servers(core, archive), housekeeping]
+        first = [keys, archive.end, archive.takeover, ingest, archive.archiver]
+        access = [archive.access] if archive.access is not None else []
+        return [*first, *access, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
     return [keys, ingest, compactor, *_servers(core, None), housekeeping]
@@ -249,6 +252,13 @@ def _archive(core: _Core) -> ArchiveParts:
         # What a log's limit may drop later must not become one chunk with what stays.
         merge=not core.settings.ingest.max_log_bytes,
     )
+    server = core.transport.server
+    access = AccessRestorer(
+        core.admission.store,
+        core.transport.authority,
+        core.folder.access,
+        renew=server.renew if server is not None else lambda: None,
+    )
     cache = RangeCache(asked.cache_memory_bytes, asked.cache_disk_bytes, core.folder.leader / "cache")
     return archive_parts(
         open_store(asked.options(), core.metrics.object_store),
@@ -258,6 +268,7 @@ def _archive(core: _Core) -> ArchiveParts:
         keyring=core.keyring,
         ingest=core.ingest,
         metrics=core.metrics,
+        access=access,
     )
 
 
@@ -266,13 +277,20 @@ def _ingest_service(core: _Core) -> IngestService:
     return IngestService(core.ingest, SpoolKeys(core.store, core.keyring.store_keys), core.readers)
 
 
-def _auditing(core: _Core, reader: LogReader) -> list[Auditing]:
+def _auditing(core: _Core, reader: LogReader, archive: ArchiveParts | None) -> list[Auditing]:
     """The audit log, which the gate is told of; none where it is turned off."""
     asked = core.settings.access
     if asked.audit == "off":
         log.warning("the audit log is turned off (access.audit): nobody will know who read or deleted what")
         return []
-    auditing = Auditing(core.ingest, core.store, reader, core.metrics.registry, AuditOptions(reads=asked.audit_reads))
+    auditing = Auditing(
+        core.ingest,
+        core.store,
+        reader,
+        core.metrics.registry,
+        AuditOptions(reads=asked.audit_reads),
+        is_apart=lambda: archive is not None and archive.takeover.has_not_looked,
+    )
     core.admission.gate.auditor = auditing
     return [auditing]
 
@@ -292,7 +310,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
 
     deleter = Deleter(store, ingest, reader.forget, core.readers, on_deleted=on_deleted)
     http: list[HttpServer] = []
-    auditing = _auditing(core, reader)
+    auditing = _auditing(core, reader, archive)
     gate = core.admission.gate
     issuer = Issuer(
         core.admission.store, address=lambda: transport.advertised(grpc), fingerprint=lambda: transport.fingerprint
@@ -311,6 +329,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
             *core.keys.warnings(),
             *shredder.warnings(),
             *(archive.archiver.warnings() if archive else []),
+            *(archive.access.warnings() if archive and archive.access else []),
             *(warning for one in auditing for warning in one.warnings()),
         ],
     )

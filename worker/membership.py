@@ -66,6 +66,7 @@ class Membership:
         Raises NotFound where no leader is known, Unavailable when it can't be reached, Denied when it can't be trusted
         or does not take this worker.
         """
+        self._source = self._source.read_again()
         local = self._local()
         main = self._main(local)
         if main.trust.plaintext:
@@ -144,9 +145,10 @@ class Membership:
         if identity.expires <= self._clock():
             return None
         join = self._source.join
-        if join is not None and join.id != identity.token_id:
-            return None
         trust = main.trust
+        # A token of another leader is not shown to the one that runs here.
+        if join is not None and join.text == trust.token and join.id != identity.token_id:
+            return None
         wanted = trust.fingerprint or fingerprint_of(trust.ca)
         if (wanted or not identity.ca) and wanted != fingerprint_of(identity.ca):
             return None

@@ -217,7 +217,9 @@ def rebuild(
         known = KnownKms(present, [found.kms] if found is not None and found.kms is not None else [])
         keyring = Keyring.open(store, known, store.store_id)
         copies = None if found is None else found.copies
-        rebuilt = Rebuild(store, keyring, objects, keys=archive_keys(objects, known, copies)).run(show)
+        described = archive_keys(objects, known, copies)
+        with access.restoring(objects, described) as restore:
+            rebuilt = Rebuild(store, keyring, objects, keys=described, claimed=restore).run(show)
     for key, why in rebuilt.problems:
         err.print(printable(f"joblog: {key}: {why}"), markup=False)
     out.print(

@@ -7,7 +7,7 @@ import os
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -170,6 +170,24 @@ class ArchiveAccess:
         store = Store.open(self.folder.store)
         try:
             yield store
+        finally:
+            store.close()
+
+    @contextmanager
+    def restoring(self, objects: ObjectStore, keys: DescribedKeys) -> Iterator[Callable[[], bool]]:
+        """What puts the CA, tokens and certificates that the archive keeps into the data folder.
+
+        Raises Corrupt, WrongVersion for a folder of those that is damaged.
+        """
+        from joblog.leader.access.authority import Authority
+        from joblog.leader.access.store import AccessStore
+        from joblog.leader.archived_access import AccessRestorer
+
+        paths.make_folder(self.folder.access)
+        store = AccessStore(self.folder.access_store)
+        try:
+            restorer = AccessRestorer(store, Authority.open(self.folder.access), self.folder.access)
+            yield lambda: restorer.restore(objects, keys)
         finally:
             store.close()
 

@@ -10,6 +10,7 @@ from joblog.leader.access.roles import Grant
 from joblog.leader.access.store import MAX_PAGE, AccessStore
 from joblog.token import Token
 
+ADMIN_TOKEN_FILE = "admin.token"  # noqa: S105 - a name
 ADMIN_TOKEN_NAME = "leader-admin"  # noqa: S105 - a name
 CREATED_BY = "leader"
 
@@ -42,6 +43,14 @@ def remake_admin_token(store: AccessStore, path: Path) -> Token:
         if not page:
             break
     return _make(store, path, found.fingerprint if found else b"", found.address if found else "")
+
+
+def admin_token_in(folder: Path) -> Token | None:
+    """The token in the file of an access folder; None where there is none, or it can't be read."""
+    try:
+        return _read(folder / ADMIN_TOKEN_FILE)
+    except OSError:
+        return None
 
 
 def _make(store: AccessStore, path: Path, fingerprint: bytes, address: str) -> Token:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joblog.errors import Corrupt
-from joblog.leader.access.audit_line import BEGIN, Head, line_hash, parse_line
+from joblog.leader.access.audit_line import BEGIN, Head, chain_of, line_hash, parse_line
 
 MAX_PROBLEMS = 100
 
@@ -43,7 +43,9 @@ class ChainCheck:
         self._first = False
 
     def begin(self, log: str) -> None:
-        """The lines that follow are those of this log (RUN/TASK/ATTEMPT)."""
+        """The lines that follow are those of this log (RUN/TASK/ATTEMPT), of the same chain or of the next one."""
+        if log and chain_of(log.partition("/")[0]) != chain_of(self._log.partition("/")[0]):
+            self.verdict.head = Head()
         self._log = log
         self._first = True
 

@@ -33,6 +33,20 @@ _SECRETS = (
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
+_MONTH_CHARACTERS = len("2026-11")
+
+
+def chain_of(run: str) -> str:
+    """What the names of the runs of one chain begin with; empty for that of the store's leaders."""
+    return run[:-_MONTH_CHARACTERS]
+
+
+def chain_apart(store_id: str) -> str:
+    """The chain of a leader that began without knowing whether there is one that it has to go on with."""
+    # Sorts before any year.
+    return f"0-{store_id[:12]}-"
+
+
 class Head(NamedTuple):
     """Where the chain stands: the last line's sequence and SHA-256, and the log that it is in (RUN/TASK/ATTEMPT)."""
 

@@ -94,6 +94,18 @@ class Authority:
             raise Corrupt(f"{certificate_file}: has expired: remove it and {key_file}, and join all workers anew")
         return cls(certificate, key, clock)
 
+    def replace(self, folder: Path, ca: bytes, key: bytes) -> None:
+        """Becomes another CA, here and in `folder`. ca, key: PEM. Can be repeated. Raises Corrupt, OutOfSpace."""
+        certificate = read_certificates(ca, "the CA that was kept")[0]
+        if certificate.fingerprint(hashes.SHA256()) == self.fingerprint:
+            return
+        # A key without its certificate is what open() can go on with, should the machine go down here.
+        (folder / CA_FILE).unlink(missing_ok=True)
+        write_private(folder / CA_KEY_FILE, key)
+        write_private(folder / CA_FILE, ca)
+        self._certificate, self._key = certificate, _read_key(folder / CA_KEY_FILE)
+        self.pem, self.fingerprint = pem_of(certificate), certificate.fingerprint(hashes.SHA256())
+
     def server_pair(self, names: Collection[str], lifetime_seconds: float) -> Pair:
         """A fresh key and certificate for a server with these host names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())

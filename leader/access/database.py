@@ -104,6 +104,12 @@ class Database:
         assert isinstance(found, int)
         return found
 
+    def changes(self) -> tuple[int, int]:
+        """Another pair whenever anybody has written."""
+        with self._lock:
+            own = self._connection.total_changes
+        return own, self.foreign_changes()
+
     def close(self) -> None:
         """Closes the file. Can be repeated."""
         with self._lock:

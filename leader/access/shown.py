@@ -107,17 +107,24 @@ class ServerCertificate:
                 self._look()
             return self._shown
 
+    def renew(self) -> None:
+        """Looks at once, as the CA is another one now. Raises JoblogError; the old one then stays in force."""
+        with self._lock:
+            self._take(self._read())
+
+    def _take(self, fresh: Shown) -> None:
+        if fresh != self._shown:
+            for context in self._contexts:
+                _load(context, fresh.pair)
+            self._shown = fresh
+            log.info("a new certificate is shown from now on")
+
     def _look(self) -> None:
         stamps = self._stamp()
         try:
             if stamps == self._stamps and not self._is_due():
                 return
-            fresh = self._read()
-            if fresh != self._shown:
-                for context in self._contexts:
-                    _load(context, fresh.pair)
-                self._shown = fresh
-                log.info("a new certificate is shown from now on")
+            self._take(self._read())
             self._stamps, self._warned = self._stamp(), ""
         except (JoblogError, OSError) as error:
             if str(error) != self._warned:

@@ -62,6 +62,23 @@ class AccessStore:
         """A number that changes when another process, as the command line, has changed something."""
         return self._database.foreign_changes()
 
+    def changes(self) -> tuple[int, int]:
+        """Another pair whenever anything was changed, here or by another process."""
+        return self._database.changes()
+
+    def is_new(self) -> bool:
+        """Whether nobody was ever known here."""
+        return not self._database.rows("SELECT 1 FROM tokens LIMIT 1")
+
+    def restore(self, tokens: Iterable[TokenRecord], certificates: Iterable[CertificateRecord]) -> None:
+        """Takes note, in one step, of what another leader knew; those that are known here stay as they are."""
+        with self._database.transaction() as connection:
+            for token in tokens:
+                _insert(connection, "tokens", _token_values(token), known="OR IGNORE")
+            for one in certificates:
+                values = (one.serial, one.worker_id, one.token_id, one.issued_ns, one.expires_ns, one.revoked_ns)
+                _insert(connection, "certificates", values, known="OR IGNORE")
+
     # Tokens
 
     def create_token(
@@ -88,21 +105,8 @@ class AccessStore:
             created_by=created_by,
             quota=quota or Quota(),
         )
-        values = (
-            record.id,
-            record.name,
-            record.secret_hash,
-            json.dumps([[grant.role, list(grant.namespaces)] for grant in record.grants]),
-            record.worker_id,
-            record.created_ns,
-            record.expires_ns,
-            0,
-            0,
-            record.created_by,
-            json.dumps(dataclasses.asdict(record.quota)),
-        )
         with self._database.transaction() as connection:
-            _insert(connection, "tokens", values)
+            _insert(connection, "tokens", _token_values(record))
         return record, secret
 
     def find_token(self, token_id: str) -> TokenRecord | None:
@@ -256,6 +260,23 @@ class AccessStore:
         return [row[:-2] for row in shown], following
 
 
-def _insert(connection: sqlite3.Connection, table: str, values: Values) -> None:
+def _token_values(record: TokenRecord) -> Values:
+    return (
+        record.id,
+        record.name,
+        record.secret_hash,
+        json.dumps([[grant.role, list(grant.namespaces)] for grant in record.grants]),
+        record.worker_id,
+        record.created_ns,
+        record.expires_ns,
+        record.last_used_ns,
+        record.revoked_ns,
+        record.created_by,
+        json.dumps(dataclasses.asdict(record.quota)),
+    )
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: Values, known: str = "") -> None:
+    """known: what becomes of one that is there already: an error, or as it says."""
     marks = ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO {table} ({_COLUMNS[table]}) VALUES ({marks})", values)  # noqa: S608
+    connection.execute(f"INSERT {known} INTO {table} ({_COLUMNS[table]}) VALUES ({marks})", values)  # noqa: S608

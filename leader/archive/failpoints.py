@@ -28,8 +28,18 @@ STEPS = (
 )
 # When store keys were wrapped anew.
 KEY_STEPS = ("store_key.found", "store_key.put")
+# When tokens and certificates are written.
+ACCESS_STEPS = ("access.ready", "access.put")
 # Of what is run by hand, where no leader runs.
-COMMAND_STEPS = ("rebuild.claimed", "rebuild.batch", "rebuild.live", "gc.found", "gc.deleted", *KEY_STEPS)
+COMMAND_STEPS = (
+    "rebuild.claimed",
+    "rebuild.batch",
+    "rebuild.live",
+    "gc.found",
+    "gc.deleted",
+    *KEY_STEPS,
+    *ACCESS_STEPS,
+)
 
 _armed: dict[str, Callable[[], None]] = {}
 

@@ -14,6 +14,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from joblog.errors import Conflict, Corrupt, Denied, JoblogError, NotFound, WrongVersion
+from joblog.identity import AUDIT_NAMESPACE
+from joblog.leader.access.audit_line import chain_of
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.census import (
     LiveLog,
@@ -56,6 +58,22 @@ class Rebuilt(NamedTuple):
     problems: list[tuple[str, str]]
 
 
+def has_logs(store: Store) -> bool:
+    """Whether a store holds logs that those of an archive can't come beside.
+
+    An audit log that its leader has kept apart, as it could not look into the archive, can have others beside it.
+    """
+    if store.list_namespaces(limit=1, wanted=lambda namespace: namespace != AUDIT_NAMESPACE):
+        return True
+    token = ""
+    while True:
+        runs, token = store.list_runs(AUDIT_NAMESPACE, page_token=token, limit=1000)
+        if any(not chain_of(run.run) for run in runs):
+            return True
+        if not token:
+            return False
+
+
 def is_unfinished(store: Store) -> bool:
     """Whether a rebuild of the store was begun and not finished: its catalog lacks logs then."""
     return bool(store.get_key(_UNFINISHED))
@@ -65,7 +83,8 @@ class Rebuild:
     """Fills the store from the archive. keyring: the store's own, with the KMS that the archive's logs need.
 
     over: the archive is taken over from this leader alone, and not from one that has claimed it since; None: from any.
-    keys: store keys that are there beside those in the archive.
+    keys: store keys that are there beside those in the archive. claimed: called once the archive is claimed, and again
+    when the rebuild is run again, before the store counts as complete.
     """
 
     def __init__(
@@ -76,8 +95,10 @@ class Rebuild:
         *,
         over: ClaimState | None = None,
         keys: DescribedKeys | None = None,
+        claimed: Callable[[], object] = lambda: None,
         threads: int = 16,
     ) -> None:
+        self._claimed = claimed
         self._over = over
         self._keys = keys
         self._store = store
@@ -92,12 +113,13 @@ class Rebuild:
         """Raises Conflict when the store has logs already, ClaimLost, Denied when the KMS's key is another one, and
         what the stores raise; then it may be run again.
         """
-        if not is_unfinished(self._store) and self._store.list_namespaces(limit=1):
+        if not is_unfinished(self._store) and has_logs(self._store):
             raise Conflict(f"store {self._store.path} has logs already: rebuild into an empty data folder")
         self._objects.check(create=False)
         self._store.put_key(_UNFINISHED, b"1")
         Claim(self._objects, self._store.store_id).take(force=True, over=self._over)
         failpoints.reach("rebuild.claimed")
+        self._claimed()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="rebuild") as pool:
             sealed = self._sealed(pool, progress)
             live = self._live(pool, progress)

@@ -16,7 +16,7 @@ from joblog.errors import Denied, Interrupted, JoblogError
 from joblog.leader.archive.census import load_metadata, load_rosters, sealed_keys
 from joblog.leader.archive.claim import ClaimLost, ClaimState, read_claim
 from joblog.leader.archive.objects import ObjectStore
-from joblog.leader.archive.rebuild import Rebuild, is_unfinished
+from joblog.leader.archive.rebuild import Rebuild, has_logs, is_unfinished
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 
@@ -31,7 +31,10 @@ _SAY_EVERY = 5000
 
 
 class Takeover:
-    """Looks once, before the leader takes anything in. Blocks; stop() may be called from another thread."""
+    """Looks once, before the leader takes anything in. Blocks; stop() may be called from another thread.
+
+    claimed: see Rebuild.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,13 @@ class Takeover:
         keyring: Keyring,
         objects: ObjectStore,
         *,
+        claimed: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._claimed = claimed
+        # Whether the archive may hold logs that this leader does not know of.
+        self.has_not_looked = False
         self._store = store
         self._keyring = keyring
         self._objects = objects
@@ -64,7 +71,7 @@ class Takeover:
             log.warning("the catalog is not rebuilt as a whole yet: going on with it")
             self._rebuild(None)
             return True
-        if self._store.list_namespaces(limit=1):
+        if has_logs(self._store):
             return False
         try:
             claim = read_claim(self._objects)
@@ -73,6 +80,7 @@ class Takeover:
             if claim is None and not self._has_logs():
                 return False
         except JoblogError as error:
+            self.has_not_looked = True
             log.warning("archive: can't be looked at now, going on as a leader that has no logs yet: %s", error)
             return False
         if claim is not None:
@@ -123,7 +131,8 @@ class Takeover:
                 ) from None
 
     def _rebuild(self, over: ClaimState | None) -> None:
-        rebuilt = Rebuild(self._store, self._keyring, self._objects, over=over).run(self._show)
+        rebuild = Rebuild(self._store, self._keyring, self._objects, over=over, claimed=self._claimed)
+        rebuilt = rebuild.run(self._show)
         log.warning(
             "archive %s: taken over: %d sealed logs, %d live ones, %d bytes; %d objects could not be used",
             self._objects.name,

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from joblog.leader.access.records import CertificateRecord
+from joblog.leader.access.snapshot import AccessSnapshot, unpack_snapshot
+from joblog.leader.access.store import AccessStore
+from joblog.leader.archive.access_object import load_access
+from joblog.leader.archive.folder import FolderStore
+from joblog.leader.archive.key_objects import archive_keys
+from joblog.leader.archive.layout import ACCESS_KEY
+from joblog.leader.crypto.file_kms import FileKms
 from joblog.paths import DataFolder
 from joblog.v1.types_pb2 import TIER_ARCHIVE
 from tests.e2e.machine import JOBLOG, until
-from tests.fault.cluster import Cluster, Task
+from tests.fault.cluster import Cluster, Process, Task
 
 
 @pytest.fixture
@@ -25,6 +33,13 @@ def cluster(data_dir: Path) -> Iterator[Cluster]:
     }
     with Cluster(data_dir, **settings) as made:
         yield made
+
+
+def archived_access(cluster: Cluster) -> AccessSnapshot | None:
+    """Who is known, as the archive has it."""
+    objects = FolderStore(cluster.folder / "archive", create=False)
+    content = load_access(objects, archive_keys(objects, FileKms(cluster.folder / "kek.key", create=False)))
+    return None if content is None else unpack_snapshot(content)
 
 
 def sealed(cluster: Cluster, task: Task) -> bool:
@@ -55,11 +70,8 @@ def test_beside_a_leader_that_works_it_ends_and_with_another_key_too(cluster: Cl
     # The disk is lost, and the key with it.
     leader.kill()
     kek = DataFolder(cluster.leader_dir).kek_file
-    access = DataFolder(cluster.leader_dir).access
     safe = cluster.folder / "safe.key"
     shutil.copy(kek, safe)
-    # Without it workers would have to join anew.
-    shutil.copytree(access, cluster.folder / "safe.access")
     shutil.rmtree(cluster.leader_dir)
     done = second_leader(cluster)
     assert done.returncode == 5, (done.returncode, done.stderr.decode())
@@ -67,8 +79,6 @@ def test_beside_a_leader_that_works_it_ends_and_with_another_key_too(cluster: Cl
 
     kek.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     shutil.copy(safe, kek)
-    shutil.rmtree(access, ignore_errors=True)
-    shutil.copytree(cluster.folder / "safe.access", access)
     leader = cluster.start_leader(address=address)
     assert live.finish() == 0
     cluster.wait_settled()
@@ -76,5 +86,115 @@ def test_beside_a_leader_that_works_it_ends_and_with_another_key_too(cluster: Cl
     for one in (task, live):
         cluster.assert_whole(one)
     cluster.assert_verified()
+    assert leader.terminate() == 0
+    cluster.assert_no_crash()
+
+
+def joined_worker(cluster: Cluster, *flags: str) -> Process:
+    """A worker daemon on a machine of its own."""
+    command = [*JOBLOG, "worker", "--data-dir", str(cluster.worker_dir), *flags]
+    cluster.worker = Process(command, cluster.environment, cluster.messages("worker"))
+    cluster.wait_worker()
+    return cluster.worker
+
+
+def token(cluster: Cluster, role: str, name: str) -> str:
+    """The text of a new token."""
+    done = cluster.joblog("token", "create", "--role", role, "--name", name)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().strip()
+
+
+def asked(cluster: Cluster, text: str) -> subprocess.CompletedProcess[bytes]:
+    """`joblog ls` by somebody elsewhere."""
+    environment = {**cluster.environment, "JOBLOG_TOKEN": text, "JOBLOG_DATA_DIR": str(cluster.folder / "elsewhere")}
+    return subprocess.run([*JOBLOG, "ls", "--json"], env=environment, capture_output=True, timeout=60, check=False)
+
+
+def test_workers_and_users_elsewhere_go_on_with_a_leader_whose_disk_is_lost(cluster: Cluster) -> None:
+    cluster.environment["JOBLOG_KEYS_FILE"] = str(cluster.folder / "kek.key")
+    leader = cluster.start_leader()
+    address = cluster.grpc_address
+    join, reader, revoked = (
+        token(cluster, role, name) for role, name in (("writer", "w"), ("reader", "r"), ("reader", "x"))
+    )
+    assert cluster.joblog("token", "revoke", revoked.split(".")[1]).returncode == 0
+    admin = DataFolder(cluster.leader_dir).admin_token.read_text().strip()
+    ca = cluster.leader_file()["ca"]
+    file = cluster.folder / "w.token"
+    file.write_text(join)
+    worker = joined_worker(cluster, "--join-file", str(file))
+    done, live = cluster.task("done", 1, count=30), cluster.task("live", 2).wait_begun()
+    assert done.finish() == 0
+    until(lambda: sealed(cluster, done), "it is sealed")
+    serial = until(lambda: [one.serial for one in certificates(cluster)], "the worker has joined")
+
+    def is_kept() -> bool:
+        kept = archived_access(cluster)
+        if kept is None:
+            return False
+        names = {one.name: bool(one.revoked_ns) for one in kept.tokens}
+        return names.get("x", False) and [one.serial for one in kept.certificates] == serial
+
+    until(is_kept, "the archive has tokens and certificates")
+
+    leader.kill()
+    shutil.rmtree(cluster.leader_dir)
+    # With an audit log, too, that the next leader goes on with.
+    leader = cluster.start_leader(address=address)
+    assert cluster.leader_file()["ca"] == ca
+    assert live.finish() == 0
+    cluster.wait_settled()
+    until(lambda: sealed(cluster, live), "the one that went on is sealed")
+    assert worker.popen.poll() is None
+    assert certificates(cluster)[-1].serial == serial[0]
+    for task in (done, live):
+        cluster.assert_whole(task)
+    verified = cluster.joblog("verify", "--all")
+    assert verified.returncode == 0, (verified.stdout.decode(), verified.stderr.decode())
+    assert asked(cluster, reader).returncode == 0
+    for text, why in ((revoked, b"was revoked"), (admin, b"was revoked"), (reader[:-4], b"")):
+        refused = asked(cluster, text)
+        assert refused.returncode and why in refused.stderr, (refused.returncode, refused.stderr)
+    assert DataFolder(cluster.leader_dir).admin_token.read_text().strip() != admin
+    audited = cluster.joblog("audit", "verify")
+    assert audited.returncode == 0, audited.stdout.decode()
+    assert leader.terminate() == 0
+    cluster.assert_no_crash()
+
+
+def certificates(cluster: Cluster) -> list[CertificateRecord]:
+    """Those that the leader has issued, the newest first."""
+    path = DataFolder(cluster.leader_dir).access_store
+    store = AccessStore(path)
+    try:
+        return store.list_certificates()[0]
+    finally:
+        store.close()
+
+
+def test_without_what_was_archived_of_them_they_are_told_to_join_again(cluster: Cluster) -> None:
+    cluster.environment["JOBLOG_KEYS_FILE"] = str(cluster.folder / "kek.key")
+    leader = cluster.start_leader()
+    address = cluster.grpc_address
+    file = cluster.folder / "w.token"
+    file.write_text(token(cluster, "writer", "w"))
+    joined_worker(cluster, "--join-file", str(file))
+    task = cluster.task("live", 2).wait_begun()
+    until(lambda: cluster.records(), "the log is there")
+    leader.kill()
+    shutil.rmtree(cluster.leader_dir)
+    (cluster.folder / "archive" / ACCESS_KEY).unlink(missing_ok=True)
+    leader = cluster.start_leader(address=address)
+    assert b"keeps no tokens and no CA" in cluster.messages("leader").read_bytes()
+    said = b"workers join again with --join"
+    until(lambda: said in cluster.messages("worker").read_bytes(), "the worker says what to do")
+    assert task.finish() == 0
+    assert cluster.worker is not None
+    assert cluster.worker.terminate() == 10
+    file.write_text(token(cluster, "writer", "w"))
+    joined_worker(cluster, "--join-file", str(file))
+    cluster.wait_settled()
+    cluster.assert_whole(task)
     assert leader.terminate() == 0
     cluster.assert_no_crash()

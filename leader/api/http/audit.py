@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1", tags=["access"])
 _BLOCK = 500
 # Of those that a filter leaves out, so many are looked at for one page.
 _MAX_LOOKED_AT = 20_000
-_CURSOR = re.compile(r"([0-9\-]{1,20})/([1-9][0-9]{0,9})/([1-9][0-9]{0,17})")
+_CURSOR = re.compile(r"([0-9a-f\-]{1,40})/([1-9][0-9]{0,9})/([1-9][0-9]{0,17})")
 
 Text = Annotated[str, Query(max_length=400)]
 

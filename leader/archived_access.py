@@ -1,0 +1,147 @@
+"""Whom the leader lets in, kept in the archive: written there when it changes, taken from there onto an empty disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from joblog.errors import Corrupt, Denied, Interrupted, JoblogError, NotFound, WrongVersion
+from joblog.leader.access.authority import Authority
+from joblog.leader.access.snapshot import pack_snapshot, restore, take_snapshot, unpack_snapshot
+from joblog.leader.access.store import AccessStore
+from joblog.leader.archive.access_object import AccessWriter, load_access
+from joblog.leader.archive.claim import ClaimLost, read_claim
+from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.crypto.keyring import DescribedKeys
+from joblog.service import Service
+
+log = logging.getLogger(__name__)
+
+# Changes that come together make one object.
+LOOK_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_JOIN_AGAIN = (
+    "this leader goes on with a CA of its own: workers and users on other machines need new tokens (`joblog token "
+    "create`), workers keep their spools until they have joined with one"
+)
+
+
+class AccessRestorer:
+    """Puts in force what an archive keeps. renew: called when the CA has become another one. Blocks."""
+
+    def __init__(
+        self,
+        store: AccessStore,
+        authority: Authority,
+        folder: Path,
+        *,
+        renew: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._authority = authority
+        self._folder = folder
+        self._renew = renew
+
+    def keeper(self, writer: AccessWriter) -> AccessKeeper:
+        """What keeps the archive's copy new."""
+        return AccessKeeper(self._store, self._folder, writer)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether nobody is known here."""
+        return self._store.is_new()
+
+    def restore(self, objects: ObjectStore, keys: DescribedKeys) -> bool:
+        """Whether there was anything that could be used. Raises Unavailable and the like when that can't be told."""
+        try:
+            content = load_access(objects, keys)
+            if content is None:
+                log.warning("archive %s keeps no tokens and no CA: %s", objects.name, _JOIN_AGAIN)
+                return False
+            found = unpack_snapshot(content)
+            restore(self._store, self._authority, self._folder, found)
+        except (Corrupt, Denied, NotFound, WrongVersion) as error:
+            log.error("tokens and CA of archive %s can't be used (%s): %s", objects.name, error, _JOIN_AGAIN)
+            return False
+        self._renew()
+        log.warning(
+            "archive %s: took over the CA, %d tokens, %d certificates; the former leader's own admin token is revoked",
+            objects.name,
+            len(found.tokens),
+            len(found.certificates),
+        )
+        return True
+
+    def restore_own(self, objects: ObjectStore, keys: DescribedKeys, store_id: str) -> None:
+        """The same for the leader that has the archive already, if nobody is known to it; else nothing happens.
+
+        An archive that can't be reached holds up nobody.
+        """
+        if not self.is_needed:
+            return
+        try:
+            claim = read_claim(objects)
+            if claim is not None and claim.store_id == store_id:
+                self.restore(objects, keys)
+        except JoblogError as error:
+            log.warning(
+                "archive: can't be asked who is known to this leader: %s. If it keeps that, %s", error, _JOIN_AGAIN
+            )
+
+
+class AccessKeeper(Service):
+    """Writes to the archive who is known, a few seconds after that has changed, and when the leader stops."""
+
+    name = "access in the archive"
+
+    def __init__(
+        self, store: AccessStore, folder: Path, writer: AccessWriter, *, look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._writer = writer
+        self._look_seconds = look_seconds
+        self._seen: tuple[int, int] | None = None
+        self._failure = ""
+        self._writing = asyncio.Lock()
+
+    def warnings(self) -> list[str]:
+        """What is wrong now, for people."""
+        return [f"archive: tokens and certificates are not kept there: {self._failure}"] if self._failure else []
+
+    async def run(self) -> None:
+        """Looks now and then. Raises ClaimLost when another leader has the archive."""
+        pause = self._look_seconds
+        while True:
+            went_well = await self._keep()
+            pause = self._look_seconds if went_well else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    async def drain(self, deadline_seconds: float) -> None:  # noqa: ARG002 - cancelled when it is over
+        """Writes what has changed since."""
+        await self._keep()
+
+    async def _keep(self) -> bool:
+        async with self._writing:
+            try:
+                await asyncio.to_thread(self._write)
+            except (ClaimLost, Interrupted):
+                raise
+            except JoblogError as error:
+                if str(error) != self._failure:
+                    log.warning("tokens and certificates can't be written to the archive, tried again: %s", error)
+                self._failure = str(error)
+                return False
+            self._failure = ""
+            return True
+
+    def _write(self) -> None:
+        changes = self._store.changes()
+        if changes == self._seen and self._writer.is_new_enough():
+            return
+        content = pack_snapshot(take_snapshot(self._store, self._folder))
+        if not self._writer.is_current(content):
+            self._writer.write(content)
+        self._seen = changes
