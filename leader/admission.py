@@ -11,6 +11,7 @@ from typing import NamedTuple
 from joblog.leader.access.admin_token import ensure_admin_token
 from joblog.leader.access.attempts import AttemptLimits, Attempts
 from joblog.leader.access.recognition import Recogniser, SessionRules
+from joblog.leader.access.records import NO_QUOTA, Quota
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
 from joblog.paths import DataFolder, make_folder
@@ -25,6 +26,11 @@ class Admission(NamedTuple):
     store: AccessStore
     gate: Gate
     admin_token: Path
+
+    def token_quota(self, token_id: str) -> Quota:
+        """The quota of a token; none for one that is not there any more. Raises Unavailable, Corrupt."""
+        record = self.store.find_token(token_id)
+        return record.quota if record is not None else NO_QUOTA
 
     def write_admin_token(self, *, fingerprint: bytes, address: str) -> None:
         """Makes the leader's own admin token where there is none, and has its file say whom to trust and where."""

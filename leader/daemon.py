@@ -18,9 +18,13 @@ from joblog.errors import Conflict, JoblogError
 from joblog.identity import AUDIT_NAMESPACE
 from joblog.leader.access.attempts import AttemptLimits
 from joblog.leader.access.issuing import Issuer
+from joblog.leader.access.pace import Pace, Readers
+from joblog.leader.access.quota import QuotaRules
 from joblog.leader.access.recognition import SessionRules
 from joblog.leader.access.shown import GivenFiles
+from joblog.leader.access.usage import Meter
 from joblog.leader.admission import AdminTokenFile, Admission, AdmissionOptions, open_admission
+from joblog.leader.api.bounds import raise_open_files
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_ingest import IngestService
@@ -29,6 +33,7 @@ from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.peer_sweep import PeerSweep
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import ArchiverLimits
@@ -46,6 +51,7 @@ from joblog.leader.crypto.remembered import open_present
 from joblog.leader.crypto.store_keys import StoreKeys
 from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
+from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
@@ -223,19 +229,23 @@ def _services(
     asked = settings.ingest
     limits = IngestLimits(**{name: getattr(asked, name) for name in IngestLimits.__slots__})
     keep = bool(settings.archive.url) and settings.archive.ack == "archived"
-    ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep)
+    rules = QuotaRules(settings.quotas.parsed(), admission.token_quota)
+    quotas = Quotas(rules, Meter(admission.store.usage), metrics.quotas)
+    admission.gate.pace = Pace(rules, lambda scope: metrics.quotas.slowed.labels(scope.kind).inc())
+    admission.gate.readers = Readers(settings.limits.reads, settings.limits.caller_reads)
+    ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep, quotas=quotas)
     core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport)
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
         keys.write_archive = archive.archiver.write_keys
         keys.behind = archive.archiver.key_objects.behind
-        first = [keys, archive.end, archive.takeover, ingest, archive.archiver]
+        first = [keys, quotas, archive.end, archive.takeover, ingest, archive.archiver]
         access = [archive.access] if archive.access is not None else []
         return [*first, *access, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
-    return [keys, ingest, compactor, *_servers(core, None), housekeeping]
+    return [keys, quotas, ingest, compactor, *_servers(core, None), housekeeping]
 
 
 def _archive(core: _Core) -> ArchiveParts:
@@ -313,8 +323,12 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     auditing = _auditing(core, reader, archive)
     gate = core.admission.gate
     issuer = Issuer(
-        core.admission.store, address=lambda: transport.advertised(grpc), fingerprint=lambda: transport.fingerprint
+        core.admission.store,
+        address=lambda: transport.advertised(grpc),
+        fingerprint=lambda: transport.fingerprint,
+        use=ingest.quotas.use_of_token,
     )
+    bounds = core.settings.limits.bounds(raise_open_files())
     sign_in = SignIn(core.admission.store, gate, session_seconds=core.settings.access.session_hours * 3600)
     status = LeaderStatus(
         leader_id=store.store_id,
@@ -328,6 +342,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         warnings=lambda: [
             *core.keys.warnings(),
             *shredder.warnings(),
+            *ingest.quotas.warnings(),
             *(archive.archiver.warnings() if archive else []),
             *(archive.access.warnings() if archive and archive.access else []),
             *(warning for one in auditing for warning in one.warnings()),
@@ -339,7 +354,9 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
         tls = core.transport.server.context() if core.transport.server else None
         place, names = core.settings.http.place(), core.settings.tls.names
-        http.append(HttpServer(context, host=host.strip("[]"), port=int(port), names=names, place=place, tls=tls))
+        http.append(
+            HttpServer(context, host=host.strip("[]"), port=int(port), names=names, place=place, tls=tls, bounds=bounds)
+        )
     grpc_host, _, grpc_port = core.settings.grpc.listen.rpartition(":")
     transport = core.transport
     joining = transport.joining(core.admission.store, core.readers, lambda: grpc)
@@ -356,6 +373,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         port=int(grpc_port),
         max_message_bytes=core.settings.ingest.max_message_bytes,
         encryption=transport.encryption(),
+        bounds=bounds,
         more=[
             partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
             partial(access_pb2_grpc.add_AccessServicer_to_server, access),
@@ -368,4 +386,6 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     )
     admin = AdminTokenFile(core.admission, lambda: grpc.address, lambda: transport.fingerprint)
     watch = [CertificateWatch(transport.server)] if transport.server else []
-    return [shredder, *auditing, gate, searcher, *watch, grpc, admin, *http, address]
+    refused = metrics.api.connections_refused.labels("grpc", "peer")
+    sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
+    return [shredder, *auditing, gate, searcher, *watch, grpc, sweep, admin, *http, address]

@@ -12,6 +12,7 @@ from joblog.leader.access.roles import check_grant
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
 from joblog.leader.http_settings import HttpSettings, check_http_listen, check_listen
 from joblog.leader.keys_settings import KeysSettings
+from joblog.leader.limits_settings import LimitSettings, QuotaSettings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -335,6 +336,8 @@ class LeaderSettings(Settings):
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
     archive: ArchiveSettings = section(ArchiveSettings, "Where logs go for good.")
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
+    quotas: QuotaSettings = section(QuotaSettings, "How much there may be in a namespace.")
+    limits: LimitSettings = section(LimitSettings, "How much connections and requests may take.")
     log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -356,6 +359,8 @@ class LeaderSettings(Settings):
             yield "ingest.window_bytes", "must be at least ingest.max_batch_bytes"
         yield from _tls_problems(self.tls)
         yield from self.http.problems()
+        yield from self.quotas.problems()
+        yield from self.limits.problems()
         archive = self.archive
         if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
             yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from joblog.cli.options import AsJson, DataDir, Leader, chosen_data_dir, open_client
 from joblog.cli.output import err, out, print_json, print_table, table
-from joblog.cli.words import as_dict, printable, time_text
+from joblog.cli.words import as_dict, bytes_text, printable, time_text
 from joblog.errors import InvalidInput, NotFound
 from joblog.paths import DataFolder
 from joblog.replies import error_from
@@ -164,7 +164,7 @@ def list_tokens(
     if as_json:
         print_json([as_dict(token) for token in shown])
         return
-    rows = table("ID", "NAME", "GRANTS", "WORKER", "MADE", "BY", "LAST USED", "STATE")
+    rows = table("ID", "NAME", "GRANTS", "WORKER", "MADE", "BY", "LAST USED", "USE", "STATE")
     for token in shown:
         until = f" until {time_text(token.expires_ns)}" if _state(token, now) == "good" and token.expires_ns else ""
         rows.add_row(
@@ -175,6 +175,7 @@ def list_tokens(
             time_text(token.created_ns),
             escape(printable(token.created_by)),
             time_text(token.last_used_ns) if token.last_used_ns else "never",
+            _use_text(token),
             _state(token, now) + until,
         )
     print_table(rows)
@@ -285,6 +286,23 @@ def _state(one: access_pb2.Token | access_pb2.Certificate, now_ns: int) -> str:
     if one.revoked_ns:
         return "revoked"
     return "expired" if one.expires_ns and one.expires_ns <= now_ns else "good"
+
+
+def _use_text(token: access_pb2.Token) -> str:
+    """What its holders use, and of how much, where that is anything."""
+    use, quota = token.use, token.quota
+
+    def part(used: int, most: int, shown: Callable[[int], str], what: str) -> str:
+        return f"{shown(used)}{f' of {shown(most)}' if most else ''} {what}" if used or most else ""
+
+    rate = f"{quota.requests_per_second} requests/s" if quota.requests_per_second else ""
+    parts = (
+        part(use.bytes_today, quota.bytes_per_day, bytes_text, "today"),
+        part(use.live_logs, quota.live_logs, str, "live"),
+        part(use.stored_bytes, quota.stored_bytes, bytes_text, "stored"),
+        rate,
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _grants_text(token: access_pb2.Token) -> str:

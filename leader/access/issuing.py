@@ -13,6 +13,7 @@ from joblog.leader.access.principal import Principal
 from joblog.leader.access.records import NO_QUOTA, CertificateRecord, Quota, TokenRecord
 from joblog.leader.access.roles import Grant
 from joblog.leader.access.store import AccessStore
+from joblog.leader.access.usage import Use
 from joblog.token import Token
 
 MAX_NAME_LENGTH = 100
@@ -66,7 +67,7 @@ class Issuer:
     """Makes, lists and revokes tokens and certificates for those who may. Uses the disk: not for the event loop.
 
     address: HOST:PORT of the leader as clients reach it. fingerprint: of the CA, empty where the system's CAs vouch for
-    the leader; both are asked each time.
+    the leader; both are asked each time. use: what counts for the quota of the token with an id.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Issuer:
         *,
         address: Callable[[], str],
         fingerprint: Callable[[], bytes] = _no_fingerprint,
+        use: Callable[[str], Use] = lambda _id: Use(),
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.use = use
         self._store = store
         self._address = address
         self._fingerprint = fingerprint

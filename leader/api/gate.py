@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from joblog.errors import Denied, JoblogError, NotAuthenticated
 from joblog.leader.access.audit import AuditEvent, Auditor, NoAudit
 from joblog.leader.access.calls import OpenCalls
+from joblog.leader.access.pace import Pace, Readers
 from joblog.leader.access.principal import CURRENT, EVERYBODY, Principal
 from joblog.leader.access.recognition import Recogniser, at
 from joblog.leader.access.records import Revoked, has_expired
@@ -28,6 +29,7 @@ NO_CREDENTIALS = (
     "say who you are: set JOBLOG_TOKEN or JOBLOG_TOKEN_FILE, use `joblog login`, or be the leader's user on its "
     "machine; in a browser, sign in"
 )
+_READS = frozenset({Permission.LOG_READ, Permission.LOG_VERIFY})
 _LOOK_SECONDS = 0.5
 _WRITE_USED_SECONDS = 30.0
 _MAX_SUBJECT = 800
@@ -61,6 +63,9 @@ class Gate(Service):
     ) -> None:
         self.auditor: Auditor = auditor or NoAudit()
         self.calls = OpenCalls()
+        # Held to by those who are let in; None: nobody is held up.
+        self.pace: Pace | None = None
+        self.readers: Readers | None = None
         self.recogniser = recogniser
         self._store = store
         self._open_metrics = open_metrics
@@ -133,11 +138,19 @@ class Gate(Service):
         return rule.where is Where.PUBLIC or (self._open_metrics and rule.permission is Permission.METRICS_READ)
 
     def check(self, principal: Principal, rule: Rule | None, method: str, asked: str) -> None:
-        """Raises Denied. asked: the namespace, or for OWN_WORKER the worker's id, that the request names."""
+        """Raises Denied, TooMany. asked: the namespace, or for OWN_WORKER the worker's id, that the request names."""
         if rule is None:
             raise Denied(f"{method} is not for anybody: it has no rule")
         if not _may(principal, rule, asked):
             raise _refusal(principal, rule, asked)
+        if self.pace is not None and rule.permission is not Permission.LOG_WRITE and rule.where is not Where.WORKER:
+            self.pace.take(asked if rule.where is Where.NAMESPACE else "", principal.token_id)
+
+    def reading(self, principal: Principal, rule: Rule | None) -> contextlib.AbstractContextManager[None]:
+        """Around an answer that was allowed: where it reads a log, it counts as open. Raises TooMany when entered."""
+        if self.readers is None or rule is None or rule.permission not in _READS:
+            return contextlib.nullcontext()
+        return self.readers.reading(principal)
 
     def refused(
         self, error: JoblogError, method: str, principal: Principal | None, peer: str, subject: str = ""

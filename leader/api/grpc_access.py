@@ -13,6 +13,7 @@ from joblog.leader.access.issuing import Issuer, Wanted, record_or_undo, token_e
 from joblog.leader.access.principal import current
 from joblog.leader.access.records import CertificateRecord, Quota, TokenRecord
 from joblog.leader.access.roles import check_grant
+from joblog.leader.access.usage import Use
 from joblog.leader.api.errors import Context, answers
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.joining import Joining
@@ -99,7 +100,7 @@ class AccessService(access_pb2_grpc.AccessServicer):
             token_event("token.create", principal, record),
             lambda: self._issuer.revoke(principal, record.id),
         )
-        return access_pb2.CreateTokenResponse(token=_token(record), secret=text)
+        return access_pb2.CreateTokenResponse(token=self._token(record), secret=text)
 
     @answers
     async def ListTokens(
@@ -109,7 +110,7 @@ class AccessService(access_pb2_grpc.AccessServicer):
         found = await asyncio.to_thread(
             self._issuer.tokens, current(), request.page_token, page_size(request.page_size)
         )
-        return access_pb2.ListTokensResponse(tokens=map(_token, found.tokens), next_page_token=found.next_token)
+        return access_pb2.ListTokensResponse(tokens=map(self._token, found.tokens), next_page_token=found.next_token)
 
     @answers
     async def RevokeToken(self, request: access_pb2.RevokeTokenRequest, context: Context) -> access_pb2.Token:
@@ -117,7 +118,10 @@ class AccessService(access_pb2_grpc.AccessServicer):
         principal = current()
         record = await asyncio.to_thread(self._issuer.revoke, principal, request.id)
         await self._gate.auditor.record(token_event("token.revoke", principal, record))
-        return _token(record)
+        return self._token(record)
+
+    def _token(self, record: TokenRecord) -> access_pb2.Token:
+        return _token(record, self._issuer.use(record.id))
 
     @answers
     async def ListCertificates(
@@ -142,7 +146,7 @@ class AccessService(access_pb2_grpc.AccessServicer):
         return _certificate(found[0])
 
 
-def _token(record: TokenRecord) -> access_pb2.Token:
+def _token(record: TokenRecord, use: Use) -> access_pb2.Token:
     quota = {name: getattr(record.quota, name) for name in Quota.__slots__}
     return access_pb2.Token(
         id=record.id,
@@ -155,6 +159,7 @@ def _token(record: TokenRecord) -> access_pb2.Token:
         revoked_ns=record.revoked_ns,
         created_by=record.created_by,
         quota=access_pb2.Quota(**quota) if any(quota.values()) else None,
+        use=access_pb2.Use(bytes_today=use.bytes_today, live_logs=use.live_logs, stored_bytes=use.stored_bytes),
     )
 
 

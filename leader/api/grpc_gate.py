@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
-from joblog.errors import JoblogError
+from joblog.errors import JoblogError, TooMany
 from joblog.leader.access.principal import Principal
 from joblog.leader.api.errors import Context, message_of
 from joblog.leader.api.gate import Gate
@@ -93,8 +94,9 @@ class GrpcGate(Interceptor):
         async def answer(request: Any, context: Context) -> Any:
             try:
                 principal = await self._admit(method, rule, None if stream else request, context)
-                async with gate.answering(principal):
-                    return await inner(request, context)
+                with gate.reading(principal, rule):
+                    async with gate.answering(principal):
+                        return await inner(request, context)
             except JoblogError as error:
                 await _say(context, error)
 
@@ -149,6 +151,8 @@ def _writing(handler: Callable[[Any, Context], Any]) -> Callable[[Any, Context],
 async def _say(context: Context, error: JoblogError) -> None:
     """Ends the call with what is wrong; cuts it when the client does not even take that."""
     try:
+        if isinstance(error, TooMany):
+            context.set_trailing_metadata((("retry-after", str(max(1, math.ceil(error.retry_after_seconds)))),))
         async with asyncio.timeout(_SAY_SECONDS):
             await context.abort(grpc.StatusCode[error.grpc_status], message_of(error))
     except TimeoutError:

@@ -12,6 +12,7 @@ import grpc.aio
 
 from joblog.channel import server_options
 from joblog.errors import Conflict
+from joblog.leader.api.bounds import Bounds
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_gate import GrpcGate
@@ -60,6 +61,7 @@ class GrpcServer(Service):
         port: int,
         max_message_bytes: int,
         encryption: Encryption | None = None,
+        bounds: Bounds | None = None,
         more: Sequence[Callable[[grpc.aio.Server], None]] = (),
         ends: Sequence[Callable[[float], Awaitable[None]]] = (),
     ) -> None:
@@ -71,6 +73,7 @@ class GrpcServer(Service):
         self._encryption = encryption
         self._workers_port = 0
         self._max_message_bytes = max_message_bytes
+        self._bounds = bounds or Bounds()
         self._more = more
         self._ends = ends
         self._server: grpc.aio.Server | None = None
@@ -99,7 +102,8 @@ class GrpcServer(Service):
 
     async def start(self) -> None:
         """Listens and serves. Raises Conflict when the address is in use."""
-        server = grpc.aio.server(interceptors=[GrpcGate(self._gate)], options=server_options(self._max_message_bytes))
+        options = [*server_options(self._max_message_bytes), *self._bounds.grpc_options()]
+        server = grpc.aio.server(interceptors=[GrpcGate(self._gate)], options=options)
         logs_pb2_grpc.add_LogsServicer_to_server(self._logs, server)  # type: ignore[no-untyped-call]
         admin_pb2_grpc.add_AdminServicer_to_server(self._admin, server)  # type: ignore[no-untyped-call]
         for add in self._more:

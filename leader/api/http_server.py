@@ -9,13 +9,15 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlsplit
 
 import uvicorn
 
 from joblog.errors import Conflict, Denied, InvalidInput
+from joblog.leader.api.bounds import Bounds
 from joblog.leader.api.http.app import make_app
+from joblog.leader.api.http.connections import Acceptor, BoundedProtocol, Seat, Seats
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.guard import LOOPBACK_HOSTS
 from joblog.leader.api.http.place import Place
@@ -24,12 +26,29 @@ from joblog.service import Service
 log = logging.getLogger(__name__)
 
 _BACKLOG = 512
-_KEEP_ALIVE_SECONDS = 75
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - told apart, not listened on
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the daemon."""
+    """Leaves signals to the daemon, and takes connections by an acceptor of ours."""
+
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, refused: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._bounds = bounds
+        self._seats = Seats(bounds.http_connections, bounds.peer_http, refused)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to take connections from the sockets."""
+        await self.lifespan.startup()
+
+        def make(seat: Seat) -> asyncio.Protocol:
+            return BoundedProtocol(self.config, self.server_state, self.lifespan.state, seat=seat, bounds=self._bounds)
+
+        self.servers = [
+            Acceptor(listener, self._seats, make, tls=self.config.ssl, handshake_seconds=self._bounds.handshake_seconds)  # type: ignore[misc]
+            for listener in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -87,7 +106,9 @@ class HttpServer(Service):
         names: Collection[str] = (),
         place: Place | None = None,
         tls: ssl.SSLContext | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
+        self._bounds = bounds or Bounds()
         self._place = place or Place()
         self._context = context
         self._tls = tls
@@ -143,16 +164,16 @@ class HttpServer(Service):
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            h11_max_incomplete_event_size=64 << 10,
+            timeout_keep_alive=max(1, round(self._bounds.keep_alive_seconds)),
         )
         config.load()
         config.ssl = self._tls
-        self._server = _Server(config)
+        refused = self._context.metrics.api.connections_refused
+        self._server = _Server(config, self._bounds, lambda why: refused.labels("http", why).inc())
         log.info("HTTP at %s", self.url)
 
     async def run(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from joblog.leader.access import records
+from joblog.leader.access import records, usage
 from joblog.leader.access.audit import AuditEvent
 from joblog.leader.access.issuing import MAX_QUOTA, Wanted, record_or_undo, token_event
 from joblog.leader.access.principal import Principal, current
@@ -46,6 +47,14 @@ class Quota(BaseModel):
     requests_per_second: int = Field(default=0, ge=0, le=MAX_QUOTA)
 
 
+class Use(BaseModel):
+    """What counts for quotas now."""
+
+    bytes_today: int = Field(description="Since midnight UTC, before compression")
+    live_logs: int = Field(description="Live and interrupted ones")
+    stored_bytes: int
+
+
 class Token(BaseModel):
     """A token, without its secret."""
 
@@ -59,9 +68,10 @@ class Token(BaseModel):
     revoked_at: str | None
     created_by: str
     quota: Quota
+    use: Use
 
     @classmethod
-    def of(cls, record: records.TokenRecord) -> Token:
+    def of(cls, record: records.TokenRecord, use: usage.Use) -> Token:
         """From a record."""
         return cls(
             id=record.id,
@@ -74,6 +84,7 @@ class Token(BaseModel):
             revoked_at=moment(record.revoked_ns),
             created_by=record.created_by,
             quota=Quota(**{name: getattr(record.quota, name) for name in records.Quota.__slots__}),
+            use=Use(**dataclasses.asdict(use)),
         )
 
 
@@ -155,7 +166,10 @@ def who_is(principal: Principal) -> WhoAmI:
 async def list_tokens(context: Context, limit: Limit = 100, cursor: Cursor = "") -> Tokens:
     """Tokens that the caller could have made, newest first, revoked and expired ones too."""
     found = await asyncio.to_thread(context.issuer.tokens, current(), cursor, limit)
-    return Tokens(tokens=[Token.of(record) for record in found.tokens], next_cursor=found.next_token)
+    return Tokens(
+        tokens=[Token.of(record, context.issuer.use(record.id)) for record in found.tokens],
+        next_cursor=found.next_token,
+    )
 
 
 @router.post("/tokens", status_code=201)
@@ -173,7 +187,7 @@ async def create_token(context: Context, wanted: TokenWanted) -> NewToken:
     record, text = await asyncio.to_thread(context.issuer.create, principal, asked)
     event = token_event("token.create", principal, record)
     await record_or_undo(context.gate.auditor, event, lambda: context.issuer.revoke(principal, record.id))
-    return NewToken(token=Token.of(record), secret=text)
+    return NewToken(token=Token.of(record, context.issuer.use(record.id)), secret=text)
 
 
 @router.delete("/tokens/{token_id}")
@@ -182,7 +196,7 @@ async def revoke_token(context: Context, token_id: str) -> Token:
     principal = current()
     record = await asyncio.to_thread(context.issuer.revoke, principal, token_id)
     await context.gate.auditor.record(token_event("token.revoke", principal, record))
-    return Token.of(record)
+    return Token.of(record, context.issuer.use(record.id))
 
 
 @router.get("/certificates")

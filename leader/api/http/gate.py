@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -27,13 +29,15 @@ MEANT_HEADER = "Joblog-Request"
 class _Asking:
     """One request on its way through the gate. refusal: why nobody was recognised."""
 
-    __slots__ = ("admitted", "answered", "principal", "refusal", "shut_out")
+    __slots__ = ("admitted", "answered", "held", "principal", "refusal", "shut_out")
 
     def __init__(self, principal: Principal | None, refusal: JoblogError | None) -> None:
         self.principal = principal
         self.refusal = refusal
         self.admitted = False
         self.answered = False
+        # Until it is answered.
+        self.held = contextlib.ExitStack()
         self.shut_out = False
 
 
@@ -83,7 +87,8 @@ class HttpGate:
             return
         try:
             async with self._gate.answering(asking.principal):
-                await self._app(scope, receive_admitted, send_admitted)
+                with asking.held:
+                    await self._app(scope, receive_admitted, send_admitted)
         except NotAuthenticated as error:
             # It was revoked meanwhile. A reply that has begun is broken off by whoever is around us.
             if asking.answered:
@@ -131,6 +136,7 @@ class HttpGate:
                 gate.refused(error, name or scope["path"][:200], asking.principal, peer_of(scope), subject)
                 raise
             assert rule is not None
+            asking.held.enter_context(gate.reading(asking.principal, rule))
             # Before the audit log is asked: what it refuses must not be asked again.
             asking.admitted = True
             await gate.admitted(asking.principal, rule, subject)
