@@ -14,6 +14,7 @@ import { theme } from "./theme";
 const Runs = lazy(() => import("./pages/runs"));
 const RunPage = lazy(() => import("./pages/run"));
 const LogPage = lazy(() => import("./pages/log"));
+const Compare = lazy(() => import("./pages/compare"));
 const Search = lazy(() => import("./pages/search"));
 const Workers = lazy(() => import("./pages/workers"));
 const Storage = lazy(() => import("./pages/storage"));
@@ -45,6 +46,7 @@ const router = createBrowserRouter(
         { path: "runs", element: page(<Runs />) },
         { path: "runs/:namespace/:run", element: page(<RunPage />) },
         { path: "logs/:namespace/:run/:task/:attempt", element: page(<LogPage />) },
+        { path: "compare", element: page(<Compare />) },
         { path: "search", element: page(<Search />) },
         { path: "workers", element: page(<Workers />) },
         { path: "storage", element: page(<Storage />) },

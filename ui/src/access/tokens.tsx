@@ -1,0 +1,176 @@
+// Tokens: who has them, what they may do, and taking them away.
+
+import { Badge, Button, Group, SegmentedControl, Text, Tooltip } from "@mantine/core";
+import { type ReactNode, useState } from "react";
+import { type Schemas, sendJson } from "../api/client";
+import { ask, useAct } from "../parts/act";
+import { bytesText, countText, momentText } from "../parts/format";
+import { sinceText } from "../parts/since";
+import { Empty, Failure, Loading } from "../parts/states";
+import styles from "./access.module.css";
+import { NewToken } from "./new_token";
+import { usePages } from "./pages";
+import { Cell, Rows } from "./rows";
+
+type Token = Schemas["Token"];
+
+const REFRESH_MS = 15_000;
+const itemsOf = (page: Schemas["Tokens"]): Token[] => page.tokens;
+const columns = ["Token", "May", "State", "Used last", "Expires", "Made by", ""];
+
+export function tokenState(token: Token, now: number): "good" | "expired" | "revoked" {
+  if (token.revoked_at) return "revoked";
+  return token.expires_at && Date.parse(token.expires_at) <= now ? "expired" : "good";
+}
+
+/** What the holder may use, in words; empty where nothing limits it. */
+export function quotaTexts(quota: Schemas["Quota"]): string[] {
+  const texts: string[] = [];
+  if (quota.bytes_per_day > 0) texts.push(`${bytesText(quota.bytes_per_day)} a day`);
+  if (quota.stored_bytes > 0) texts.push(`${bytesText(quota.stored_bytes)} stored`);
+  if (quota.live_logs > 0) texts.push(`${countText(quota.live_logs)} live logs`);
+  if (quota.requests_per_second > 0) texts.push(`${countText(quota.requests_per_second)} requests a second`);
+  return texts;
+}
+
+export function Grants({ grants }: { grants: readonly Schemas["Grant"][] }): ReactNode {
+  return (
+    <>
+      {grants.map((grant) => (
+        <div key={`${grant.role} ${grant.namespaces.join(" ")}`}>
+          <Text span size="sm" fw={600}>
+            {grant.role}
+          </Text>{" "}
+          <Text span size="sm" c="dimmed">
+            {grant.namespaces.length === 1 && grant.namespaces[0] === "*"
+              ? "on all namespaces"
+              : `on ${grant.namespaces.join(", ")}`}
+          </Text>
+        </div>
+      ))}
+    </>
+  );
+}
+
+function Revoke({ token }: { token: Token }): ReactNode {
+  const revoke = useAct({
+    run: (id: string) => sendJson<Token>("DELETE", `/tokens/${encodeURIComponent(id)}`),
+    done: (gone) => `${gone.name} is revoked, with its certificates and sessions`,
+    outdated: [["tokens"], ["certificates"]],
+  });
+  const question = {
+    title: `Revoke ${token.name}?`,
+    text: "Whoever uses it is let in no more, from this second on: workers that joined with it and browsers that signed in with it neither. This can't be undone.",
+    act: "Revoke",
+    dangerous: true,
+  };
+  return (
+    <Button
+      size="compact-xs"
+      variant="subtle"
+      color="red"
+      loading={revoke.running}
+      aria-label={`Revoke ${token.name}`}
+      onClick={() => ask(question, () => revoke.start(token.id))}
+    >
+      Revoke…
+    </Button>
+  );
+}
+
+function TokenRow({ token, now }: { token: Token; now: number }): ReactNode {
+  const state = tokenState(token, now);
+  const quota = quotaTexts(token.quota);
+  return (
+    <>
+      <Cell label="Token">
+        <Text size="sm" fw={600} className={styles.cell}>
+          {token.name}
+        </Text>
+        <Text size="xs" c="dimmed" ff="monospace">
+          {token.id}
+        </Text>
+      </Cell>
+      <Cell label="May">
+        <Grants grants={token.grants} />
+        {token.worker_id ? (
+          <Text size="xs" c="dimmed">
+            only worker {token.worker_id}
+          </Text>
+        ) : null}
+        {quota.length > 0 ? (
+          <Text size="xs" c="dimmed">
+            at most {quota.join(", ")}
+          </Text>
+        ) : null}
+      </Cell>
+      <Cell label="State">
+        <Badge color={state === "good" ? "green" : state === "expired" ? "gray" : "red"} variant="light" tt="none">
+          {state}
+        </Badge>
+      </Cell>
+      <Cell label="Used last">
+        <Tooltip label={momentText(token.last_used_at)} disabled={!token.last_used_at}>
+          <span>{sinceText(token.last_used_at, now)}</span>
+        </Tooltip>
+      </Cell>
+      <Cell label="Expires">
+        <Tooltip label={momentText(token.expires_at)} disabled={!token.expires_at}>
+          <span>{sinceText(token.expires_at, now)}</span>
+        </Tooltip>
+      </Cell>
+      <Cell label="Made by">
+        {token.created_by}
+        <Text size="xs" c="dimmed">
+          {sinceText(token.created_at, now)}
+        </Text>
+      </Cell>
+      <div role="cell">{state === "good" ? <Revoke token={token} /> : null}</div>
+    </>
+  );
+}
+
+export function Tokens(): ReactNode {
+  const list = usePages("tokens", "/tokens", {}, itemsOf, REFRESH_MS);
+  const [shown, setShown] = useState("good");
+  const now = Date.now();
+  const tokens = shown === "all" ? list.items : list.items.filter((token) => tokenState(token, now) === "good");
+  return (
+    <div className={styles.stack}>
+      <Group className={styles.bar} gap="sm">
+        <NewToken />
+        <SegmentedControl
+          size="xs"
+          aria-label="Which tokens"
+          value={shown}
+          onChange={setShown}
+          data={[
+            { value: "good", label: "Good ones" },
+            { value: "all", label: "All" },
+          ]}
+        />
+      </Group>
+      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
+      {list.loading && !list.error ? (
+        <Loading label="Loading the tokens" />
+      ) : tokens.length === 0 && !list.more && !list.error ? (
+        <Empty title="No token is here">
+          Make one for each worker, script and person: then each can be taken away for itself.
+        </Empty>
+      ) : (
+        <Rows
+          label="Tokens"
+          columns={columns}
+          className={styles.tokens}
+          items={tokens}
+          keyOf={(token) => token.id}
+          more={list.more}
+          loadMore={list.loadMore}
+          end={`${countText(tokens.length)} ${tokens.length === 1 ? "token" : "tokens"}`}
+        >
+          {(token) => <TokenRow token={token} now={now} />}
+        </Rows>
+      )}
+    </div>
+  );
+}
