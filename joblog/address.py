@@ -63,7 +63,7 @@ def is_running(pid: int) -> bool:
     """Whether a process of that id exists."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
@@ -97,7 +97,7 @@ def read_leader_file(data_dir: Path) -> LeaderFile:
             plaintext=bool(fields.get("plaintext", True)),
             **texts,
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InvalidInput(f"{path}: is not a leader's address file: remove it when no leader runs there") from None
     if not is_running(found.pid):
         raise NotFound(f"the leader in {data_dir} (process {found.pid}) has ended: {start}")

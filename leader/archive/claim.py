@@ -78,7 +78,7 @@ def _parse(name: str, data: bytes) -> ClaimState:
             int(said.get("renewed_ns", said["claimed_ns"])),
             float(said.get("renew_seconds", RENEW_SECONDS)),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise Corrupt(
             f"{name}: {claim_key()} is damaged: it is no claim. Remove it if no leader uses the archive"
         ) from None

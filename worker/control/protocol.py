@@ -50,7 +50,7 @@ def decode(line: bytes) -> Message:
         raise InvalidInput(f"control socket: a message of {len(line)} bytes has no end")
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput(f"control socket: not JSON: {line[:60]!r}") from None
     if not isinstance(message, dict):
         raise InvalidInput(f"control socket: not a JSON object: {line[:60]!r}")

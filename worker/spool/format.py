@@ -157,7 +157,7 @@ def decode_task(content: bytes, where: str) -> SpoolTask:
         version = fields["version"]
         if version == VERSION:
             return task_from_fields(fields)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
     raise WrongVersion(
         f"{where}: spool format version {version!r} is not known here, only {VERSION} and {SEALED_VERSION} are; "

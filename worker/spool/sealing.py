@@ -186,7 +186,7 @@ def _sealed_fields(content: bytes) -> dict[str, Any] | None:
     """What a sealed task.json says in clear; None when it is any other file."""
     try:
         said = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and said.get("version") == SEALED_VERSION else None
 

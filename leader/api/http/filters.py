@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
+from pydantic import BeforeValidator
 
 from joblog.errors import InvalidInput
 from joblog.identity import check_name
@@ -21,6 +22,16 @@ def _label(text: str) -> tuple[str, str]:
     return check_name("label", key), value
 
 
+def _is_written_out(value: Any) -> Any:
+    """Refuses a mere number, which could be taken for seconds or for milliseconds."""
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("write a date and a time, as 2026-01-31T12:00:00Z")
+    return value
+
+
+_When = Annotated[datetime | None, BeforeValidator(_is_written_out)]
+
+
 def _nanoseconds(when: datetime | None) -> int:
     if when is None:
         return 0
@@ -34,8 +45,8 @@ def _runs_wanted(
     *,
     state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
     label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
-    created_from: Annotated[datetime | None, Query(description="Created at this time or later")] = None,
-    created_before: Annotated[datetime | None, Query(description="Created before this time")] = None,
+    created_from: Annotated[_When, Query(description="Created at this time or later")] = None,
+    created_before: Annotated[_When, Query(description="Created before this time")] = None,
     text: Annotated[str, Query(max_length=250, description="In the run's name or a label KEY=VALUE")] = "",
 ) -> RunFilter:
     return RunFilter(
