@@ -15,7 +15,7 @@ TEST_FAULT_SEED ?= 1
 make-types = $(BIN)/python docs/openapi.py | ui/node_modules/.bin/openapi-typescript -o $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help ui ui-lint ui-types ui-types-check install run test fault lint format types imports bench proto proto-check docs docs-check wheel check clean
+.PHONY: help ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench proto proto-check docs docs-check wheel check clean
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault
+
+fuzz: $(INSTALLED) ## fuzzing in full: parsers, messages, HTTP (FUZZ_EXAMPLES=N each; about a quarter of an hour with 2000)
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 tests/fuzz
+
+audit: $(INSTALLED) ## dependencies against what is known of vulnerabilities; needs the network
+	.ci/audit
 
 lint: $(INSTALLED) proto-check docs-check imports ui-lint ## ruff, imports between modules, generated files up to date
 	$(BIN)/ruff check .
