@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from joblog.errors import InvalidSettings
 from joblog.leader.access.admin_token import ensure_admin_token
 from joblog.leader.access.attempts import AttemptLimits, Attempts
+from joblog.leader.access.oidc_options import OidcOptions
 from joblog.leader.access.recognition import Recogniser, SessionRules
 from joblog.leader.access.records import NO_QUOTA, Quota
 from joblog.leader.access.store import AccessStore
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.oidc_sign_in import OidcSignIn
+from joblog.leader.api.signing_in import SignIn
 from joblog.paths import DataFolder, make_folder
 from joblog.service import Service
 
@@ -88,3 +92,14 @@ def open_admission(folder: DataFolder, options: AdmissionOptions) -> Admission:
     else:
         log.warning("access control is off (access.control): whoever reaches this leader may read and delete every log")
     return Admission(store, Gate(store, recogniser, open_metrics=options.open_metrics), folder.admin_token)
+
+
+def open_oidc(options: OidcOptions, sign_in: SignIn, gate: Gate) -> OidcSignIn:
+    """Signing in at a provider, which is not asked anything yet. Raises InvalidSettings."""
+    try:
+        from joblog.leader.access.oidc_provider import OidcProvider
+    except ImportError:
+        raise InvalidSettings("oidc.issuer needs a library that is not installed: pip install 'joblog[oidc]'") from None
+    if options.ca_file is not None and not options.ca_file.is_file():
+        raise InvalidSettings(f"oidc.ca_file: there is no file {options.ca_file}")
+    return OidcSignIn(OidcProvider(options), sign_in, gate)

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from joblog.leader.access.quota import QuotaRules
 from joblog.leader.access.recognition import SessionRules
 from joblog.leader.access.shown import GivenFiles
 from joblog.leader.access.usage import Meter
-from joblog.leader.admission import AdminTokenFile, Admission, AdmissionOptions, open_admission
+from joblog.leader.admission import AdminTokenFile, Admission, AdmissionOptions, open_admission, open_oidc
 from joblog.leader.api.bounds import raise_open_files
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
@@ -121,7 +122,8 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         set_up_logging()
         log.critical("%s", error)
         return error.exit_code
-    set_up_logging(settings.log.level, settings.log.format, secrets=settings.keys.secrets(os.environ).all())
+    secrets = [*settings.keys.secrets(os.environ).all(), settings.oidc.client_secret]
+    set_up_logging(settings.log.level, settings.log.format, secrets=secrets)
     try:
         # The store's files too are for their owner alone, also where their folder is opened or moved.
         os.umask(0o077)
@@ -190,13 +192,13 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
 
 
 def _admission_options(settings: LeaderSettings) -> AdmissionOptions:
-    access = settings.access
+    access, known = settings.access, settings.oidc.options()
     return AdmissionOptions(
         control=access.control == "on",
         open_metrics=settings.http.open_metrics,
         foreign_clients=access.client_certificates if settings.tls.client_ca_file is not None else None,
         attempts=AttemptLimits(access.failures_per_minute, access.total_failures_per_minute),
-        sessions=SessionRules(access.session_idle_hours * 3600),
+        sessions=SessionRules(access.session_idle_hours * 3600, frozenset({known.origin} if known else ())),
     )
 
 
@@ -240,9 +242,9 @@ def _services(
         archive = _archive(core)
         keys.write_archive = archive.archiver.write_keys
         keys.behind = archive.archiver.key_objects.behind
-        first = [keys, quotas, archive.end, archive.takeover, ingest, archive.archiver]
+        own = [keys, quotas, archive.end, archive.takeover, ingest, archive.archiver]
         access = [archive.access] if archive.access is not None else []
-        return [*first, *access, *_servers(core, archive), housekeeping]
+        return [*own, *access, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
     return [keys, quotas, ingest, compactor, *_servers(core, None), housekeeping]
@@ -330,6 +332,8 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     )
     bounds = core.settings.limits.bounds(raise_open_files())
     sign_in = SignIn(core.admission.store, gate, session_seconds=core.settings.access.session_hours * 3600)
+    known = core.settings.oidc.options()
+    oidc = [open_oidc(known, sign_in, gate)] if known else []
     status = LeaderStatus(
         leader_id=store.store_id,
         version=__version__,
@@ -352,6 +356,8 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         host, _, port = core.settings.http.listen.rpartition(":")
         operated = Operated(core.keys, archive.archiver if archive else None)
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
+        if oidc:
+            context = replace(context, oidc=oidc[0])
         tls = core.transport.server.context() if core.transport.server else None
         place, names = core.settings.http.place(), core.settings.tls.names
         http.append(
@@ -388,4 +394,4 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     watch = [CertificateWatch(transport.server)] if transport.server else []
     refused = metrics.api.connections_refused.labels("grpc", "peer")
     sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
-    return [shredder, *auditing, gate, searcher, *watch, grpc, sweep, admin, *http, address]
+    return [shredder, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]

@@ -10,7 +10,7 @@ from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.access.roles import check_grant
 from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
-from joblog.leader.http_settings import HttpSettings, check_http_listen, check_listen
+from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen, check_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
@@ -331,6 +331,7 @@ class LeaderSettings(Settings):
     tls: TlsSettings = section(TlsSettings, "How connections are encrypted, and by what the leader is known.")
     access: AccessSettings = section(AccessSettings, "Who may do what.")
     http: HttpSettings = section(HttpSettings, "Where the HTTP API and the admin UI are served.")
+    oidc: OidcSettings = section(OidcSettings, "Signing in to the admin UI at an OpenID Connect provider.")
     keys: KeysSettings = section(KeysSettings, "The key that all others are wrapped with.")
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
@@ -361,6 +362,7 @@ class LeaderSettings(Settings):
         yield from self.http.problems()
         yield from self.quotas.problems()
         yield from self.limits.problems()
+        yield from self.oidc.problems()
         archive = self.archive
         if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
             yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"

@@ -111,6 +111,8 @@ HTTP: dict[str, Rule] = {
     "get_session": _PUBLIC,
     "create_session": _PUBLIC,
     "delete_session": _PUBLIC,
+    "start_oidc": _PUBLIC,
+    "finish_oidc": _PUBLIC,
     "list_namespaces": _LIST_NAMESPACES,
     "list_runs": _SEE,
     "get_run": _SEE,

@@ -115,9 +115,11 @@ class SignIn:
             raise
         return await self._begin(code.principal, "code", peer)
 
-    async def by_provider(self, name: str, grants: tuple[Grant, ...], origin: str, peer: str) -> SignedIn:
-        """A session for somebody whom an OIDC provider knows. origin: see SessionRecord."""
-        return await self._begin(Principal("session", name, "", grants), "oidc", peer, origin)
+    async def by_provider(
+        self, name: str, grants: tuple[Grant, ...], origin: str, peer: str, detail: dict[str, str]
+    ) -> SignedIn:
+        """A session for somebody whom an OIDC provider knows. origin: see SessionRecord. detail: for the audit log."""
+        return await self._begin(Principal("session", name, "", grants), "oidc", peer, origin, detail)
 
     async def end(self, principal: Principal) -> None:
         """Signs out: the session is over, with all that is open in it but the call that asks for it."""
@@ -135,7 +137,9 @@ class SignIn:
             raise Conflict(_NO_CONTROL)
         return self._gate.recogniser
 
-    async def _begin(self, who: Principal, by: str, peer: str, origin: str = "") -> SignedIn:
+    async def _begin(
+        self, who: Principal, by: str, peer: str, origin: str = "", detail: dict[str, str] | None = None
+    ) -> SignedIn:
         record, cookie = await asyncio.to_thread(
             lambda: self._store.sessions.create(
                 who.name,
@@ -154,7 +158,7 @@ class SignIn:
             token_id=who.token_id,
             expires_ns=record.expires_ns,
         )
-        event = AuditEvent("login", at(principal, peer), "ok", record.id, peer, {"by": by})
+        event = AuditEvent("login", at(principal, peer), "ok", record.id, peer, {"by": by, **(detail or {})})
         await record_or_undo(self._gate.auditor, event, lambda: self._store.end_session(record.id))
         left = (record.expires_ns - self._clock_ns()) / 1e9
         return SignedIn(at(principal, peer), cookie, max(0, int(left)))

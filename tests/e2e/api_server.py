@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.place import Place
 from joblog.leader.api.http_server import HttpServer
+from joblog.leader.api.oidc_sign_in import OidcSignIn
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
@@ -71,13 +74,25 @@ class Api:
         return admin_pb2_grpc.AdminStub(self.channel)  # type: ignore[no-untyped-call]
 
 
+@dataclass(frozen=True)
+class Web:
+    """How the HTTP server is reached. verify: what the client trusts."""
+
+    place: Place | None = None
+    tls: ssl.SSLContext | None = None
+    verify: ssl.SSLContext | bool = True
+    oidc: Callable[[SignIn, Gate], OidcSignIn] | None = None
+
+
 @asynccontextmanager
 async def api_in(
     folder: Path,
     gate_on: Callable[[AccessStore], Gate] | None = None,
     more: Sequence[Callable[[grpc.aio.Server], None]] = (),
+    web: Web | None = None,
 ) -> AsyncIterator[Api]:
     """gate_on: makes the gate; the default lets everybody in. more: adds further services."""
+    web = web or Web()
     with stored_leader(folder) as stored:
         fence = Fence(stored)
         not_ready: list[str] = []
@@ -100,7 +115,9 @@ async def api_in(
         context = ApiContext(
             stored.store, stored.reader, searcher, deleter, status, stored.metrics, gate, issuer, sign_in
         )
-        http_server = HttpServer(context, host="127.0.0.1", port=0)
+        if web.oidc is not None:
+            context = replace(context, oidc=web.oidc(sign_in, gate))
+        http_server = HttpServer(context, host="127.0.0.1", port=0, place=web.place, tls=web.tls)
         grpc_server = GrpcServer(
             LogsService(stored.store, stored.reader, searcher),
             AdminService(stored.reader, deleter, status),
@@ -115,7 +132,7 @@ async def api_in(
         await grpc_server.start()
         running = asyncio.create_task(http_server.run())
         async with (
-            httpx.AsyncClient(base_url=http_server.url, timeout=30) as client,
+            httpx.AsyncClient(base_url=http_server.url, timeout=30, verify=web.verify) as client,
             grpc.aio.insecure_channel(grpc_server.address) as channel,
         ):
             yield Api(stored, http_server, grpc_server, client, channel, fence, access, gate, not_ready)

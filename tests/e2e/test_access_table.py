@@ -97,6 +97,8 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "get_session": (set(), "public"),
     "create_session": (set(), "public"),
     "delete_session": (set(), "public"),
+    "start_oidc": (set(), "public"),
+    "finish_oidc": (set(), "public"),
     "list_namespaces": (SEE, "somewhere"),
     "list_runs": (SEE, "namespace"),
     "get_run": (SEE, "namespace"),

@@ -16,9 +16,21 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
-from joblog.leader.api import rules
 from joblog.leader.api.errors import INTERNAL_MESSAGE
-from joblog.leader.api.http import access, audit, catalog, data, keys, models, raw, search, session, storage, workers
+from joblog.leader.api.http import (
+    access,
+    audit,
+    catalog,
+    data,
+    keys,
+    models,
+    oidc,
+    raw,
+    search,
+    session,
+    storage,
+    workers,
+)
 from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.gate import HttpGate, admit
@@ -35,7 +47,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         401: "Nobody was recognised: send a token, Authorization: Bearer TOKEN",
         403: "The token is not allowed to do this",
         404: "No such thing",
-        409: "The state of things, or how the leader is set up, does not allow it",
         503: "Not now: try again",
     }.items()
 }
@@ -70,10 +81,13 @@ def make_routes(context: ApiContext, place: Place | None = None, cookies: Cookie
         redirect_slashes=False,
     )
     app.state.context = context
+    app.state.place = place
     app.state.cookies = cookies or Cookies("")
     routed = (catalog, data, raw, search, access, session, audit, workers, storage, keys)
     for router in (one.router for one in routed):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
+    # Providers add parameters of their own.
+    app.include_router(oidc.router)
     _add_probes(app, context)
     _add_document(app)
     add_ui(app, base_path=place.base_path)
@@ -125,9 +139,6 @@ def _add_document(app: FastAPI) -> None:
         document = app.openapi()
         document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
-        for operation in (one for path in document["paths"].values() for one in path.values()):
-            if rules.HTTP[operation["operationId"]].where is rules.Where.PUBLIC:
-                operation["security"] = []
         return JSONResponse(document)
 
 
@@ -149,10 +160,7 @@ async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, JoblogError):
         return error_reply(error.__cause__)
-    reply = problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
-    # Which methods there are, of a 405.
-    reply.headers.update(error.headers or {})
-    return reply
+    return problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

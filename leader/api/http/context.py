@@ -13,6 +13,8 @@ from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.http.cookies import Cookies
+from joblog.leader.api.http.place import Place
+from joblog.leader.api.oidc_sign_in import OidcSignIn
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import Archiver
@@ -46,6 +48,7 @@ class ApiContext:
     issuer: Issuer
     sign_in: SignIn
     operated: Operated = Operated()
+    oidc: OidcSignIn | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -71,6 +74,13 @@ def log_name(
     return check_log_name(LogName(namespace, run, task, number), open_attempt=True)
 
 
+def place_of(request: Request) -> Place:
+    """Where browsers find the application."""
+    place = request.app.state.place
+    assert isinstance(place, Place)
+    return place
+
+
 def cookies_of(request: Request) -> Cookies:
     """The application's cookies."""
     cookies = request.app.state.cookies
@@ -78,6 +88,7 @@ def cookies_of(request: Request) -> Cookies:
     return cookies
 
 
+Where = Annotated[Place, Depends(place_of)]
 CookieJar = Annotated[Cookies, Depends(cookies_of)]
 Context = Annotated[ApiContext, Depends(context_of)]
 NamedLog = Annotated[LogName, Depends(log_name)]

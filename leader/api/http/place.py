@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
 from joblog.errors import InvalidInput
 
 # A proxy may or may not take the base path off: an address of ours must not begin like one.
@@ -29,6 +32,10 @@ class Place:
     url: str = ""
     names: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+
+    def origin(self, scope: Scope) -> str:
+        """Scheme, host and port as the browser that sent a request sees them."""
+        return self.url or f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}"
 
 
 def check_base_path(text: str) -> str:

@@ -13,6 +13,7 @@ from joblog.leader.api.http import cookies
 from joblog.leader.api.http.access import WhoAmI, who_is
 from joblog.leader.api.http.context import Context, CookieJar
 from joblog.leader.api.http.gate import peer_of
+from joblog.leader.api.http.oidc import START
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
@@ -45,13 +46,15 @@ class SignedOut(BaseModel):
     """A session that has ended, if there was one."""
 
     ended: bool
+    provider_url: str = Field(description="Where the browser signs out at the OIDC provider too; empty: nowhere")
 
 
 @router.get("/session")
 async def get_session(context: Context) -> SignInWays:
     """How one may sign in here; for everybody."""
     is_needed = context.sign_in.is_needed
-    return SignInWays(needed=is_needed, token=is_needed, oidc=None)
+    way = OidcWay(name=context.oidc.provider.options.name, start=START) if context.oidc else None
+    return SignInWays(needed=is_needed, token=is_needed, oidc=way)
 
 
 @router.post("/session", status_code=201)
@@ -76,4 +79,6 @@ async def delete_session(context: Context, jar: CookieJar, request: Request, res
     if principal is not None and is_session:
         await context.sign_in.end(principal)
     jar.drop(response, cookies.SESSION, request.scope)
-    return SignedOut(ended=is_session)
+    is_theirs = principal is not None and is_session and not principal.token_id
+    url = context.oidc.provider.sign_out_url if context.oidc and is_theirs else ""
+    return SignedOut(ended=is_session, provider_url=url)

@@ -1541,6 +1541,11 @@ export interface components {
         SignedOut: {
             /** Ended */
             ended: boolean;
+            /**
+             * Provider Url
+             * @description Where the browser signs out at the OIDC provider too; empty: nowhere
+             */
+            provider_url: string;
         };
         /**
          * Start
@@ -1665,6 +1670,7 @@ export interface components {
             quota: components["schemas"]["Quota"];
             /** Revoked At */
             revoked_at: string | null;
+            use: components["schemas"]["Use"];
             /**
              * Worker Id
              * @description The only worker that may use it; empty: not bound to one
@@ -1716,6 +1722,24 @@ export interface components {
             next_cursor: string;
             /** Tokens */
             tokens: components["schemas"]["Token"][];
+        };
+        /**
+         * Use
+         * @description What counts for quotas now.
+         */
+        Use: {
+            /**
+             * Bytes Today
+             * @description Since midnight UTC, before compression
+             */
+            bytes_today: number;
+            /**
+             * Live Logs
+             * @description Live and interrupted ones
+             */
+            live_logs: number;
+            /** Stored Bytes */
+            stored_bytes: number;
         };
         /** ValidationError */
         ValidationError: {
