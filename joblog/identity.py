@@ -74,6 +74,13 @@ def check_log_name(name: LogName, *, open_attempt: bool = False) -> LogName:
     return name
 
 
+def check_writable_name(name: LogName) -> LogName:
+    """check_log_name() for who writes the log: joblog's own namespaces are the leader's. Raises InvalidInput."""
+    if name.namespace.startswith("@"):
+        raise InvalidInput(f"namespace {_shown(name.namespace)} is joblog's own: only the leader writes there")
+    return check_log_name(name, open_attempt=True)
+
+
 def check_labels(labels: dict[str, str]) -> dict[str, str]:
     """Returns `labels` when there are at most 64, keys are names, and values short printable texts.
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from joblog import paths
 from joblog.errors import Conflict, JoblogError
-from joblog.identity import LogName, check_labels, check_log_name, new_run_id
+from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
 
 DEFAULT_SPOOL_BYTES = 64 << 20
 DEFAULT_DRAIN_SECONDS = 10.0
@@ -49,7 +49,7 @@ class LogWriter:
         max_spool_bytes: int = DEFAULT_SPOOL_BYTES,
         drain_seconds: float = DEFAULT_DRAIN_SECONDS,
     ) -> None:
-        check_log_name(name, open_attempt=True)
+        check_writable_name(name)
         folder = paths.DataFolder(paths.data_dir(data_dir, os.environ))
         paths.make_folder(folder.root)
         paths.make_folder(folder.worker)

@@ -10,7 +10,7 @@ import os
 from typing import Any, NamedTuple
 
 from joblog.errors import InvalidInput, WrongVersion
-from joblog.identity import LogName, check_labels, check_log_name, check_name
+from joblog.identity import LogName, check_labels, check_name, check_writable_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def place_from_settings(settings: WorkerSettings, data_dir: str | os.PathLike[st
 
 def check_order(order: Order) -> Order:
     """Returns `order` when it can be carried out as far as names and numbers tell; raises InvalidInput."""
-    check_log_name(LogName(order.namespace, order.run, order.task, order.attempt), open_attempt=True)
+    check_writable_name(LogName(order.namespace, order.run, order.task, order.attempt))
     check_name("task", order.task)
     check_labels(order.labels)
     if order.kind == COMMAND and not (order.command and order.command[0]):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
@@ -25,6 +25,18 @@ from joblog.client import Client
 from joblog.errors import Conflict, Interrupted, JoblogError, NotFound, Unavailable
 
 _POLL_SECONDS = 0.05
+# Settings and credentials of the leader alone; what libraries read by themselves among them.
+_LEADERS_VARIABLES = (
+    "JOBLOG_ACCESS_",
+    "JOBLOG_ARCHIVE_",
+    "JOBLOG_KEYS_",
+    "JOBLOG_OIDC_",
+    "JOBLOG_RECOVERY_",
+    "JOBLOG_TLS_",
+    "AWS_",
+    "BAO_",
+    "VAULT_",
+)
 
 T = TypeVar("T")
 
@@ -66,6 +78,14 @@ def up(
         children.wait_until("worker", lambda: _ready_worker(folder), ready_seconds)
         _print_where(folder.root, leader, _sign_in_link(folder.root))
         children.wait_for_end()
+
+
+def environment_of(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a daemon sees of the user's variables: tasks of the worker must not come by what opens the archive."""
+    dropped = _LEADERS_VARIABLES if name == "worker" else ()
+    return {
+        key: value for key, value in environ.items() if key != LEADER_VARIABLE and not key.startswith(tuple(dropped))
+    }
 
 
 def _flag(name: str, value: str | None) -> list[str]:
@@ -209,7 +229,7 @@ class Children:
         """Starts `joblog <name>` in a process group of its own, so that Ctrl-C reaches it through us alone."""
         command = [sys.executable, "-P", "-m", "joblog.cli.main", name, "--data-dir", str(data_dir), *flags]
         command += ["--parent-pipe", str(self._parent_read_fd)]
-        environment = {key: value for key, value in os.environ.items() if key != LEADER_VARIABLE}
+        environment = environment_of(name, os.environ)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

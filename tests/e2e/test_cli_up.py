@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from joblog.paths import DataFolder
+from joblog.worker.control.client import ControlClient
 from tests.e2e.machine import Machine, has_ended, is_alive, kill, until
 from tests.https import open_url
 
@@ -132,3 +133,24 @@ def test_a_worker_alone_takes_the_leader_that_is_given(machine: Machine, tmp_pat
     other.call("run", "--quiet", "--run", "far", "--task", "t", "--", "echo", "hello")
     until(lambda: machine.record("far/t")["state"] == "completed", "the log is completed")
     assert other.call("logs", "far/t").stdout == b"hello\n"
+
+
+def test_what_the_worker_starts_sees_none_of_the_leaders_secrets(machine: Machine) -> None:
+    secrets = {
+        "JOBLOG_KEYS_PASSPHRASE": "of the store 4711",
+        "JOBLOG_ARCHIVE_S3_ACCESS_KEY": "who opens the bucket 4711",
+        "JOBLOG_ARCHIVE_S3_SECRET_KEY": "of the bucket 4711",
+        "AWS_SECRET_ACCESS_KEY": "of the cloud 4711",
+        "VAULT_TOKEN": "of the vault 4711",
+    }
+    machine.environment |= {"JOBLOG_KEYS_KIND": "passphrase", "ORDINARY": "as it was", **secrets}
+    machine.start_up()
+    order = {"namespace": "default", "run": "r", "task": "t", "attempt": 1, "kind": "command", "command": ["env"]}
+    ControlClient(str(DataFolder(machine.data_dir).worker_socket), 30.0).start({**order, "cwd": "/"})
+    until(lambda: machine.record("r/t")["state"] == "completed", "the task has ended")
+    seen = machine.call("logs", "r/t").stdout.decode().splitlines()
+    assert "ORDINARY=as it was" in seen
+    assert not [line for line in seen if "4711" in line or line.startswith("JOBLOG_KEYS_")]
+    # What the user gives to a task by starting it is the task's.
+    machine.run("r/own", "env")
+    assert b"VAULT_TOKEN=of the vault 4711" in machine.call("logs", "r/own").stdout

@@ -375,6 +375,38 @@ def test_gc_finds_the_orphans_of_every_kill(tmp_path: Path, site: ArchiveSite, o
         assert not any(extent.object in found for extent in site.store.extents(one.number))
 
 
+@pytest.mark.parametrize("step", ["gc.found", "gc.deleted"])
+def test_gc_that_is_killed_is_run_again(tmp_path: Path, site: ArchiveSite, objects: CountedPuts, step: str) -> None:
+    bucket = Bucket(site)
+    log = site.leader.log(NAME._replace(run="late"))
+    write_some(log, 1)
+    kill_at("pack.put")
+    with pytest.raises(Killed):
+        site.flush(everything=True)
+    failpoints.disarm()
+    left = {orphan.key for orphan in Collector(objects, site.store, min_age_seconds=0).find()}
+    assert left
+    kill_at(step)
+    collector = Collector(objects, site.store, min_age_seconds=0)
+    with pytest.raises(Killed):
+        list(collector.delete(collector.find()))
+    failpoints.disarm()
+    assert {info.key for info in walk(objects, "")} & left == (left if step == "gc.found" else set())
+
+    again = Collector(objects, site.store, min_age_seconds=0)
+    gone = {orphan.key for batch in again.delete(again.find()) for orphan in batch}
+    assert gone == (left if step == "gc.found" else set())
+    assert not {info.key for info in walk(objects, "")} & left
+    # What the catalog still says of them is the cleaner's to forget.
+    while site.clean():
+        pass
+    assert not site.store.unused_objects(1000)
+    site.flush(everything=True)
+    for one in (*bucket.sealed, *bucket.live, log):
+        data, _ = cat(objects, kms_of(tmp_path), name_of(one))
+        assert data == one.model.present(0, one.length, None)
+
+
 def test_gc_refuses_another_leaders_archive(tmp_path: Path, site: ArchiveSite, objects: CountedPuts) -> None:
     with pytest.raises(Conflict, match="nobody has claimed"):
         Collector(objects, site.store)

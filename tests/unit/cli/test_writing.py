@@ -190,3 +190,23 @@ def test_folders_are_private(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
     (task,) = (tmp_path / "new").rglob("task.json")
     assert json.loads(task.read_text())["kind"] == "runlog"
+
+
+def test_the_leaders_own_namespaces_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'@audit' is joblog's own"):
+        LogWriter(LogName("@audit", "r", "t", 0), data_dir=tmp_path)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "joblog.cli.main",
+        "run",
+        "--namespace",
+        "@audit",
+        "--data-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run([*command, "--", "echo", "x"], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b""), done
+    assert b"'@audit' is joblog's own" in done.stderr
+    assert not list(tmp_path.rglob("task.json"))
