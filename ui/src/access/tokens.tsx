@@ -23,14 +23,28 @@ export function tokenState(token: Token, now: number): "good" | "expired" | "rev
   return token.expires_at && Date.parse(token.expires_at) <= now ? "expired" : "good";
 }
 
-/** What the holder may use, in words; empty where nothing limits it. */
-export function quotaTexts(quota: Schemas["Quota"]): string[] {
-  const texts: string[] = [];
-  if (quota.bytes_per_day > 0) texts.push(`${bytesText(quota.bytes_per_day)} a day`);
-  if (quota.stored_bytes > 0) texts.push(`${bytesText(quota.stored_bytes)} stored`);
-  if (quota.live_logs > 0) texts.push(`${countText(quota.live_logs)} live logs`);
-  if (quota.requests_per_second > 0) texts.push(`${countText(quota.requests_per_second)} requests a second`);
-  return texts;
+export interface UseText {
+  text: string;
+  /** Of what is allowed; null where nothing limits it. */
+  share: number | null;
+}
+
+/** What the holder uses, against what it may; nothing where it neither uses nor is limited. */
+export function usesOf({ quota, use }: Pick<Token, "quota" | "use">): UseText[] {
+  const uses: UseText[] = [];
+  const add = (used: number, most: number, shown: (value: number) => string, what: string): void => {
+    if (used > 0 || most > 0)
+      uses.push({
+        text: `${shown(used)}${most > 0 ? ` of ${shown(most)}` : ""} ${what}`,
+        share: most > 0 ? used / most : null,
+      });
+  };
+  add(use.bytes_today, quota.bytes_per_day, bytesText, "today");
+  add(use.stored_bytes, quota.stored_bytes, bytesText, "stored");
+  add(use.live_logs, quota.live_logs, countText, "live logs");
+  if (quota.requests_per_second > 0)
+    uses.push({ text: `at most ${countText(quota.requests_per_second)} requests a second`, share: null });
+  return uses;
 }
 
 export function Grants({ grants }: { grants: readonly Schemas["Grant"][] }): ReactNode {
@@ -80,7 +94,6 @@ function Revoke({ token }: { token: Token }): ReactNode {
 
 function TokenRow({ token, now }: { token: Token; now: number }): ReactNode {
   const state = tokenState(token, now);
-  const quota = quotaTexts(token.quota);
   return (
     <>
       <Cell label="Token">
@@ -98,11 +111,16 @@ function TokenRow({ token, now }: { token: Token; now: number }): ReactNode {
             only worker {token.worker_id}
           </Text>
         ) : null}
-        {quota.length > 0 ? (
-          <Text size="xs" c="dimmed">
-            at most {quota.join(", ")}
+        {usesOf(token).map((use) => (
+          <Text
+            key={use.text}
+            size="xs"
+            c={use.share === null || use.share < 0.8 ? "dimmed" : use.share < 1 ? "var(--doubtful)" : "var(--bad)"}
+          >
+            {use.text}
+            {use.share !== null && use.share >= 1 ? ": used up" : ""}
           </Text>
-        ) : null}
+        ))}
       </Cell>
       <Cell label="State">
         <Badge color={state === "good" ? "green" : state === "expired" ? "gray" : "red"} variant="light" tt="none">

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { quotaTexts, tokenState } from "./tokens";
+import { tokenState, usesOf } from "./tokens";
 import { emptyDraft, problemsOf, wantedOf } from "./wanted";
 
 describe("a token's form", () => {
@@ -26,10 +26,16 @@ describe("a token's form", () => {
 });
 
 describe("a token in the list", () => {
-  it("says what limits it", () => {
-    const none = { bytes_per_day: 0, stored_bytes: 0, live_logs: 0, requests_per_second: 0 };
-    expect(quotaTexts(none)).toEqual([]);
-    expect(quotaTexts({ ...none, bytes_per_day: 1 << 30, live_logs: 5 })).toEqual(["1.0 GiB a day", "5 live logs"]);
+  it("says what is used of what it may", () => {
+    const quota = { bytes_per_day: 0, stored_bytes: 0, live_logs: 0, requests_per_second: 0 };
+    const use = { bytes_today: 0, stored_bytes: 0, live_logs: 0 };
+    expect(usesOf({ quota, use })).toEqual([]);
+    expect(usesOf({ quota, use: { ...use, live_logs: 2 } })).toEqual([{ text: "2 live logs", share: null }]);
+    const limited = { ...quota, bytes_per_day: 1 << 30, requests_per_second: 9 };
+    expect(usesOf({ quota: limited, use: { ...use, bytes_today: 1 << 29 } })).toEqual([
+      { text: "512 MiB of 1.0 GiB today", share: 0.5 },
+      { text: "at most 9 requests a second", share: null },
+    ]);
   });
 
   it("is good until it is revoked or its time is up", () => {

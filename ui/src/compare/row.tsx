@@ -8,6 +8,7 @@ import type { Row } from "./lines";
 
 // Words of longer lines are not held against each other: it would take too long while scrolling.
 const MAX_CHARACTERS = 1_000;
+const MIN_COMMON = 0.3;
 
 interface Piece {
   text: string;
@@ -17,8 +18,12 @@ interface Piece {
 export function wordsOf(left: string, right: string): { left: Piece[]; right: Piece[] } | null {
   if (left.length > MAX_CHARACTERS || right.length > MAX_CHARACTERS) return null;
   const parts = diffWordsWithSpace(left, right);
-  // Nothing in common: marking all of it says nothing.
-  if (!parts.some((part) => !part.added && !part.removed && part.value.trim() !== "")) return null;
+  const common = parts
+    .filter((part) => !part.added && !part.removed)
+    .map((part) => part.value.trim())
+    .join("");
+  // Little in common: marking most of both says nothing.
+  if (common.length < MIN_COMMON * Math.max(left.length, right.length)) return null;
   const side = (other: "added" | "removed", own: "added" | "removed"): Piece[] =>
     parts.filter((part) => !part[other]).map((part) => ({ text: part.value, differs: part[own] === true }));
   return { left: side("added", "removed"), right: side("removed", "added") };

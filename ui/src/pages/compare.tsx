@@ -95,7 +95,7 @@ function Compared({
       : "Reading both logs"
     : starts.length === 0
       ? "No difference"
-      : `${countText(starts.length)} ${starts.length === 1 ? "difference" : "differences"}: ${countText(counts.left)} lines on the left, ${countText(counts.right)} on the right`;
+      : `${countText(starts.length)} ${starts.length === 1 ? "difference" : "differences"}: ${countText(counts.left)} ${counts.left === 1 ? "line" : "lines"} on the left, ${countText(counts.right)} on the right`;
   return (
     <>
       <Group className={styles.head} gap="sm">
