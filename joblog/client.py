@@ -21,7 +21,7 @@ import grpc
 
 from joblog.address import KnownLeader, find_leader
 from joblog.channel import open_channel
-from joblog.errors import InvalidInput, JoblogError
+from joblog.errors import InvalidInput, JoblogError, NotAuthenticated
 from joblog.identity import DEFAULT_NAMESPACE, LogName, check_attempt, check_log_name, check_name
 from joblog.replies import error_from, is_passing
 from joblog.v1 import access_pb2, access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2, logs_pb2_grpc, types_pb2
@@ -272,7 +272,7 @@ class Client:
                     yield part
             except grpc.RpcError as error:
                 told = error_from(error, self._leader)
-                if not (answered and is_passing(error)) or pauses.over():
+                if not (answered and (is_passing(error) or self._may_pass(told, request))) or pauses.over():
                     raise told from None
             else:
                 return
@@ -286,6 +286,16 @@ class Client:
                 on_retry(told)
             pauses.wait()
             self._look_again()
+
+    def _may_pass(self, told: JoblogError, request: logs_pb2.ReadRequest) -> bool:
+        """Whether an error of a read that went well before comes of a new leader in place of one that lost its disk."""
+        if isinstance(told, NotAuthenticated):
+            # What this user's clients show there is made anew.
+            before = self._leader
+            self._look_again()
+            return self._leader != before
+        # The log's end is where the archive has it, until its worker has sent the rest again.
+        return isinstance(told, InvalidInput) and request.follow
 
 
 class Pauses:

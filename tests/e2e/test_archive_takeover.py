@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from joblog.client import Client
+from joblog.leader.access.audit_line import chain_of
 from joblog.leader.access.records import CertificateRecord
 from joblog.leader.access.snapshot import AccessSnapshot, unpack_snapshot
 from joblog.leader.access.store import AccessStore
@@ -18,7 +20,7 @@ from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import ACCESS_KEY
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.paths import DataFolder
-from joblog.v1.types_pb2 import TIER_ARCHIVE
+from joblog.v1.types_pb2 import TIER_ARCHIVE, LogRecord
 from tests.e2e.machine import JOBLOG, until
 from tests.fault.cluster import Cluster, Process, Task
 
@@ -198,3 +200,47 @@ def test_without_what_was_archived_of_them_they_are_told_to_join_again(cluster: 
     cluster.assert_whole(task)
     assert leader.terminate() == 0
     cluster.assert_no_crash()
+
+
+def test_a_leader_that_began_without_its_archive_still_takes_over(cluster: Cluster) -> None:
+    cluster.environment["JOBLOG_KEYS_FILE"] = str(cluster.folder / "kek.key")
+    leader = cluster.start_leader()
+    address = cluster.grpc_address
+    cluster.start_worker()
+    cluster.wait_worker()
+    task = cluster.task("done", 1, count=30)
+    assert task.finish() == 0
+    until(lambda: sealed(cluster, task), "it is sealed")
+    until(lambda: archived_access(cluster), "the archive has who is known")
+    leader.kill()
+    shutil.rmtree(cluster.leader_dir)
+    reachable = dict(cluster.environment)
+    cluster.environment |= {
+        "JOBLOG_ARCHIVE_URL": "s3://bucket/prefix",
+        "JOBLOG_ARCHIVE_S3_ENDPOINT": "http://127.0.0.1:1",
+        "JOBLOG_ARCHIVE_S3_ACCESS_KEY": "nobody",
+        "JOBLOG_ARCHIVE_S3_SECRET_KEY": "asks",
+        "JOBLOG_ARCHIVE_RETRY_SECONDS": "0.2",
+    }
+    leader = cluster.start_leader(address=address)
+    assert b"can't be looked at now" in cluster.messages("leader").read_bytes()
+    made = token(cluster, "reader", "made meanwhile")
+    leader.kill()
+    cluster.environment = reachable
+    leader = cluster.start_leader(address=address)
+    cluster.assert_whole(task)
+    listed = cluster.joblog("token", "ls", "--all", "--json")
+    assert b"made meanwhile" in listed.stdout and made.split(".")[1].encode() in listed.stdout
+    # Both chains are there, whole.
+    verified = cluster.joblog("audit", "verify", "--json")
+    assert verified.returncode == 0, verified.stdout.decode()
+    chains = {chain_of(record.id.run) for record in audit_logs(cluster)}
+    assert len(chains) == 2 and "" in chains
+    assert leader.terminate() == 0
+    cluster.assert_no_crash()
+
+
+def audit_logs(cluster: Cluster) -> list[LogRecord]:
+    with Client(data_dir=cluster.leader_dir) as client:
+        runs = [run.run for run in client.runs(namespace="@audit")]
+        return [log for run in runs for log in client.logs(run, namespace="@audit")]
