@@ -16,6 +16,7 @@ import httpx
 from joblog.channel import MAX_MESSAGE_BYTES
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.access.store import AccessStore
+from joblog.leader.api.bounds import Bounds
 from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
@@ -81,6 +82,7 @@ class Web:
     place: Place | None = None
     tls: ssl.SSLContext | None = None
     verify: ssl.SSLContext | bool = True
+    bounds: Bounds | None = None
     oidc: Callable[[SignIn, Gate], OidcSignIn] | None = None
 
 
@@ -117,7 +119,7 @@ async def api_in(
         )
         if web.oidc is not None:
             context = replace(context, oidc=web.oidc(sign_in, gate))
-        http_server = HttpServer(context, host="127.0.0.1", port=0, place=web.place, tls=web.tls)
+        http_server = HttpServer(context, host="127.0.0.1", port=0, place=web.place, tls=web.tls, bounds=web.bounds)
         grpc_server = GrpcServer(
             LogsService(stored.store, stored.reader, searcher),
             AdminService(stored.reader, deleter, status),

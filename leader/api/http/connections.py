@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _MAX_HEADERS = 100
 _FILES_SECONDS = 0.1
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _MESSAGES = {
     400: "the request can't be read",
@@ -263,7 +263,11 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: application/json\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
         length = b"content-length: %d\r\n\r\n" % len(text)
         self.transport.write(STATUS_LINE[status] + head + length + text)
+        # Nothing more is taken, and a peer that does not end its part is not waited for.
+        with contextlib.suppress(RuntimeError):
+            self.transport.pause_reading()
         self.transport.close()
+        self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
 
 
 class Acceptor:
@@ -315,7 +319,11 @@ class Acceptor:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
-                lambda: self._make(seat), connection, ssl=self._tls, ssl_handshake_timeout=patience
+                lambda: self._make(seat),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=patience,
+                ssl_shutdown_timeout=None if self._tls is None else _CLOSE_SECONDS,
             )
         except (OSError, asyncio.CancelledError):
             # No TLS, or none in time; or somebody else has the seat by now.
