@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from joblog import __version__
 from joblog.errors import InvalidInput, JoblogError
+from joblog.leader.api import rules
 from joblog.leader.api.errors import INTERNAL_MESSAGE
 from joblog.leader.api.http import (
     access,
@@ -47,6 +48,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         401: "Nobody was recognised: send a token, Authorization: Bearer TOKEN",
         403: "The token is not allowed to do this",
         404: "No such thing",
+        409: "The state of things, or how the leader is set up, does not allow it",
         503: "Not now: try again",
     }.items()
 }
@@ -139,6 +141,9 @@ def _add_document(app: FastAPI) -> None:
         document = app.openapi()
         document.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
+        for operation in (one for path in document["paths"].values() for one in path.values()):
+            if rules.HTTP[operation["operationId"]].where is rules.Where.PUBLIC:
+                operation["security"] = []
         return JSONResponse(document)
 
 
@@ -160,7 +165,10 @@ async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, JoblogError):
         return error_reply(error.__cause__)
-    return problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
+    reply = problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
+    # Which methods there are, of a 405.
+    reply.headers.update(error.headers or {})
+    return reply
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:
