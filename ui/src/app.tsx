@@ -2,6 +2,7 @@ import { MantineProvider } from "@mantine/core";
 import { ModalsProvider } from "@mantine/modals";
 import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { setNonce } from "get-nonce";
 import { lazy, Suspense } from "react";
 import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
 import { ApiError, basePath } from "./api/client";
@@ -9,7 +10,7 @@ import { Frame } from "./frame";
 import { Broken } from "./pages/broken";
 import { Loading } from "./parts/states";
 import { SessionProvider } from "./session";
-import { theme } from "./theme";
+import { readable, theme } from "./theme";
 
 const Runs = lazy(() => import("./pages/runs"));
 const RunPage = lazy(() => import("./pages/run"));
@@ -27,7 +28,10 @@ const queries = new QueryClient({
     queries: {
       retry: (failures, error) => failures < 3 && error instanceof ApiError && error.passing,
       staleTime: 2_000,
+      // The browser's word for being offline is not asked: a page says so when the leader does not answer.
+      networkMode: "always",
     },
+    mutations: { networkMode: "always" },
   },
 });
 
@@ -63,9 +67,12 @@ function styleNonce(): string {
   return document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? "";
 }
 
+// For what keeps a page from scrolling behind a dialog.
+setNonce(styleNonce());
+
 export function App(): React.ReactNode {
   return (
-    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce}>
+    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce} cssVariablesResolver={readable}>
       <QueryClientProvider client={queries}>
         <ModalsProvider>
           <Notifications position="bottom-right" />

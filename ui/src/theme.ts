@@ -1,4 +1,4 @@
-import { createTheme, type MantineColorsTuple } from "@mantine/core";
+import { type CSSVariablesResolver, createTheme, type MantineColorsTuple } from "@mantine/core";
 
 const pine: MantineColorsTuple = [
   "#e9f7f2",
@@ -22,4 +22,26 @@ export const theme = createTheme({
   fontFamilyMonospace: "ui-monospace, 'SF Mono', 'Cascadia Mono', 'DejaVu Sans Mono', Menlo, Consolas, monospace",
   defaultRadius: "sm",
   cursorType: "pointer",
+});
+
+/** Colours of text that Mantine has too pale to be read by everybody: a contrast of 4.5 at least. */
+export const readable: CSSVariablesResolver = () => ({
+  variables: {},
+  light: {
+    "--mantine-color-dimmed": "#5c636a",
+    "--mantine-color-placeholder": "#6c757d",
+    "--mantine-color-error": "#c92a2a",
+    "--mantine-color-green-light-color": "#1e6b31",
+    "--mantine-color-red-light-color": "#b02323",
+    "--mantine-color-orange-light-color": "#8f3d00",
+    "--mantine-color-blue-light-color": "#1559a8",
+    "--mantine-color-gray-light-color": "#495057",
+    "--mantine-color-red-outline": "#c92a2a",
+    "--mantine-color-orange-outline": "#a8470a",
+  },
+  dark: {
+    "--mantine-color-dimmed": "#a3a3a3",
+    "--mantine-color-placeholder": "#9a9a9a",
+    "--mantine-color-error": "#ff8787",
+  },
 });

@@ -104,7 +104,7 @@ export function Certificates(): ReactNode {
           keyOf={(certificate) => certificate.serial}
           more={list.more}
           loadMore={list.loadMore}
-          end={`${countText(list.items.length)} certificates`}
+          end={`${countText(list.items.length)} ${list.items.length === 1 ? "certificate" : "certificates"}`}
         >
           {(certificate) => <CertificateRow certificate={certificate} now={now} />}
         </Rows>

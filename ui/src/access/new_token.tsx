@@ -105,7 +105,7 @@ function Quotas({ draft, change }: { draft: Draft; change: (part: Partial<Draft>
       {number("gibPerDay", "GiB a day")}
       {number("gibStored", "GiB stored")}
       {number("liveLogs", "Live logs at once")}
-      {number("requestsPerSecond", "Reading requests a second")}
+      {number("requestsPerSecond", "Requests a second")}
       <Text size="xs" c="dimmed">
         0: no limit but the leader's own.
       </Text>

@@ -112,7 +112,7 @@ function Acts({ worker }: { worker: KnownWorker }): ReactNode {
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Item
-          color="red"
+          c="var(--bad)"
           leftSection={<IconBan size={14} aria-hidden />}
           onClick={() => ask(question, () => revoke.start(worker.worker_id))}
         >
