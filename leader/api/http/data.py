@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gzip
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from joblog.errors import InvalidInput
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.paging import Page, await_page, read_lines
+from joblog.leader.api.http.polling import Polling
 from joblog.leader.reading.piece import FROM_THE_BEGINNING, MAX_OFFSET, ReadSpec, Start, StartKind
 from joblog.leader.reading.selection import join_frames
 
@@ -24,6 +27,9 @@ MAX_WAIT_SECONDS = 60
 MAX_LINES = 10_000
 # A header that grows with the number of gaps would be refused by clients and proxies.
 MAX_HEADER_GAPS = 50
+# Smaller replies are not worth the work.
+_PACKED_FROM_BYTES = 16 << 10
+_PACKING_LEVEL = 1
 
 
 def gap_headers(gaps: list[models.Gap]) -> dict[str, str]:
@@ -47,7 +53,16 @@ def _start(offset: int | None, line: int | None, tail: int | None, tail_bytes: i
     return given[0] if given else FROM_THE_BEGINNING
 
 
-def _chunk(page: Page, events_seen: str, *, with_frames: bool) -> models.Chunk:
+def _polling(request: Request) -> Polling:
+    """That of the application: made when the first one asks."""
+    state = request.app.state
+    if not hasattr(state, "polling"):
+        state.polling = Polling()
+    found: Polling = state.polling
+    return found
+
+
+def _chunk(page: Page, events_seen: str, *, with_frames: bool, with_text: bool, pause_seconds: float) -> models.Chunk:
     data = page.data()
     return models.Chunk(
         offset=page.offset,
@@ -59,8 +74,9 @@ def _chunk(page: Page, events_seen: str, *, with_frames: bool) -> models.Chunk:
         gaps=[models.Gap.of(gap) for gap in page.gaps],
         events=[models.Event.of(event) for event in page.events],
         events_seen=events_seen,
+        poll_after_ms=round(pause_seconds * 1000),
         data_base64=base64.b64encode(data).decode(),
-        text=_text(data),
+        text=_text(data) if with_text else None,
         frames=_frames(page) if with_frames else None,
     )
 
@@ -109,6 +125,8 @@ _BYTES_REPLY: dict[int | str, dict[str, Any]] = {
 @router.get(LOG_PATH + "/bytes", tags=["bytes"], response_model=models.Chunk, responses=_BYTES_REPLY)
 async def get_bytes(
     *,
+    request: Request,
+    polling: Annotated[Polling, Depends(_polling)],
     context: Context,
     name: NamedLog,
     offset: Annotated[int | None, Query(ge=0, le=MAX_OFFSET, description="First byte; the default is 0")] = None,
@@ -124,8 +142,9 @@ async def get_bytes(
         str, Query(pattern=r"^\d{0,19}$", description="events_seen of the page before: tells each event once")
     ] = "",
     frames: Annotated[bool, Query(description="With format=json: when and by which stream what was written")] = False,
+    text: Annotated[bool, Query(description="With format=json: the data as text, too")] = True,
     format: Annotated[Literal["octets", "json"], Query(description="Bytes with headers, or JSON")] = "octets",  # noqa: A002
-) -> Response | models.Chunk:
+) -> Response:
     """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
@@ -139,7 +158,20 @@ async def get_bytes(
         events_seen=int(events_seen) if events_seen else None,
     )
     seen = str(max([int(events_seen or 0), *(event.time_ns for event in page.events)]))
-    return _chunk(page, seen, with_frames=frames) if format == "json" else _octets(page, seen)
+    if format == "octets":
+        return _octets(page, seen)
+    pause_seconds = polling.pause_seconds() if wait > 0 else 0.0
+    chunk = _chunk(page, seen, with_frames=frames, with_text=text, pause_seconds=pause_seconds)
+    return await _json(request, chunk)
+
+
+async def _json(request: Request, chunk: models.Chunk) -> Response:
+    body = chunk.model_dump_json().encode()
+    headers = {"Vary": "Accept-Encoding"}
+    if len(body) >= _PACKED_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, _PACKING_LEVEL)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get(LOG_PATH + "/lines", tags=["bytes"])

@@ -285,6 +285,7 @@ class Chunk(BaseModel):
     gaps: list[Gap] = Field(description="Gaps between the offset asked for and the data")
     events: list[Event] = Field(description="Events tied to offsets up to next_offset")
     events_seen: str = Field(description="Give it with the next request, so that each event is told once")
+    poll_after_ms: int = Field(description="Who follows is to wait so long before the next request; 0 without `wait`")
     data_base64: str
     text: str | None = Field(description="The data, when it is valid UTF-8")
     frames: Frames | None = Field(default=None, description="Where they were asked for")

@@ -6,14 +6,16 @@ them. What turns out to be missing beyond them breaks the transfer off: a client
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
 import re
+import zlib
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from joblog.errors import Corrupt
@@ -21,7 +23,7 @@ from joblog.identity import LogName
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.data import gap_headers
-from joblog.leader.reading.piece import PIECE_BYTES, Piece, ReadSpec, Start, StartKind
+from joblog.leader.reading.piece import MAX_OFFSET, PIECE_BYTES, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
 from joblog.v1 import types_pb2
 
@@ -34,6 +36,9 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})\Z", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _ZEROS = bytes(PIECE_BYTES)
+_GZIP = "application/gzip"
+_GZIP_LEVEL = 4
+_GZIP_FORMAT = 31
 
 
 class ByteRange(NamedTuple):
@@ -96,15 +101,32 @@ def _lists(header: str, etag: str) -> bool:
         416: {"description": "No byte of the range is there", "model": models.ErrorReply},
     },
 )
-async def get_raw(context: Context, name: NamedLog, request: Request) -> Response:
-    """All bytes of a log so far, or one range of them (Range, If-Range). Completed logs have a strong ETag."""
+async def get_raw(
+    *,
+    context: Context,
+    name: NamedLog,
+    request: Request,
+    from_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only from this byte on")] = 0,
+    until_offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Only up to this byte; 0: to the end")] = 0,
+    gz: Annotated[bool, Query(description="As a gzip file")] = False,
+    inline: Annotated[bool, Query(description="For a browser to show, not to save")] = False,
+) -> Response:
+    """All bytes of a log so far, or one range of them (Range, If-Range). Completed logs have a strong ETag.
+
+    A part that from_offset and until_offset name, and a gzip file, have neither ranges nor an ETag.
+    """
     record = (await context.reader.details(name)).record
     length = record.next_offset
+    way = "inline" if inline and not gz else "attachment"
+    if gz or from_offset or until_offset:
+        end = min(until_offset or length, length)
+        part = ByteRange(min(from_offset, end), end)
+        return _part(context.reader, record, name, part, gz=gz, way=way)
     gaps = list(record.gaps or record.seal.gaps)
     etag = etag_of(record)
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'attachment; filename="{file_name(name, record.id.attempt)}"',
+        "Content-Disposition": f'{way}; filename="{file_name(name, record.id.attempt)}"',
         "Joblog-State": models.state_word(record.state),
         **gap_headers([models.Gap.of(gap) for gap in gaps]),
     }
@@ -136,10 +158,41 @@ async def get_raw(context: Context, name: NamedLog, request: Request) -> Respons
     return StreamingResponse(body, status_code=status, media_type=_TEXT, headers=headers)
 
 
+def _part(
+    reader: LogReader, record: types_pb2.LogRecord, name: LogName, part: ByteRange, *, gz: bool, way: str
+) -> Response:
+    gaps = list(record.gaps or record.seal.gaps)
+    file = file_name(name, record.id.attempt)
+    if part != (0, record.next_offset):
+        file = f"{file.removesuffix('.log')}-{part.start}-{part.end}.log"
+    headers = {
+        "Content-Disposition": f'{way}; filename="{file}{".gz" if gz else ""}"',
+        "Joblog-State": models.state_word(record.state),
+        **gap_headers([models.Gap.of(gap) for gap in gaps]),
+    }
+    body = _body(reader, record.number, part, gaps)
+    if gz:
+        return StreamingResponse(_packed(body), media_type=_GZIP, headers=headers)
+    headers["Content-Length"] = str(part.end - part.start)
+    return StreamingResponse(body, media_type=_TEXT, headers=headers)
+
+
+async def _packed(body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """As a gzip file; packed beside the event loop, a piece at a time."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    async with contextlib.aclosing(body):
+        async for data in body:
+            if packed := await asyncio.to_thread(packer.compress, data):
+                yield packed
+    yield packer.flush()
+
+
 async def _body(
     reader: LogReader, number: int, part: ByteRange, gaps: list[types_pb2.Gap]
 ) -> AsyncGenerator[bytes, None]:
     """The bytes of a range, gaps filled with zeros."""
+    if part.start == part.end:
+        return
     spec = ReadSpec(Start(StartKind.OFFSET, part.start), limit_bytes=part.end - part.start)
     async with contextlib.aclosing(reader.read(number, spec)) as pieces:
         async for piece in pieces:
