@@ -1548,6 +1548,11 @@ export interface components {
         SignedOut: {
             /** Ended */
             ended: boolean;
+            /**
+             * Provider Url
+             * @description Where the browser signs out at the OIDC provider too; empty: nowhere
+             */
+            provider_url: string;
         };
         /**
          * Start
