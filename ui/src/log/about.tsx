@@ -144,6 +144,7 @@ export function About({
             <Fact name="Run">
               <Anchor
                 size="sm"
+                underline="always"
                 component={Link}
                 to={`/runs/${encodeURIComponent(log.namespace)}/${encodeURIComponent(log.run)}`}
               >

@@ -41,7 +41,8 @@ export async function follow(
   let failures = 0;
   while (!signal.aborted) {
     try {
-      const wait = document.hidden ? 0 : WAIT_SECONDS;
+      // Once it was gone, whether the leader is back is to be known at once.
+      const wait = document.hidden || failures > 0 ? 0 : WAIT_SECONDS;
       const chunk = await fetch({ ...store.poll, wait }, signal);
       if (signal.aborted) return;
       if (failures > 0) offline(false);
@@ -49,6 +50,8 @@ export async function follow(
       store.append(chunk);
       if (chunk.state === "completed" && chunk.next_offset === chunk.offset) return;
       if (document.hidden && chunk.data_base64 === "") await pause(HIDDEN_PAUSE_MS, signal);
+      // The leader says how often it wants to be asked.
+      else if (chunk.poll_after_ms > 0 && !store.behind(chunk)) await pause(chunk.poll_after_ms, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && !error.passing) throw error;

@@ -34,6 +34,12 @@ export function groupsOf(marks: readonly FoundMark[]): Group[] {
   return groups;
 }
 
+/** Lines that are shown alone, or not shown. In order. */
+export interface Filter {
+  kind: "only" | "without";
+  lines: readonly number[];
+}
+
 interface Fold {
   first: number;
   last: number;
@@ -41,50 +47,81 @@ interface Fold {
   before: number;
 }
 
-/** Rows of a log with folded groups: row 0 is line 1. */
+/** Ranges of lines that are hidden, in order, none of them touching the next one. */
+function hiddenRanges(lines: number, groups: readonly Group[], folded: ReadonlySet<number>, filter: Filter | null) {
+  const ranges: { first: number; last: number }[] = [];
+  for (const group of groups) {
+    const last = Math.min(group.end, lines);
+    if (folded.has(group.line) && last > group.line) ranges.push({ first: group.line + 1, last });
+  }
+  if (filter?.kind === "without") {
+    for (const line of filter.lines) {
+      if (line > lines) break;
+      const before = ranges.at(-1);
+      if (before !== undefined && before.last === line - 1) before.last = line;
+      else ranges.push({ first: line, last: line });
+    }
+    ranges.sort((one, other) => one.first - other.first);
+  }
+  const merged: typeof ranges = [];
+  for (const range of ranges) {
+    const before = merged.at(-1);
+    if (before !== undefined && range.first <= before.last + 1) before.last = Math.max(before.last, range.last);
+    else merged.push({ ...range });
+  }
+  return merged;
+}
+
+/** The first index of a sorted list for which isMore; its length where there is none. */
+function after(length: number, isMore: (index: number) => boolean): number {
+  let low = 0;
+  let high = length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isMore(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Rows of a log with folded groups and filtered lines. Without them row 0 is line 1. */
 export class Rows {
   readonly count: number;
   #folds: Fold[] = [];
+  #only: readonly number[] | null = null;
 
-  constructor(lines: number, groups: readonly Group[], folded: ReadonlySet<number>) {
+  constructor(lines: number, groups: readonly Group[], folded: ReadonlySet<number>, filter: Filter | null = null) {
+    if (filter?.kind === "only") {
+      this.#only = filter.lines;
+      this.count = filter.lines.length;
+      return;
+    }
     let hidden = 0;
-    let covered = 0;
-    for (const group of groups) {
-      if (!folded.has(group.line) || group.line <= covered) continue;
-      const last = Math.min(group.end, lines);
-      if (last <= group.line) continue;
-      this.#folds.push({ first: group.line + 1, last, before: hidden });
-      hidden += last - group.line;
-      covered = last;
+    for (const { first, last } of hiddenRanges(lines, groups, folded, filter)) {
+      this.#folds.push({ first, last, before: hidden });
+      hidden += last - first + 1;
     }
     this.count = Math.max(0, lines - hidden);
   }
 
   lineOf(row: number): number {
-    let low = 0;
-    let high = this.#folds.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const fold = this.#folds[middle] as Fold;
-      if (fold.first - 1 - fold.before <= row) low = middle + 1;
-      else high = middle;
-    }
-    const fold = this.#folds[low - 1];
+    if (this.#only !== null) return this.#only[row] ?? 1;
+    const at = after(this.#folds.length, (index) => {
+      const fold = this.#folds[index] as Fold;
+      return fold.first - 1 - fold.before > row;
+    });
+    const fold = this.#folds[at - 1];
     return row + 1 + (fold === undefined ? 0 : fold.before + fold.last - fold.first + 1);
   }
 
-  /** The row of a line; of a hidden one, that of its group's first line. */
+  /** The row of a line; of a hidden one, that of the last line before it that is shown. */
   rowOf(line: number): number {
-    let low = 0;
-    let high = this.#folds.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#folds[middle] as Fold).first <= line) low = middle + 1;
-      else high = middle;
-    }
-    const fold = this.#folds[low - 1];
+    const only = this.#only;
+    if (only !== null) return Math.max(0, after(only.length, (index) => (only[index] as number) > line) - 1);
+    const at = after(this.#folds.length, (index) => (this.#folds[index] as Fold).first > line);
+    const fold = this.#folds[at - 1];
     if (fold === undefined) return line - 1;
-    if (line <= fold.last) return fold.first - 2 - fold.before;
+    if (line <= fold.last) return Math.max(0, fold.first - 2 - fold.before);
     return line - 1 - (fold.before + fold.last - fold.first + 1);
   }
 }

@@ -23,6 +23,8 @@ export interface Line {
   complete: boolean;
   /** Bytes that are missing right before this line's first byte, with the reason. */
   gap?: Gap;
+  /** Bytes that are missing within it. */
+  inside?: Gap;
 }
 
 const NEWLINE = 10;
@@ -36,15 +38,15 @@ function frameAt(chunk: Chunk, place: number, from: number): number {
 
 /**
  * The lines of a chunk. The first may be the rest of a line that began before it, and the last may go on.
- * `line` is the number of the first one, where the chunk itself does not tell.
+ * most: more lines are left out.
  */
-export function cutLines(chunk: Chunk, line = chunk.line): Line[] {
+export function cutLines(chunk: Chunk, most = Number.POSITIVE_INFINITY): Line[] {
   const bytes = bytesOf(chunk);
   const lines: Line[] = [];
   let frame = 0;
   let begin = 0;
-  let number = line;
-  while (begin < bytes.length) {
+  let number = chunk.line;
+  while (begin < bytes.length && lines.length < most) {
     const newline = bytes.indexOf(NEWLINE, begin);
     const end = newline < 0 ? bytes.length : newline;
     frame = frameAt(chunk, begin, frame);
@@ -72,5 +74,9 @@ export function joinLines(line: Line, rest: Line): Line {
   const bytes = new Uint8Array(line.bytes.length + Math.min(room, rest.bytes.length));
   bytes.set(line.bytes);
   bytes.set(rest.bytes.subarray(0, room), line.bytes.length);
-  return { ...line, bytes, length: line.length + rest.length, complete: rest.complete };
+  const length = rest.offset + rest.length - line.offset;
+  const joined: Line = { ...line, bytes, length, complete: rest.complete };
+  const inside = rest.gap ?? rest.inside ?? line.inside;
+  if (inside !== undefined) joined.inside = inside;
+  return joined;
 }

@@ -1,14 +1,25 @@
 // One line of a log.
 
 import { memo, type ReactNode, useState } from "react";
+import type { Gap, LogEvent } from "../api/client";
+import { momentText } from "../parts/format";
 import type { Line } from "./lines";
+import { notesOf } from "./notes";
 import { decode, type Span, spansOf, states } from "./text";
 import { type TimeStyle, timeText } from "./time";
 import styles from "./viewer.module.css";
 
+/** Reads on in a long line. */
+export type ReadOn = (offset: number, limit: number) => Promise<Uint8Array>;
+
 export interface RowProps {
   number: number;
   line: Line | undefined;
+  /** The line lies in a gap. */
+  absent: boolean;
+  /** Of the log, by offset. */
+  events: readonly LogEvent[];
+  readOn: ReadOn;
   times: TimeStyle;
   startUs: number;
   selected: boolean;
@@ -61,10 +72,35 @@ function sizeText(bytes: number): string {
   return bytes < 1 << 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
 }
 
-function Content({ line }: { line: Line }): ReactNode {
+/** Bytes of a long line that are read on at once, and that are shown at most: browsers lay out no more of one line. */
+const MORE_BYTES = 64 * 1024;
+const MOST_BYTES = 512 * 1024;
+
+function gapText(gap: Gap): string {
+  return `${sizeText(gap.length)} are missing here (${gap.reason.replaceAll("_", " ")})`;
+}
+
+function Content({ line, readOn }: { line: Line; readOn: ReadOn }): ReactNode {
   const [all, setAll] = useState(false);
-  const shown = states(decode(line.bytes));
-  const cut = line.length - line.bytes.length;
+  const [more, setMore] = useState<Uint8Array | null>(null);
+  const [reading, setReading] = useState(false);
+  const bytes = more ?? line.bytes;
+  const shown = states(decode(bytes));
+  const cut = line.length - bytes.length;
+  const read = (): void => {
+    setReading(true);
+    readOn(line.offset + bytes.length, MORE_BYTES)
+      .then((next) => {
+        const newline = next.indexOf(10);
+        const part = newline < 0 ? next : next.subarray(0, newline);
+        const both = new Uint8Array(bytes.length + part.length);
+        both.set(bytes);
+        both.set(part, bytes.length);
+        setMore(both);
+      })
+      .catch(() => {})
+      .finally(() => setReading(false));
+  };
   return (
     <>
       {shown.length > 1 ? (
@@ -72,6 +108,7 @@ function Content({ line }: { line: Line }): ReactNode {
           type="button"
           className={styles.states}
           aria-expanded={all}
+          aria-label={`All ${shown.length} states of this line`}
           title="This line was written over; show all that it said"
           onClick={() => setAll(!all)}
         >
@@ -83,9 +120,30 @@ function Content({ line }: { line: Line }): ReactNode {
           <Spans text={text} />
         </span>
       ))}
-      {cut > 0 ? <span className={styles.note}> … {sizeText(cut)} more of this line: open it as text</span> : null}
+      {line.inside ? <span className={styles.note}> {gapText(line.inside)}</span> : null}
+      {cut > 0 ? (
+        <span className={styles.note} data-note="">
+          {" … "}
+          {line.complete ? sizeText(cut) : `${sizeText(cut)} and more`} of this line not shown
+          {bytes.length < MOST_BYTES ? (
+            <button type="button" className={styles.more} disabled={reading} onClick={read}>
+              show more
+            </button>
+          ) : (
+            ": open it as text"
+          )}
+        </span>
+      ) : null}
     </>
   );
+}
+
+function Events({ events }: { events: readonly LogEvent[] }): ReactNode {
+  return events.map((event) => (
+    <div key={`${event.at}${event.kind}`} className={styles.event} role="note">
+      {event.kind.replaceAll("_", " ")}: {event.message} <time>{momentText(event.at)}</time>
+    </div>
+  ));
 }
 
 export const Row = memo(function Row(props: RowProps): ReactNode {
@@ -98,11 +156,13 @@ export const Row = memo(function Row(props: RowProps): ReactNode {
     props.hit ? styles.hit : "",
     props.current ? styles.current : "",
   ];
+  const notes = notesOf(line, props.events);
   return (
     <div className={names.join(" ")} data-line={number}>
+      <Events events={notes.before} />
       {line?.gap ? (
         <div className={styles.gap} role="note">
-          {sizeText(line.gap.length)} are missing here ({line.gap.reason.replaceAll("_", " ")})
+          {gapText(line.gap)}
         </div>
       ) : null}
       <div className={styles.cells}>
@@ -135,12 +195,18 @@ export const Row = memo(function Row(props: RowProps): ReactNode {
         ) : null}
         <span
           className={styles.text}
+          data-text={line === undefined ? undefined : ""}
           dir="ltr"
           style={props.depth > 0 ? { paddingLeft: `${props.depth}em` } : undefined}
         >
-          {line === undefined ? <span className={styles.waiting}>…</span> : <Content line={line} />}
+          {line === undefined ? (
+            <span className={styles.waiting}>{props.absent ? "this line is missing" : "…"}</span>
+          ) : (
+            <Content line={line} readOn={props.readOn} />
+          )}
         </span>
       </div>
+      <Events events={notes.after} />
     </div>
   );
 });

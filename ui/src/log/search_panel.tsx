@@ -4,7 +4,7 @@ import { ActionIcon, Button, Checkbox, Group, Progress, SegmentedControl, Text, 
 import { IconX } from "@tabler/icons-react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { type FoundHit, type FoundLine, type LogId, logPath } from "../api/client";
+import { type FoundHit, type FoundLine, type LogId, logPath, type Parameters } from "../api/client";
 import { bytesText, countText } from "../parts/format";
 import styles from "./panel.module.css";
 import { visible } from "./text";
@@ -22,16 +22,22 @@ export function FoundText({ line }: { line: FoundLine }): ReactNode {
   );
 }
 
+/** How often a live log is searched for what was written since. */
+const AGAIN_MS = 2_000;
+const MAX_HITS = 10_000;
+
 interface SearchPanelProps {
   id: LogId;
+  /** Bytes of the log so far. */
+  length: number;
   current: number | null;
   onHits: (hits: readonly FoundHit[]) => void;
   onShow: (line: number) => void;
   onClose: () => void;
 }
 
-export function SearchPanel({ id, current, onHits, onShow, onClose }: SearchPanelProps): ReactNode {
-  const { state, start, stop, clear } = useSearch(`${logPath(id)}/search`);
+export function SearchPanel({ id, length, current, onHits, onShow, onClose }: SearchPanelProps): ReactNode {
+  const { state, start, goOn, stop, clear } = useSearch(`${logPath(id)}/search`);
   const [text, setText] = useState("");
   const [regex, setRegex] = useState(false);
   const [matchCase, setMatchCase] = useState(false);
@@ -48,11 +54,35 @@ export function SearchPanel({ id, current, onHits, onShow, onClose }: SearchPane
   useEffect(() => onHits(found.map((one) => one.hit)), [found, onHits]);
   useEffect(() => () => onHits([]), [onHits]);
 
+  // What is searched for, and up to where that was done or begun; null: nothing, or it was stopped.
+  const asked = useRef<{ query: Parameters; until: number } | null>(null);
   const submit = (event: FormEvent): void => {
     event.preventDefault();
-    if (text === "") clear();
-    else start({ q: text, regex, ignore_case: !matchCase, stream, max_hits: 10_000, max_seconds: 600 });
+    asked.current = null;
+    if (text === "") {
+      clear();
+      return;
+    }
+    const query = { q: text, regex, ignore_case: !matchCase, stream, max_hits: MAX_HITS, max_seconds: 600 };
+    asked.current = { query, until: length };
+    start({ ...query, until_offset: length });
   };
+  const halt = (): void => {
+    asked.current = null;
+    stop();
+  };
+  useEffect(() => {
+    const { running, stopped, error } = state;
+    if (running || stopped !== "" || error || found.length >= MAX_HITS || asked.current === null) return;
+    if (length <= asked.current.until) return;
+    const timer = setTimeout(() => {
+      if (asked.current === null) return;
+      const from = asked.current.until;
+      asked.current.until = length;
+      goOn({ ...asked.current.query, max_hits: MAX_HITS - found.length, from_offset: from, until_offset: length });
+    }, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [state, found.length, length, goOn]);
   const move = (step: 1 | -1): void => {
     if (found.length === 0) return;
     const at = found.findIndex((one) => one.hit.line.line === current);
@@ -90,7 +120,7 @@ export function SearchPanel({ id, current, onHits, onShow, onClose }: SearchPane
             }}
           />
           {state.running ? (
-            <Button variant="default" onClick={stop}>
+            <Button variant="default" onClick={halt}>
               Stop
             </Button>
           ) : (

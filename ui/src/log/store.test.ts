@@ -16,6 +16,7 @@ class Leader {
       const lines = this.data.split("\n").length - (this.data.endsWith("\n") || this.data === "" ? 1 : 0);
       offset = this.offsetOf(Math.max(1, lines - Number(parameters.tail) + 1));
     }
+    if (parameters.tail_bytes !== undefined) offset = Math.max(0, this.data.length - Number(parameters.tail_bytes));
     return this.chunk(offset, Math.min(this.data.length, offset + Number(parameters.limit)));
   };
 
@@ -37,6 +38,7 @@ class Leader {
       gaps: [],
       events: [],
       events_seen: "",
+      poll_after_ms: 0,
       data_base64: btoa(text),
       text,
       frames: { streams: [1], starts: [0], lengths: [text.length], times_us: [1] },
@@ -116,5 +118,73 @@ describe("LineStore", () => {
     leader.completed = true;
     store.append(leader.chunk(4, 4));
     expect(store.place.completed).toBe(true);
+  });
+
+  it("gets past lines that are longer than a window, and asks for each place once", async () => {
+    const leader = new Leader();
+    leader.data = `first\n${"x".repeat(900_000)}\n${"y".repeat(3_000_000)}\nlast\n`;
+    leader.completed = true;
+    const store = new LineStore(leader.fetch);
+    await store.loadEnd(new AbortController().signal);
+    expect(store.place.lines).toBe(4);
+    expect(text(store, 4)).toBe("last");
+    leader.asked = [];
+    for (let round = 0; round < 20; round++) {
+      store.want(1, 4);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    expect(leader.asked.length).toBeLessThanOrEqual(3);
+    expect([1, 2, 3, 4].map((line) => text(store, line)?.[0])).toEqual(["f", "x", "y", "l"]);
+    expect(store.get(3)?.length).toBe(3_000_000);
+  });
+
+  it("goes on with a last line that is longer than anything is read on", async () => {
+    const leader = new Leader();
+    leader.data = `first\n${"x".repeat(5_000_000)}`;
+    const store = new LineStore(leader.fetch);
+    await store.loadEnd(new AbortController().signal);
+    expect([store.place.lines, store.place.nextOffset]).toEqual([2, leader.data.length]);
+    leader.data += "end\nnext\n";
+    store.append(await leader.fetch(store.poll, new AbortController().signal));
+    expect(text(store, 3)).toBe("next");
+    expect(store.get(2)).toMatchObject({ length: 5_000_003, complete: true });
+  });
+
+  it("asks once for lines that no window has", async () => {
+    const leader = new Leader();
+    leader.data = "a\nb\n";
+    const store = new LineStore(async (parameters, signal) => {
+      const chunk = await leader.fetch(parameters, signal);
+      // Lines 1 to 10 are in a gap.
+      return { ...chunk, line: chunk.line + 10 };
+    });
+    await store.loadEnd(new AbortController().signal);
+    expect(store.place.lines).toBe(12);
+    leader.asked = [];
+    for (let round = 0; round < 20; round++) {
+      store.want(1, 12);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    expect(leader.asked.length).toBe(1);
+    expect([store.isAbsent(3), store.isAbsent(11)]).toEqual([true, false]);
+  });
+
+  it("waits before it asks again where it was refused", async () => {
+    const leader = new Leader();
+    leader.data = "a\n".repeat(5000);
+    const store = new LineStore(leader.fetch);
+    await store.loadEnd(new AbortController().signal);
+    let asked = 0;
+    const failing = new LineStore(async () => {
+      asked++;
+      throw new Error("no");
+    });
+    failing.place = store.place;
+    for (let round = 0; round < 20; round++) {
+      failing.want(1, 10);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    expect(asked).toBe(1);
+    failing.close();
   });
 });

@@ -1,13 +1,24 @@
 // What of a log's lines is in memory: windows that were looked at, and the end that is followed. Bounded.
 
 import { type Chunk, getJson, type LogEvent, type LogId, logPath } from "../api/client";
-import { cutLines, joinLines, type Line } from "./lines";
+import { cutLines, joinLines, type Line, SHOWN_LINE_BYTES } from "./lines";
 
 const WINDOW_BYTES = 256 * 1024;
 const MAX_BYTES = 24 * 1024 * 1024;
 /** What a line takes in memory beside its bytes. */
 const LINE_OVERHEAD_BYTES = 150;
 const END_LINES = 2_000;
+/** Empty lines are many in a window: no more of them are kept. */
+const WINDOW_LINES = 10_000;
+/** Windows that are read on to the end, before what lies between is left out for now. */
+const END_WINDOWS = 4;
+/** Lines that are loaded before those that are looked at. */
+const BEFORE_LINES = 20;
+/** A page ends early when it has so many frames. */
+const MAX_PAGE_FRAMES = 65_536;
+/** Lines that are shown lie apart when so many times as many lie between them: windows are small then. */
+const APART = 5;
+const RETRY_MS = 2_000;
 
 interface Block {
   first: number;
@@ -29,7 +40,7 @@ export type Fetch = (parameters: Record<string, string | number | boolean>, sign
 
 export function fetchOf(id: LogId): Fetch {
   return (parameters, signal) =>
-    getJson<Chunk>(`${logPath(id)}/bytes`, { format: "json", frames: true, ...parameters }, signal);
+    getJson<Chunk>(`${logPath(id)}/bytes`, { format: "json", frames: true, text: false, ...parameters }, signal);
 }
 
 /** Lines by number. Listeners are told whenever what get() or `place` give has changed. */
@@ -44,6 +55,9 @@ export class LineStore {
   #clock = 0;
   #fetch: Fetch;
   #pinned: Block | null = null;
+  /** Numbers of lines that are in a gap: no window has them. */
+  #absent: { first: number; last: number }[] = [];
+  #retry: ReturnType<typeof setTimeout> | undefined;
   #eventsSeen = "";
 
   constructor(fetch: Fetch) {
@@ -69,34 +83,57 @@ export class LineStore {
     return block.lines[number - block.first];
   }
 
-  /** Loads what is missing of [first, last]; one window at a time, the first missing line first. */
-  want(first: number, last: number): void {
-    const until = Math.min(last, this.place.lines);
-    for (let number = Math.max(1, first); number <= until; number++) {
-      const block = this.#blockOf(number);
-      if (block !== undefined) {
-        number = block.first + block.lines.length - 1;
-        continue;
-      }
-      // A little before what is looked at, too: scrolling goes both ways.
-      void this.load(Math.max(1, number === first ? number - 20 : number));
-      return;
-    }
+  /** Whether the line lies in a gap: it never comes. */
+  isAbsent(number: number): boolean {
+    return this.#absent.some((range) => range.first <= number && number <= range.last);
   }
 
-  /** Loads a window that begins with this line. */
-  async load(line: number): Promise<void> {
+  /** Loads what is missing of [first, last]; one window at a time, the first missing line first. */
+  want(first: number, last: number): void {
+    const lines: number[] = [];
+    for (let number = Math.max(1, first); number <= last; number++) lines.push(number);
+    this.wantLines(lines);
+  }
+
+  /** Loads what is missing of these lines, which are in order; one window at a time. */
+  wantLines(numbers: readonly number[]): void {
+    if (this.#retry !== undefined) return;
+    const known = this.place.lines;
+    const missing = numbers.find(
+      (number) => number <= known && this.#blockOf(number) === undefined && !this.isAbsent(number),
+    );
+    if (missing === undefined) return;
+    const apart = (numbers.at(-1) ?? 0) - (numbers[0] ?? 0) > APART * numbers.length;
+    // What lies before, too: scrolling goes both ways. But not what is there: it may be a line longer than a window.
+    let begin = missing;
+    const before = apart ? 0 : BEFORE_LINES;
+    while (begin > 1 && missing - begin < before && this.#blockOf(begin - 1) === undefined) begin--;
+    void this.load(begin, missing, apart ? 2 * SHOWN_LINE_BYTES : WINDOW_BYTES);
+  }
+
+  /** Loads a window that begins with this line; wanted: the line that it is loaded for. */
+  async load(line: number, wanted = line, limit = WINDOW_BYTES): Promise<void> {
     if (this.#loading.has(line)) return;
     // Whoever scrolls on does not wait for what was scrolled past.
     for (const [other, loading] of this.#loading) if (Math.abs(other - line) > 5_000) loading.abort();
     const abort = new AbortController();
     this.#loading.set(line, abort);
     try {
-      const chunk = await this.#fetch({ line, limit: WINDOW_BYTES }, abort.signal);
-      this.#setError(null);
+      const chunk = await this.#fetch({ line, limit }, abort.signal);
+      this.error = null;
       this.#put(chunk);
+      // Without this, it would be asked for again and again.
+      if (chunk.line > wanted) this.#absent.push({ first: wanted, last: chunk.line - 1 });
+      else if (chunk.data_base64 === "" && wanted <= this.place.lines && chunk.next_offset >= this.place.nextOffset)
+        this.#absent.push({ first: line, last: wanted });
     } catch (error) {
-      if (!abort.signal.aborted) this.#setError(error);
+      if (!abort.signal.aborted) {
+        this.error = error;
+        this.#retry = setTimeout(() => {
+          this.#retry = undefined;
+          this.#tell();
+        }, RETRY_MS);
+      }
     } finally {
       this.#loading.delete(line);
       this.#tell();
@@ -105,16 +142,35 @@ export class LineStore {
 
   /** Loads the end of the log, and what there is to know of it. */
   async loadEnd(signal: AbortSignal): Promise<void> {
-    const chunk = await this.#fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
-    let last = chunk;
+    let chunk = await this.#fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
     this.#note(chunk);
     this.#pinned = this.#put(chunk);
     // Long lines: the end is further away than one window.
-    while (last.next_offset > last.offset && this.#pinned !== null) {
-      last = await this.#fetch({ offset: last.next_offset, limit: WINDOW_BYTES }, signal);
-      this.append(last);
-      if (!last.data_base64) break;
+    for (let windows = 0; isFull(chunk, windows === 0 ? 2 * WINDOW_BYTES : WINDOW_BYTES); windows++) {
+      if (windows === END_WINDOWS) {
+        await this.#skipToEnd(signal);
+        break;
+      }
+      chunk = await this.#fetch({ offset: chunk.next_offset, limit: WINDOW_BYTES }, signal);
+      this.append(chunk);
     }
+    this.#tell();
+  }
+
+  /** Goes on at the last bytes; of the line that they begin in, what it begins with is loaded. */
+  async #skipToEnd(signal: AbortSignal): Promise<void> {
+    const end = await this.#fetch({ tail_bytes: WINDOW_BYTES, limit: WINDOW_BYTES }, signal);
+    const lines = cutLines(end);
+    const begun = lines.shift();
+    this.#note(end);
+    if (begun !== undefined && this.#blockOf(begun.number) === undefined)
+      this.#put(await this.#fetch({ line: begun.number, limit: SHOWN_LINE_BYTES }, signal));
+    const there = begun === undefined ? undefined : this.#blockOf(begun.number);
+    const line = begun === undefined ? undefined : there?.lines[begun.number - there.first];
+    if (there !== undefined && line !== undefined && begun !== undefined)
+      there.lines[begun.number - there.first] = joinLines(line, begun);
+    if (lines.length > 0) this.#pinned = this.#add(lines);
+    else if (there !== undefined) this.#pinned = there;
   }
 
   /** Takes in what follows the end. */
@@ -128,21 +184,28 @@ export class LineStore {
     const block = this.#pinned;
     const end = block?.lines.at(-1);
     const first = lines[0];
-    if (block !== null && end !== undefined && first !== undefined && first.gap === undefined) {
+    if (block !== null && end !== undefined && first !== undefined) {
       if (!end.complete && first.number === end.number) {
         block.lines[block.lines.length - 1] = joinLines(end, first);
+        block.bytes += Math.max(0, Math.min(first.bytes.length, SHOWN_LINE_BYTES - end.bytes.length));
         lines.shift();
       }
-      if (lines.length > 0 && lines[0]?.number === block.first + block.lines.length) {
+      if (lines.length > 0 && lines.length <= WINDOW_LINES && lines[0]?.number === block.first + block.lines.length) {
         block.lines.push(...lines);
         block.bytes += sizeOf(lines);
         lines.length = 0;
       }
       if (block.bytes > MAX_BYTES / 4) this.#split(block);
     }
-    if (lines.length > 0) this.#pinned = this.#add(lines);
+    // What is not kept here is asked for when it is looked at.
+    if (lines.length > 0) this.#pinned = this.#add(lines.slice(-WINDOW_LINES));
     this.#bound();
     this.#tell();
+  }
+
+  /** Whether there is more right behind a chunk of the tail. */
+  behind(chunk: Chunk): boolean {
+    return isFull(chunk, 2 * WINDOW_BYTES);
   }
 
   /** Parameters of the next poll at the end. */
@@ -159,6 +222,7 @@ export class LineStore {
 
   close(): void {
     for (const loading of this.#loading.values()) loading.abort();
+    clearTimeout(this.#retry);
     this.#listeners.clear();
   }
 
@@ -172,10 +236,6 @@ export class LineStore {
       state: chunk.state,
       tier: chunk.tier,
     };
-  }
-
-  #setError(error: unknown): void {
-    this.error = error;
   }
 
   #blockOf(number: number): Block | undefined {
@@ -192,7 +252,7 @@ export class LineStore {
   }
 
   #put(chunk: Chunk): Block | null {
-    const lines = cutLines(chunk);
+    const lines = cutLines(chunk, WINDOW_LINES);
     const last = lines.at(-1);
     // A window may end inside of a line: its next one begins with it again. A long line stays, as far as it came.
     if (last !== undefined && !last.complete && lines.length > 1 && chunk.next_offset < this.place.nextOffset)
@@ -248,4 +308,9 @@ export class LineStore {
 
 function sizeOf(lines: readonly Line[]): number {
   return lines.reduce((sum, line) => sum + line.bytes.length + LINE_OVERHEAD_BYTES, 0);
+}
+
+/** Whether a page ended because it had its bytes: then there is more. */
+function isFull(chunk: Chunk, limit: number): boolean {
+  return chunk.next_offset - chunk.offset >= limit || (chunk.frames?.starts.length ?? 0) >= MAX_PAGE_FRAMES;
 }

@@ -1,10 +1,21 @@
 // Everything about the log that a page shows: its record, its lines, its marks, and whether the leader answers.
 
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import { type FoundMark, getJson, type Log, type LogId, logPath, type MarksReport, streamJson } from "../api/client";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import {
+  type FoundMark,
+  getJson,
+  type Log,
+  type LogEvent,
+  type LogId,
+  logPath,
+  type MarksReport,
+  type Schemas,
+  streamJson,
+} from "../api/client";
 import { follow } from "./follow";
-import { fetchOf, LineStore } from "./store";
+import { mergedEvents } from "./notes";
+import { type Fetch, fetchOf, LineStore } from "./store";
 
 const RECORD_MS = 5_000;
 const MARKS_MS = 5_000;
@@ -13,13 +24,16 @@ export interface OpenLog {
   log: Log | undefined;
   error: unknown;
   store: LineStore;
+  fetch: Fetch;
+  events: readonly LogEvent[];
   /** The end is here: lines can be counted. */
   ready: boolean;
   offline: boolean;
   marks: readonly FoundMark[];
 }
 
-export function useLog(id: LogId): OpenLog {
+/** first: the line that is looked at first, if it is known; it is asked for together with everything else. */
+export function useLog(id: LogId, first: number): OpenLog {
   const key = logPath(id);
   const record = useQuery({
     queryKey: ["log", key],
@@ -29,6 +43,7 @@ export function useLog(id: LogId): OpenLog {
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of the id
   const fetch = useMemo(() => fetchOf(id), [key]);
   const store = useMemo(() => new LineStore(fetch), [fetch]);
+  const begin = useRef(first);
   const [ready, setReady] = useState(false);
   const [offline, setOffline] = useState(false);
   const [error, setError] = useState<unknown>(null);
@@ -38,6 +53,7 @@ export function useLog(id: LogId): OpenLog {
     const abort = new AbortController();
     setReady(false);
     setError(null);
+    void store.load(begin.current);
     const run = async (): Promise<void> => {
       await store.loadEnd(abort.signal);
       setReady(true);
@@ -50,7 +66,14 @@ export function useLog(id: LogId): OpenLog {
   }, [store, fetch]);
 
   const marks = useMarks(id, key, store, ready);
-  return { log: record.data, error: error ?? record.error, store, ready, offline, marks };
+  const said = useQuery({
+    queryKey: ["events", key],
+    queryFn: ({ signal }) => getJson<Schemas["Events"]>(`${key}/events`, {}, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+    enabled: ready,
+  });
+  const events = useMemo(() => mergedEvents(said.data?.events ?? [], store.events), [said.data, store.events]);
+  return { log: record.data, error: error ?? record.error, store, fetch, events, ready, offline, marks };
 }
 
 /** Marks as they are found; of a live log, of what was appended too. */

@@ -37,6 +37,8 @@ const nothing: SearchState = {
 export function useSearch(path: string): {
   state: SearchState;
   start: (asked: Parameters) => void;
+  /** Searches on, behind what was searched: hits are added to those that are there. */
+  goOn: (asked: Parameters) => void;
   stop: () => void;
   clear: () => void;
 } {
@@ -52,26 +54,28 @@ export function useSearch(path: string): {
     running.current = null;
     setState(nothing);
   }, []);
-  const start = useCallback(
-    (asked: Parameters) => {
+  const search = useCallback(
+    (asked: Parameters, further: boolean) => {
       running.current?.abort();
       const abort = new AbortController();
       running.current = abort;
-      setState({ ...nothing, running: true });
+      setState((before) => (further ? { ...before, running: true } : { ...nothing, running: true }));
+      let bytes = 0;
       const run = async (): Promise<void> => {
         for await (const report of streamJson<SearchReport>(path, asked, abort.signal)) {
           if (abort.signal.aborted) return;
           const { namespace, run: of, task, attempt } = report;
           const id = { namespace, run: of, task, attempt };
+          const more = further ? report.bytes_done - bytes : 0;
+          bytes = report.bytes_done;
           setState((before) => ({
             ...before,
-            found:
-              report.hits.length > 0 ? [...before.found, ...report.hits.map((hit) => ({ id, hit }))] : before.found,
+            found: added(before.found, report.hits, id, further),
             at: report.done ? before.at : report.at,
             length: report.done ? before.length : report.length,
             logs: report.logs_done,
             runs: report.runs_done,
-            bytes: report.bytes_done,
+            bytes: further ? before.bytes + more : report.bytes_done,
             stopped: report.stopped,
           }));
         }
@@ -86,6 +90,15 @@ export function useSearch(path: string): {
     },
     [path],
   );
+  const start = useCallback((asked: Parameters) => search(asked, false), [search]);
+  const goOn = useCallback((asked: Parameters) => search(asked, true), [search]);
   useEffect(() => () => running.current?.abort(), []);
-  return { state, start, stop, clear };
+  return { state, start, goOn, stop, clear };
+}
+
+/** A line that was not whole when it was searched may be found again. */
+function added(found: readonly Found[], hits: readonly FoundHit[], id: Found["id"], further: boolean) {
+  if (hits.length === 0) return found;
+  const last = further ? (found.at(-1)?.hit.line.line ?? 0) : 0;
+  return [...found, ...hits.filter((hit) => hit.line.line > last).map((hit) => ({ id, hit }))];
 }

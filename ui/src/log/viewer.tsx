@@ -12,8 +12,9 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
+import type { LogEvent } from "../api/client";
 import type { Group, Rows } from "./groups";
-import { Row } from "./row";
+import { type ReadOn, Row } from "./row";
 import { Scrollbar, type ScrollMark } from "./scrollbar";
 import type { Selection } from "./selection";
 import type { LineStore } from "./store";
@@ -39,6 +40,8 @@ export interface ViewerHandle {
 
 export interface ViewerProps {
   store: LineStore;
+  events: readonly LogEvent[];
+  readOn: ReadOn;
   rows: Rows;
   groups: ReadonlyMap<number, Group>;
   folded: ReadonlySet<number>;
@@ -119,13 +122,13 @@ export function Viewer(props: ViewerProps): ReactNode {
   const items = virtual.getVirtualItems();
   const firstRow = base + (items[0]?.index ?? 0);
   const lastRow = base + (items.at(-1)?.index ?? 0);
-  const firstLine = rows.count > 0 ? rows.lineOf(firstRow) : 1;
-  const lastLine = rows.count > 0 ? rows.lineOf(Math.min(lastRow, rows.count - 1)) : 0;
   const { version } = store;
   // biome-ignore lint/correctness/useExhaustiveDependencies: asks again for what is still missing when something came
   useEffect(() => {
-    if (lastLine >= firstLine) store.want(firstLine, lastLine);
-  }, [store, firstLine, lastLine, version]);
+    const lines: number[] = [];
+    for (let row = firstRow; row <= Math.min(lastRow, rows.count - 1); row++) lines.push(rows.lineOf(row));
+    store.wantLines(lines);
+  }, [store, rows, firstRow, lastRow, version]);
 
   const onScroll = useCallback(() => {
     const box = scroller.current;
@@ -204,6 +207,9 @@ export function Viewer(props: ViewerProps): ReactNode {
                 <Row
                   number={number}
                   line={store.get(number)}
+                  absent={store.isAbsent(number)}
+                  events={props.events}
+                  readOn={props.readOn}
                   times={props.times}
                   startUs={props.startUs}
                   selected={selection !== null && selection.first <= number && number <= selection.last}

@@ -1,37 +1,32 @@
-import { ActionIcon, Badge, Button, Group, Menu, Select, Switch, Text, Tooltip } from "@mantine/core";
-import { useHotkeys, useLocalStorage } from "@mantine/hooks";
+import { Alert, Text } from "@mantine/core";
+import { useDisclosure, useHotkeys, useLocalStorage } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
-import {
-  IconAlertCircle,
-  IconAlertTriangle,
-  IconArrowBarToDown,
-  IconChevronDown,
-  IconChevronUp,
-  IconCopy,
-  IconDownload,
-  IconInfoCircle,
-  IconPlayerPause,
-  IconPlayerPlay,
-  IconSearch,
-} from "@tabler/icons-react";
 import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useLocation, useNavigate, useParams } from "react-router";
-import { ApiError, apiUrl, type FoundHit, type LogId, logPath } from "../api/client";
+import { ApiError, apiUrl, bytesOf, type FoundHit, type LogId, logPath } from "../api/client";
 import { About } from "../log/about";
-import { groupsOf, Rows } from "../log/groups";
+import { linesBetween, placeOf } from "../log/copy";
+import { type Filter, groupsOf, Rows } from "../log/groups";
+import { Help } from "../log/help";
+import type { StreamName } from "../log/lines";
 import type { ScrollMark } from "../log/scrollbar";
 import { SearchPanel } from "../log/search_panel";
 import { hashOf, type Selection, selectionOf } from "../log/selection";
 import { plain } from "../log/text";
-import { type TimeStyle, timeStyles } from "../log/time";
+import type { TimeStyle } from "../log/time";
+import { type Panel, Toolbar } from "../log/toolbar";
 import { useLog } from "../log/use_log";
+import { type StreamLines, useStream } from "../log/use_stream";
 import { Viewer, type ViewerHandle } from "../log/viewer";
-import { LogState } from "../parts/badges";
+import { countText } from "../parts/format";
 import { Failure, Loading } from "../parts/states";
 import styles from "./log.module.css";
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+function streamText(stream: StreamName, found: StreamLines): string {
+  if (found.error instanceof Error) return found.error.message;
+  if (!found.upToDate) return `Looking for ${stream}: ${countText(found.lines.length)} lines of stderr so far`;
+  if (found.cut) return `Only the first ${countText(found.lines.length)} lines of stderr are told apart`;
+  return `Only ${stream}: the task wrote ${countText(found.lines.length)} lines to stderr`;
 }
 
 function useId(): LogId {
@@ -46,8 +41,13 @@ export default function LogPage(): ReactNode {
 }
 
 function OpenLogPage({ id }: { id: LogId }): ReactNode {
-  const { log, error, store, ready, offline, marks } = useLog(id);
+  const key = logPath(id);
   const location = useLocation();
+  const selection = useMemo(() => selectionOf(location.hash), [location.hash]);
+  const { log, error, store, fetch, events, ready, offline, marks } = useLog(
+    id,
+    Math.max(1, (selection?.first ?? 1) - 50),
+  );
   const navigate = useNavigate();
   const viewer = useRef<ViewerHandle>(null);
   const [times, setTimes] = useLocalStorage<TimeStyle>({ key: "joblog-times", defaultValue: "none" });
@@ -55,17 +55,24 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   const [live, setLive] = useState(false);
   const [seen, setSeen] = useState(0);
   const [folded, setFolded] = useState<ReadonlySet<number>>(new Set());
-  const [panel, setPanel] = useState<"search" | "about" | null>(null);
+  const [panel, setPanel] = useState<Panel>(null);
+  const [help, { open: openHelp, close: closeHelp }] = useDisclosure(false);
+  const [stream, setStream] = useState<StreamName | null>(null);
   const [hits, setHits] = useState<readonly FoundHit[]>([]);
   const [current, setCurrent] = useState<number | null>(null);
-  const selection = useMemo(() => selectionOf(location.hash), [location.hash]);
   const begun = useRef(false);
   // The hash that was last acted upon: one that this page sets itself moves nothing.
   const chosen = useRef("");
 
   const lines = store.place.lines;
   const groups = useMemo(() => groupsOf(marks), [marks]);
-  const rows = useMemo(() => new Rows(lines, groups, folded), [lines, groups, folded]);
+  // What is not stderr is stdout: of most logs it is by far the longer list.
+  const streamed = useStream(id, stream === null ? null : "stderr", store, ready);
+  const filter = useMemo<Filter | null>(
+    () => (stream === null ? null : { kind: stream === "stderr" ? "only" : "without", lines: streamed.lines }),
+    [stream, streamed.lines],
+  );
+  const rows = useMemo(() => new Rows(lines, groups, folded, filter), [lines, groups, folded, filter]);
   const groupsByLine = useMemo(() => new Map(groups.map((group) => [group.line, group])), [groups]);
   const problems = useMemo(() => marks.filter((mark) => mark.kind === "error" || mark.kind === "warning"), [marks]);
   const marksByLine = useMemo(
@@ -168,16 +175,33 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   const copy = useCallback(
     async (numbers: boolean) => {
       if (selection === null) return;
-      const texts: string[] = [];
-      for (let number = selection.first; number <= selection.last; number++) {
-        const line = store.get(number);
-        if (line === undefined) break;
-        texts.push(numbers ? `${number}\t${plain(line.bytes)}` : plain(line.bytes));
+      try {
+        const found = await linesBetween(fetch, selection.first, selection.last, new AbortController().signal);
+        const texts = found.lines.map((line) => `${numbers ? `${line.number}\t` : ""}${plain(line.bytes)}`);
+        await navigator.clipboard.writeText(texts.join("\n"));
+        const count = `${countText(texts.length)} ${texts.length === 1 ? "line" : "lines"} copied`;
+        notifications.show({ message: found.cut ? `${count}: the rest is too much to copy; download it` : count });
+      } catch (problem) {
+        notifications.show({ color: "red", message: `Not copied: ${problem instanceof Error ? problem.message : ""}` });
       }
-      await navigator.clipboard.writeText(texts.join("\n"));
-      notifications.show({ message: `${texts.length} ${texts.length === 1 ? "line" : "lines"} copied` });
     },
-    [selection, store],
+    [selection, fetch],
+  );
+  const save = useCallback(async () => {
+    if (selection === null) return;
+    const place = await placeOf(fetch, selection.first, selection.last, new AbortController().signal);
+    const link = document.createElement("a");
+    link.href = apiUrl(`${key}/raw`, { from_offset: place.from, until_offset: place.until || store.place.nextOffset });
+    link.download = "";
+    link.click();
+  }, [selection, fetch, key, store]);
+  const foldAll = useCallback(
+    (fold: boolean) => setFolded(new Set(fold ? groups.map((group) => group.line) : [])),
+    [groups],
+  );
+  const readOn = useCallback(
+    async (offset: number, limit: number) => bytesOf(await fetch({ offset, limit }, new AbortController().signal)),
+    [fetch],
   );
 
   useHotkeys([
@@ -190,6 +214,10 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
     ["w", () => setWrap(!wrap)],
     ["mod+F", () => setPanel("search")],
     ["/", () => setPanel("search")],
+    ["f", () => foldAll(true)],
+    ["u", () => foldAll(false)],
+    ["c", () => void copy(false)],
+    ["shift+?", openHelp],
     ["i", () => setPanel(panel === "about" ? null : "about")],
   ]);
 
@@ -202,131 +230,60 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
     return <Failure error={gone ? new Error("There is no such log. It may have been deleted.") : error} />;
   }
   if (!ready || log === undefined) return <Loading label="Opening the log" />;
-  const unseen = Math.max(0, lines - seen);
-  const errors = problems.filter((mark) => mark.kind === "error").length;
-
   return (
     <div className={styles.page}>
-      <Group className={styles.head} gap="xs" wrap="wrap">
-        <Text fw={600} truncate className={styles.name}>
-          {id.task}{" "}
-          <Text span c="dimmed">
-            #{log.attempt}
-          </Text>
+      <Toolbar
+        id={id}
+        log={log}
+        offline={offline}
+        running={running}
+        live={live}
+        unseen={Math.max(0, lines - seen)}
+        problems={problems}
+        groups={groups.length}
+        folded={folded.size}
+        stream={stream}
+        times={times}
+        wrap={wrap}
+        panel={panel}
+        selection={selection}
+        onLive={(wanted) => (wanted ? toLive() : setLive(false))}
+        onJump={jump}
+        onFoldAll={foldAll}
+        onStream={setStream}
+        onTimes={setTimes}
+        onWrap={setWrap}
+        onPanel={setPanel}
+        onCopy={(numbers) => void copy(numbers)}
+        onSave={() => void save()}
+        onEnd={toLive}
+        onHelp={openHelp}
+      />
+      <Help opened={help} onClose={closeHelp} />
+      {error ? (
+        <Alert color="red" m="xs" py={6} title="The log can't be read on">
+          {error instanceof Error ? error.message : String(error)}
+        </Alert>
+      ) : null}
+      {stream !== null ? (
+        <Text size="xs" c="dimmed" px="sm" py={2} role="status">
+          {streamText(stream, streamed)}
         </Text>
-        <LogState log={log} />
-        {offline ? (
-          <Badge color="red" variant="light" role="status">
-            Leader not reached, trying again
-          </Badge>
-        ) : null}
-        {running ? (
-          <Button
-            size="compact-sm"
-            variant={live ? "light" : "filled"}
-            onClick={() => (live ? setLive(false) : toLive())}
-            leftSection={live ? <IconPlayerPause size={14} aria-hidden /> : <IconPlayerPlay size={14} aria-hidden />}
-          >
-            {live ? "Live" : unseen > 0 ? `Paused · ${unseen} new` : "Paused"}
-          </Button>
-        ) : null}
-        <span className={styles.space} />
-        {problems.length > 0 ? (
-          <Group gap={2} wrap="nowrap">
-            <Badge
-              variant="light"
-              color={errors > 0 ? "red" : "yellow"}
-              leftSection={
-                errors > 0 ? <IconAlertCircle size={12} aria-hidden /> : <IconAlertTriangle size={12} aria-hidden />
-              }
-            >
-              {errors > 0 ? counted(errors, "error") : counted(problems.length, "warning")}
-            </Badge>
-            <Tooltip label="Previous (p)">
-              <ActionIcon variant="subtle" color="gray" aria-label="Previous error or warning" onClick={() => jump(-1)}>
-                <IconChevronUp size={16} />
-              </ActionIcon>
-            </Tooltip>
-            <Tooltip label="Next (n)">
-              <ActionIcon variant="subtle" color="gray" aria-label="Next error or warning" onClick={() => jump(1)}>
-                <IconChevronDown size={16} />
-              </ActionIcon>
-            </Tooltip>
-          </Group>
-        ) : null}
-        <Select
-          size="xs"
-          w={140}
-          aria-label="Times"
-          data={[...timeStyles]}
-          value={times}
-          allowDeselect={false}
-          onChange={(value) => setTimes((value ?? "none") as TimeStyle)}
-        />
-        <Switch size="xs" label="Wrap" checked={wrap} onChange={(event) => setWrap(event.currentTarget.checked)} />
-        <Tooltip label="Search (/)">
-          <ActionIcon
-            variant={panel === "search" ? "light" : "subtle"}
-            color="gray"
-            aria-label="Search in this log"
-            onClick={() => setPanel(panel === "search" ? null : "search")}
-          >
-            <IconSearch size={18} />
-          </ActionIcon>
-        </Tooltip>
-        {selection !== null ? (
-          <Menu>
-            <Menu.Target>
-              <ActionIcon variant="subtle" color="gray" aria-label="Copy the selected lines">
-                <IconCopy size={18} />
-              </ActionIcon>
-            </Menu.Target>
-            <Menu.Dropdown>
-              <Menu.Item onClick={() => void copy(false)}>Copy lines</Menu.Item>
-              <Menu.Item onClick={() => void copy(true)}>Copy lines with numbers</Menu.Item>
-              <Menu.Item onClick={() => void navigator.clipboard.writeText(window.location.href)}>Copy link</Menu.Item>
-            </Menu.Dropdown>
-          </Menu>
-        ) : null}
-        <Menu>
-          <Menu.Target>
-            <ActionIcon variant="subtle" color="gray" aria-label="Download">
-              <IconDownload size={18} />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <Menu.Item component="a" href={apiUrl(`${logPath(id)}/raw`, { download: true })}>
-              Download
-            </Menu.Item>
-            <Menu.Item component="a" href={apiUrl(`${logPath(id)}/raw`)} target="_blank" rel="noopener">
-              Open as text
-            </Menu.Item>
-          </Menu.Dropdown>
-        </Menu>
-        <Tooltip label="To the end (G)">
-          <ActionIcon variant="subtle" color="gray" aria-label="To the end" onClick={toLive}>
-            <IconArrowBarToDown size={18} />
-          </ActionIcon>
-        </Tooltip>
-        <Tooltip label="About this log (i)">
-          <ActionIcon
-            variant={panel === "about" ? "light" : "subtle"}
-            color="gray"
-            aria-label="About this log"
-            onClick={() => setPanel(panel === "about" ? null : "about")}
-          >
-            <IconInfoCircle size={18} />
-          </ActionIcon>
-        </Tooltip>
-      </Group>
+      ) : null}
       <div className={styles.body}>
-        {lines === 0 ? (
+        {rows.count === 0 ? (
           <Text c="dimmed" p="lg" className={styles.empty}>
-            {running ? "Nothing was written yet." : "This log is empty: the task wrote nothing."}
+            {stream !== null && lines > 0
+              ? `Nothing was written to ${stream}${running ? " yet" : ""}.`
+              : running
+                ? "Nothing was written yet."
+                : "This log is empty: the task wrote nothing."}
           </Text>
         ) : (
           <Viewer
             store={store}
+            events={events}
+            readOn={readOn}
             rows={rows}
             groups={groupsByLine}
             folded={folded}
@@ -346,9 +303,16 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
           />
         )}
         {panel === "search" ? (
-          <SearchPanel id={id} onHits={setHits} onShow={show} current={current} onClose={() => setPanel(null)} />
+          <SearchPanel
+            id={id}
+            length={store.place.nextOffset}
+            onHits={setHits}
+            onShow={show}
+            current={current}
+            onClose={() => setPanel(null)}
+          />
         ) : null}
-        {panel === "about" ? <About log={log} events={store.events} onClose={() => setPanel(null)} /> : null}
+        {panel === "about" ? <About log={log} events={events} onClose={() => setPanel(null)} /> : null}
       </div>
     </div>
   );
