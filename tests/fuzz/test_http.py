@@ -15,6 +15,10 @@ from tests.fuzz.mutation import EXAMPLES
 
 SECONDS = 30 if EXAMPLES < 1000 else 900
 # What a schema can't say makes good data bad: cursors, names, one of two parameters. All other checks are made.
+# Too long an address is refused, too.
+CONFIG = """[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "414", "415", "422", "429", "5xx"]
+"""
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
 
 
@@ -29,8 +33,12 @@ async def test_the_document_is_what_the_leader_does(tmp_path: Path) -> None:
         document = f"{api.http_server.url}/api/v1/openapi.json"
         phases = "coverage,fuzzing" if EXAMPLES >= 1000 else "fuzzing"
         options = {"max-examples": max(3, EXAMPLES // 20), "seed": 1, "max-time": SECONDS, "request-timeout": 20}
+        config = tmp_path / "schemathesis.toml"
+        config.write_text(CONFIG)
         command = [
-            program, "run", document, *CHECKS, "--phases", phases, "--continue-on-failure", "--no-color",
+            program, "--config-file", str(config), "run", document, *CHECKS, "--phases", phases,
+            "--continue-on-failure", "--no-color",
+            "--exclude-operation-id", "revoke_token",
             "--generation-database", "none", "--header", f"Authorization: Bearer {token}",
             *(f"--{name}={value}" for name, value in options.items()),
         ]  # fmt: skip
@@ -39,4 +47,4 @@ async def test_the_document_is_what_the_leader_does(tmp_path: Path) -> None:
         )
         async with asyncio.timeout(3 * SECONDS):
             said, _ = await process.communicate()
-        assert process.returncode == 0, said.decode(errors="replace")[-20_000:]
+        assert process.returncode == 0, said.decode(errors="replace")[-60_000:]

@@ -49,6 +49,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         403: "The token is not allowed to do this",
         404: "No such thing",
         409: "The state of things, or how the leader is set up, does not allow it",
+        414: "The address is too long",
+        429: "Too much, or too often; Retry-After says when to ask again",
         503: "Not now: try again",
     }.items()
 }

@@ -38,7 +38,8 @@ def _nanoseconds(when: datetime | None) -> int:
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     past = aware - datetime(1970, 1, 1, tzinfo=UTC)
     nanoseconds = (past.days * 86400 + past.seconds) * 10**9 + past.microseconds * 1000
-    return max(0, nanoseconds)
+    # Beyond the year 2262 is after everything.
+    return min(max(0, nanoseconds), 2**63 - 1)
 
 
 def _runs_wanted(
