@@ -62,6 +62,11 @@ export function Scrollbar({ rows, first, visible, marks, controls, onScroll }: S
       aria-valuemax={Math.max(1, rows)}
       aria-valuenow={Math.min(rows, first + 1)}
       tabIndex={-1}
+      onMouseDown={(event) => {
+        // Keys go on scrolling the rows.
+        event.preventDefault();
+        document.getElementById(controls)?.focus();
+      }}
       onPointerDown={(event) => {
         if (event.button !== 0) return;
         const box = event.currentTarget.getBoundingClientRect();

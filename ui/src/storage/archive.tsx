@@ -25,7 +25,7 @@ export function flushLag(archive: ArchiveState, now: number): number | null {
 
 function Works({ archive, now }: { archive: ArchiveState; now: number }): ReactNode {
   return (
-    <Table.ScrollContainer minWidth={560} type="native">
+    <Table.ScrollContainer tabIndex={0} role="region" aria-label="Archive" minWidth={560} type="native">
       <Table verticalSpacing={4} className={styles.table}>
         <Table.Thead>
           <Table.Tr>

@@ -40,7 +40,13 @@ function Costs({ count }: { count: Schemas["ArchiveCount"] }): ReactNode {
         {bytesText(count.bytes)} in all, {bytesText(count.live_bytes)} of logs that are not sealed yet. Counted at{" "}
         {momentText(count.counted_at)}.
       </Text>
-      <Table.ScrollContainer minWidth={560} type="native">
+      <Table.ScrollContainer
+        tabIndex={0}
+        role="region"
+        aria-label="Requests and what they cost"
+        minWidth={560}
+        type="native"
+      >
         <Table verticalSpacing={4} className={styles.table}>
           <Table.Thead>
             <Table.Tr>

@@ -43,7 +43,14 @@ function Flags({ keyOf, own }: { keyOf: Schemas["StoreKey"]; own: string }): Rea
 function StoreKeys({ keys, own, now }: { keys: readonly Schemas["StoreKey"][]; own: string; now: number }): ReactNode {
   const newest = [...keys].sort((one, other) => (other.made_at ?? "").localeCompare(one.made_at ?? ""));
   return (
-    <Table.ScrollContainer minWidth={560} maxHeight={400} type="native">
+    <Table.ScrollContainer
+      tabIndex={0}
+      role="region"
+      aria-label="Store keys"
+      minWidth={560}
+      maxHeight={400}
+      type="native"
+    >
       <Table verticalSpacing={4} className={styles.table} stickyHeader>
         <Table.Thead>
           <Table.Tr>
