@@ -60,7 +60,7 @@ test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
 	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not fault or short'
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
-	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault
+	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault tests/browser
 
 fuzz: $(INSTALLED) ## fuzzing in full: parsers, messages, HTTP (FUZZ_EXAMPLES=N each; about a quarter of an hour with 2000)
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 tests/fuzz

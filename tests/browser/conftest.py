@@ -1,0 +1,62 @@
+"""What the browser tests share: one browser, and for each file daemons of its own with an archive in a folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from joblog.leader.api.http import ui
+from tests.browser.chromium import chromium, chromium_missing
+from tests.browser.tab import Site, Tab
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium; the tests are skipped where neither it nor the built UI can be had."""
+    if not (ui.FOLDER / "index.html").exists():
+        pytest.skip("the admin UI is not built: `make ui` needs Node.js")
+    if reason := chromium_missing():
+        pytest.skip(reason)
+    # Its event loop would be in the way of other tests: it ends with this package's.
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A leader and a worker that run, with an archive that takes completed logs at once."""
+    folder = Path(tempfile.mkdtemp(prefix="joblog."))
+    made = Site(folder)
+    try:
+        made.machine.start_up()
+        yield made
+    finally:
+        made.machine.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def new_tab(browser: Browser, site: Site) -> Iterator[Callable[..., Tab]]:
+    """Makes tabs, each with cookies and storage of its own; a script's error in any of them fails the test."""
+    made: list[Tab] = []
+
+    def make(**options: object) -> Tab:
+        made.append(Tab(browser, site, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for tab in made:
+        tab.close()
+    problems = [problem for tab in made for problem in tab.problems]
+    assert not problems, problems
+
+
+@pytest.fixture
+def tab(new_tab: Callable[..., Tab]) -> Tab:
+    """A tab of an admin."""
+    return new_tab()

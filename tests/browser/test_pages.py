@@ -1,0 +1,145 @@
+"""All pages: who sees what, whether everybody can use them, how they look in both themes and on a narrow screen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.tab import Site, Tab
+
+AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+SCREENSHOTS = "BROWSER_SCREENSHOTS"
+"""A variable: the folder that pictures of all pages are put into; a new one without it."""
+
+PAGES = {
+    "runs": ("runs", "build"),
+    "run": ("runs/default/build", "compile"),
+    "log": ("logs/default/build/compile/1", "Compiling"),
+    "failed log": ("logs/default/build/test/1", "assertion failed"),
+    "search": ("search", "Which logs say"),
+    "workers": ("workers", ""),
+    "storage": ("storage", ""),
+    "access": ("access", ""),
+    "nothing there": ("nowhere", ""),
+}
+LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)]
+
+COMPILE = r"""
+printf '::group::Set-up\n'; seq -f 'Fetching crate %g' 12; printf '::endgroup::\n'
+i=0; while [ $i -lt 120 ]; do
+  printf '\033[1;32m   Compiling\033[0m module_%03d v0.%d.1 (/src/module_%03d)\n' $i $i $i; i=$((i+1)); done
+printf '\033[1;33mwarning\033[0m: unused variable: `x`\n' >&2
+printf 'Downloading 10%%\rDownloading 60%%\rDownloading 100%%\n'
+printf 'error: assertion failed: left == right\n' >&2; printf 'see https://example.com/errors/42 for help\n'; sleep 1
+"""
+
+
+@pytest.fixture(scope="module")
+def built(site: Site) -> str:
+    """A run with a task that succeeded, one that failed, and one that still runs."""
+    for task, end in (("compile", "true"), ("test", "exit 3")):
+        site.machine.run(f"build/{task}", f"{COMPILE}{end}", "--label", "team=core", "--label", "branch=main")
+    site.task("build", "deploy", "seq -f 'waiting for node %g' 20")
+    site.archived("build/compile")
+    return "build"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the pages go."""
+    named = os.environ.get(SCREENSHOTS)
+    folder = Path(named) if named else tmp_path_factory.mktemp("pages")
+    folder.mkdir(exist_ok=True, parents=True)
+    print(f"pictures of the pages are in {folder}")
+    return folder
+
+
+def problems_of(tab: Tab) -> list[str]:
+    """What axe finds that is serious or critical."""
+    tab.page.evaluate(AXE.read_text())
+    found = cast("dict[str, Any]", tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})"))
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:200]} {(node['any'] or node['all'] or [{}])[0].get('message', '')}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
+def test_every_page_can_be_used_by_everybody(
+    built: str, new_tab: Callable[..., Tab], pictures: Path, theme: Literal["light", "dark"], width: int
+) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not there: npm installs it")
+    tab = new_tab(theme=theme, width=width)
+    found = {}
+    for name, (path, text) in PAGES.items():
+        tab.open(path)
+        expect(tab.page.get_by_role("navigation")).to_be_attached()
+        if text:
+            expect(tab.page.get_by_text(text).last).to_be_attached()
+        tab.page.wait_for_load_state("networkidle") if "log" not in name else None
+        if problems := problems_of(tab):
+            found[name] = problems
+        tab.page.screenshot(path=pictures / f"{name.replace(' ', '_')}-{theme}-{width}.png")
+        # Nothing makes the page itself wider than the screen.
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, name
+    for panel, key in (("search", "/"), ("about", "i"), ("keys", "Shift+?")):
+        tab.open_log("build/test")
+        tab.page.keyboard.press(key)
+        expect(tab.page.locator("aside, [role=dialog]").first).to_be_visible()
+        tab.page.wait_for_timeout(300)
+        if problems := problems_of(tab):
+            found[panel] = problems
+        tab.page.screenshot(path=pictures / f"log_{panel}-{theme}-{width}.png")
+    out = new_tab(theme=theme, width=width, token="")
+    out.open("runs")
+    expect(out.page).to_have_url(re.compile("/login"))
+    expect(out.page.get_by_role("button", name=re.compile("Sign in", re.IGNORECASE))).to_be_visible()
+    if problems := problems_of(out):
+        found["login"] = problems
+    out.page.screenshot(path=pictures / f"login-{theme}-{width}.png")
+    assert not found, found
+
+
+def test_a_token_signs_in_and_leads_to_where_one_wanted_to_go(
+    site: Site, built: str, new_tab: Callable[..., Tab]
+) -> None:
+    tab = new_tab(token="")
+    tab.open("logs/default/build/test/1#L5")
+    expect(tab.page).to_have_url(re.compile("/login"))
+    tab.page.get_by_label("Token").fill(site.token("reader"))
+    tab.page.keyboard.press("Enter")
+    expect(tab.line(5)).to_be_in_viewport()
+    assert tab.page.url.endswith("/logs/default/build/test/1#L5")
+
+
+def test_a_viewer_sees_runs_and_no_text(site: Site, built: str, new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab(token=site.token("viewer"))
+    tab.open("runs/default/build")
+    expect(tab.page.get_by_role("link", name="compile").first).to_be_visible()
+    pages = tab.page.get_by_role("navigation").get_by_role("link")
+    assert pages.all_inner_texts() == ["Runs"]
+    tab.open("logs/default/build/test/1")
+    expect(tab.page.get_by_role("alert").or_(tab.page.get_by_text("may not")).first).to_be_visible()
+    assert "assertion failed" not in tab.page.content()
+    assert "Fetching crate" not in tab.page.content()
+
+
+def test_an_operator_sees_the_leader_and_no_text(site: Site, built: str, new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab(token=site.token("operator"))
+    tab.open("runs")
+    pages = tab.page.get_by_role("navigation").get_by_role("link")
+    expect(pages.filter(has_text="Workers")).to_be_visible()
+    assert {"Workers", "Storage"} <= set(pages.all_inner_texts())
+    assert "Search" not in pages.all_inner_texts()
+    tab.open("logs/default/build/test/1")
+    expect(tab.page.get_by_role("alert").or_(tab.page.get_by_text("may not")).first).to_be_visible()
+    assert "assertion failed" not in tab.page.content()
