@@ -3,13 +3,18 @@ import { useDocumentTitle } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useCallback, useEffect, useRef, useState } from "react";
 import { useLocation, useNavigate, useSearchParams } from "react-router";
-import { ApiError, apiUrl, getJson, sendJson } from "../api/client";
+import { ApiError, basePath, getJson, type Schemas, sendJson } from "../api/client";
 import { useSession } from "../session";
 
-interface Ways {
-  token: boolean;
-  oidc: string | null;
-}
+type Ways = Schemas["SignInWays"];
+
+const problems: Record<string, string> = {
+  denied: "Your account may not use this leader: ask an administrator for a role.",
+  failed: "Signing in did not work. Try again; the leader's log says why.",
+  expired: "Signing in took too long. Try again.",
+  unavailable: "The place where you sign in can't be reached right now.",
+  wait: "There were too many attempts. Wait a minute, then try again.",
+};
 
 /** Only a path of this UI: nobody is to be sent elsewhere by a link to the login page. */
 function safeTarget(to: string | null): string {
@@ -24,7 +29,7 @@ export default function Login(): ReactNode {
   const [query] = useSearchParams();
   const target = safeTarget(query.get("to"));
   const [token, setToken] = useState("");
-  const [error, setError] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(problems[query.get("problem") ?? ""] ?? null);
   const [busy, setBusy] = useState(false);
   const used = useRef(false);
   const ways = useQuery({
@@ -83,8 +88,8 @@ export default function Login(): ReactNode {
           ) : null}
           {ways.data?.oidc ? (
             <>
-              <Button component="a" href={apiUrl("/oidc/start", { to: target })}>
-                Sign in with {ways.data.oidc}
+              <Button component="a" href={`${basePath}${ways.data.oidc.start}?to=${encodeURIComponent(target)}`}>
+                Sign in with {ways.data.oidc.name}
               </Button>
               <Divider label="or" />
             </>
