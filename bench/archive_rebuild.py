@@ -78,8 +78,9 @@ def _write_log(keyring: Keyring, archive: Path, like: Metadata, body: bytes, nam
     record.CopyFrom(like.record)
     record.uid = uid
     record.id.run, record.id.task = name.run, name.task
-    writer = LogCipher(dek, uid).seal_writer(os.urandom(16))
-    document = pack_metadata(like._replace(record=record, dek=keyring.describe(wrapped), writer=writer))
+    cipher = LogCipher(dek, uid)
+    writer = cipher.seal_writer(os.urandom(16))
+    document = pack_metadata(like._replace(record=record, dek=keyring.describe(wrapped), writer=writer), cipher.vouch)
     at = archive / metadata_key(name)
     at.parent.mkdir(parents=True)
     at.write_bytes(document)

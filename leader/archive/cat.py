@@ -14,7 +14,7 @@ from joblog.leader.archive.census import find_metadata, load_rosters, locate, se
 from joblog.leader.archive.container import Record
 from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
-from joblog.leader.archive.metadata import Metadata
+from joblog.leader.archive.metadata import Metadata, vouched_cipher
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.buffer.chunk import KIND_GAP
 from joblog.leader.buffer.opening import open_bytes
@@ -81,10 +81,10 @@ def _sealed(metadata: Metadata) -> Located:
 
 
 def open_log(keys: Kms | DescribedKeys, metadata: Metadata) -> LogCipher:
-    """The log's cipher. Raises Denied when the KMS's key is another one, Corrupt."""
+    """The log's cipher. Raises Denied when the KMS's key is another one, Corrupt, also for what was said by others."""
     uid = metadata.record.uid
     opener = keys if isinstance(keys, DescribedKeys) else DescribedKeys(keys)
-    return LogCipher(opener.open_dek(uid, metadata.dek), uid)
+    return vouched_cipher(opener.open_dek(uid, metadata.dek), metadata)
 
 
 class LogParts:

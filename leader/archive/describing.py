@@ -40,5 +40,6 @@ class Describer:
                 self._keyring.describe(wrapped),
                 cipher.seal_writer(record.writer_id),
                 sealed,
-            )
+            ),
+            cipher.vouch,
         )

@@ -6,6 +6,7 @@ With it and the KMS a log can be read, and a leader's catalog made anew.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,19 +18,22 @@ from joblog.identity import LogName, check_labels, check_log_name
 from joblog.leader.archive.container import KIND_SEALED, MAGIC, MAX_CHUNKS, Footer
 from joblog.leader.archive.fields import Fields, format_time, parse_document
 from joblog.leader.archive.layout import METADATA_NAME
-from joblog.leader.crypto.envelope import UID_BYTES
+from joblog.leader.crypto.envelope import UID_BYTES, LogCipher
 from joblog.leader.crypto.keyring import WrappedDek
 from joblog.leader.crypto.store_key_record import STORE_KEY_ID_BYTES
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import Event, Gap, LogRecord, Outcome, Seal, TaskStart
 
 FORMAT = "joblog log"
-VERSION = 1
+VERSION = 2
 MAX_METADATA_BYTES = 16 << 20
 # Of more, the newest are kept.
 MAX_EVENTS = 10_000
 
 _U32 = 2**32 - 1
+_VOUCHED = "vouched"
+# How a document ends that nobody has vouched for yet.
+_UNSIGNED_END = b'"vouched": ""\n}\n'
 _STATES = {
     "live": types_pb2.LOG_STATE_LIVE,
     "completed": types_pb2.LOG_STATE_COMPLETED,
@@ -72,6 +76,7 @@ class Metadata(NamedTuple):
 
     record: parsed, it lacks what is a leader's own: number, writer_id, tier, stored_bytes, and gaps but the seal's.
     writer: LogCipher.seal_writer() of the writer id. sealed: None as long as the log is not sealed.
+    digest, vouched: of a parsed document, to hold against each other with check_vouched() once the key is at hand.
     """
 
     record: LogRecord
@@ -79,6 +84,8 @@ class Metadata(NamedTuple):
     dek: WrappedDek
     writer: bytes
     sealed: SealedObject | None = None
+    digest: bytes = b""
+    vouched: bytes = b""
 
     @property
     def name(self) -> LogName:
@@ -87,13 +94,32 @@ class Metadata(NamedTuple):
         return LogName(id_.namespace, id_.run, id_.task, id_.attempt)
 
 
-def pack_metadata(metadata: Metadata) -> bytes:
-    """The document: UTF-8, indented, the same for the same metadata. Raises InvalidInput when it is too large."""
-    document = {"format": FORMAT, "version": VERSION, **_identity(metadata), **_facts(metadata)}
-    packed = json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace") + b"\n"
+def pack_metadata(metadata: Metadata, vouch: Callable[[bytes], bytes]) -> bytes:
+    """The document: UTF-8, indented. Raises InvalidInput when it is too large.
+
+    vouch: LogCipher.vouch() of the log; its answer stands in the document's last field, and covers all of the others.
+    """
+    document = {"format": FORMAT, "version": VERSION, **_identity(metadata), **_facts(metadata), _VOUCHED: ""}
+    unsigned = json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace") + b"\n"
+    vouched = base64.b64encode(vouch(hashlib.sha256(unsigned).digest()))
+    packed = unsigned[: -len(_UNSIGNED_END)] + _signed_end(vouched)
     if len(packed) > MAX_METADATA_BYTES:
         raise InvalidInput(f"metadata of {metadata.name} takes {len(packed)} bytes, allowed are {MAX_METADATA_BYTES}")
     return packed
+
+
+def vouched_cipher(dek: bytes, metadata: Metadata) -> LogCipher:
+    """The log's cipher, once its key has shown that the document was written with it. Raises Corrupt."""
+    cipher = LogCipher(dek, metadata.record.uid)
+    try:
+        cipher.check_vouched(metadata.digest, metadata.vouched)
+    except Corrupt as error:
+        raise Corrupt(f"{METADATA_NAME} of {metadata.name}: {error}") from None
+    return cipher
+
+
+def _signed_end(vouched: bytes) -> bytes:
+    return _UNSIGNED_END.replace(b'""', b'"' + vouched + b'"')
 
 
 def _identity(metadata: Metadata) -> dict[str, object]:
@@ -226,10 +252,15 @@ def parse_metadata(data: bytes) -> Metadata:
     dek, writer = _parse_key(fields.object("key"))
     place = fields.optional("object")
     sealed = None if place is None else _parse_object(place)
+    vouched = fields.base64(_VOUCHED)
     fields.end()
+    signed_end = _signed_end(base64.b64encode(vouched))
+    if not data.endswith(signed_end):
+        fields.fail(_VOUCHED, "is not the document's last field, as joblog writes it")
+    digest = hashlib.sha256(data[: -len(signed_end)] + _UNSIGNED_END).digest()
     if sealed is not None and not record.HasField("seal"):
         fields.fail("object", "is there, but the log has no seal")
-    return Metadata(record, events, dek, writer, sealed)
+    return Metadata(record, events, dek, writer, sealed, digest, vouched)
 
 
 def _parse_record(fields: Fields) -> LogRecord:

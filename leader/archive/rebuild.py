@@ -29,7 +29,7 @@ from joblog.leader.archive.census import (
 from joblog.leader.archive.claim import Claim, ClaimState
 from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import LIVE_PREFIX, claim_key
-from joblog.leader.archive.metadata import Metadata
+from joblog.leader.archive.metadata import Metadata, vouched_cipher
 from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
@@ -211,7 +211,7 @@ class Rebuild:
         if dek.store_key_id not in self._adopted:
             self._adopt(dek.key)
             self._adopted.add(dek.store_key_id)
-        return LogCipher(self._keyring.open_dek(metadata.record.uid, dek.dek), metadata.record.uid)
+        return vouched_cipher(self._keyring.open_dek(metadata.record.uid, dek.dek), metadata)
 
     def _adopt(self, beside: DescribedKey) -> None:
         """Takes the store key over: the first of its copies that opens."""

@@ -23,6 +23,7 @@ UID_BYTES = 16
 
 _DOMAIN = b"joblog chunk 1"
 _WRITER_DOMAIN = b"joblog writer 1"
+_FACTS_DOMAIN = b"joblog metadata 2"
 _Crypt = Callable[[bytes | memoryview, bytes | memoryview, bytes], bytes]
 
 
@@ -36,7 +37,7 @@ class LogCipher:
     dek: 32 bytes, this log's own key. uid: 16 bytes, the log's. Threads may share an instance.
     """
 
-    __slots__ = ("_decrypt", "_encrypt", "_prefix", "_writer_data")
+    __slots__ = ("_decrypt", "_encrypt", "_facts_data", "_prefix", "_writer_data")
 
     def __init__(self, dek: bytes, uid: bytes) -> None:
         if len(dek) != DEK_BYTES or len(uid) != UID_BYTES:
@@ -48,6 +49,7 @@ class LogCipher:
         self._decrypt: _Crypt = cipher.decrypt
         self._prefix = _DOMAIN + uid
         self._writer_data = _WRITER_DOMAIN + uid
+        self._facts_data = _FACTS_DOMAIN + uid
 
     def forget(self) -> None:
         """Lets go of the key, as the log was deleted: seal() and open() raise NotFound from now on. Any thread."""
@@ -85,3 +87,15 @@ class LogCipher:
             raise Corrupt(
                 "the writer id does not open with its log's key: it was changed, or belongs elsewhere"
             ) from None
+
+    def vouch(self, digest: bytes) -> bytes:
+        """Nonce and tag over a digest of what is said of the log in clear: only who has its key can make them."""
+        nonce = urandom(NONCE_BYTES)
+        return nonce + self._encrypt(nonce, b"", self._facts_data + digest)
+
+    def check_vouched(self, digest: bytes, vouched: bytes) -> None:
+        """Raises Corrupt unless vouch() of the log's own key made `vouched` for this digest."""
+        try:
+            self._decrypt(vouched[:NONCE_BYTES], vouched[NONCE_BYTES:], self._facts_data + digest)
+        except (InvalidTag, ValueError):
+            raise Corrupt("what is said of the log was changed, or was said of another one") from None

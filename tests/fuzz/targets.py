@@ -124,7 +124,7 @@ def _metadata() -> bytes:
         seal=types_pb2.Seal(length=5, newlines=1, gaps=[types_pb2.Gap(offset=1, length=2, reason=1)]),  # type: ignore[arg-type]
     )
     events = [types_pb2.Event(offset=1, time_ns=10**18, kind="k", message="m")]
-    return pack_metadata(Metadata(record, events, _keys()[1], b"w" * 44))
+    return pack_metadata(Metadata(record, events, _keys()[1], b"w" * 44), lambda digest: digest)
 
 
 def _open_dek(data: bytes) -> object:

@@ -30,7 +30,7 @@ def _numbered(data: bytes) -> list[ShownLine]:
     st.sampled_from([0, 1, 2]),
     st.integers(1, 30),
 )
-def test_like_line_by_line(
+def test_like_line_by_line(  # noqa: PLR0917 - as many as are drawn
     texts: list[bytes], cuts: list[int], pattern: str, context: int, stream: int, limit: int
 ) -> None:
     data = b"".join(texts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.reading.piece import ReadSpec
 from tests.archiving import ArchiveSite, CountedPuts
 from tests.stored_log import NAME, StoredLog, stored_leader
+from tests.vouched import document_of
 
 OTHER = NAME._replace(task="other")
 # Too large to be merged with one another.
@@ -95,7 +96,7 @@ def uid_of(body: bytes) -> bytes:
     return next(iter(read_index(body[footer.index_position :][: footer.index_length], footer).logs))
 
 
-def with_object(document: bytes, body: bytes) -> bytes:
+def with_object(document: bytes, body: bytes, vouch: Callable[[bytes], bytes]) -> bytes:
     """metadata.json, made to fit another object."""
     said = json.loads(document)
     footer = read_footer(body, len(body))
@@ -104,14 +105,17 @@ def with_object(document: bytes, body: bytes) -> bytes:
         "index_length": footer.index_length, "index_sha256": footer.index_sha256.hex(),
         "sha256": hashlib.sha256(body).hexdigest(),
     }  # fmt: skip
-    return json.dumps(said).encode()
+    return document_of(said, vouch)
 
 
 def forged(bucket: Bucket, records: list[tuple[int, bytes]], name: LogName = NAME) -> None:
-    """A well-formed object of these records in place of the log's, and metadata.json made to fit."""
+    """A well-formed object of these records in place of the log's, and metadata.json made to fit.
+
+    It is vouched for with the log's key, which nobody has: so that the records alone show what was done.
+    """
     uid = uid_of(bucket.objects.get(sealed_key(name)))
     body = b"".join(write_container(KIND_SEALED, [(uid, records)]))
-    document = with_object(bucket.objects.get(metadata_key(name)), body)
+    document = with_object(bucket.objects.get(metadata_key(name)), body, bucket.logs[name].cipher.vouch)
     bucket.replace(sealed_key(name), body)
     bucket.replace(metadata_key(name), document)
 
@@ -169,22 +173,43 @@ def test_metadata_of_another_log(bucket: Bucket) -> None:
     with pytest.raises(Corrupt, match="moved here"):
         bucket.read(NAME)
     bucket.replace(metadata_key(NAME), other.replace(b'"other"', f'"{NAME.task}"'.encode()))
-    data, problems = bucket.read(NAME)
-    assert data == b""
-    assert problems
+    with pytest.raises(Corrupt, match="was changed"):
+        bucket.read(NAME)
+
+
+def test_facts_that_were_changed(bucket: Bucket) -> None:
+    """Whatever is said of a log in clear, its own key vouches for; without it nobody can say otherwise."""
+    document = bucket.objects.get(metadata_key(NAME))
+    said = json.loads(document)
+    assert document_of(said, bucket.logs[NAME].cipher.vouch) != document
+    changes: list[dict[str, object]] = [
+        {"outcome": None},
+        {"state": "interrupted"},
+        {"events": []},
+        {"seal": {**said["seal"], "gaps": [{"offset": 0, "length": 1, "reason": "lost", "newlines": 0}]}},
+        {"length": said["length"] - 1},
+    ]
+    for change in changes:
+        if all(said[name] == value for name, value in change.items()):
+            continue
+        bucket.replace(metadata_key(NAME), document_of({**said, **change}))
+        with pytest.raises(Corrupt, match="was changed"):
+            bucket.read(NAME)
+        assert str(NAME) in str(bucket.problems())
+    bucket.replace(metadata_key(NAME), document_of(said, bucket.logs[NAME].cipher.vouch))
+    assert bucket.read(NAME) == (b"".join(TEXTS[NAME]), [])
 
 
 def test_the_key_of_another_log(bucket: Bucket) -> None:
     mine, other = (json.loads(bucket.objects.get(metadata_key(name))) for name in (NAME, OTHER))
     mine["key"]["dek"] = other["key"]["dek"]
-    bucket.replace(metadata_key(NAME), json.dumps(mine).encode())
+    bucket.replace(metadata_key(NAME), document_of(mine))
     with pytest.raises(Corrupt, match="another log's"):
         bucket.read(NAME)
     mine["uid"] = other["uid"]
-    bucket.replace(metadata_key(NAME), json.dumps(mine).encode())
-    data, problems = bucket.read(NAME)
-    assert data == b""
-    assert problems
+    bucket.replace(metadata_key(NAME), document_of(mine))
+    with pytest.raises(Corrupt, match="was changed"):
+        bucket.read(NAME)
 
 
 async def test_a_shorter_log_with_a_seal_that_fits(bucket: Bucket) -> None:

@@ -158,7 +158,9 @@ def decode_task(content: bytes, where: str) -> SpoolTask:
         if version == VERSION:
             return task_from_fields(fields)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
+        raise Corrupt(
+            f"{where}: is not a task file of a spool: {error!r:.200}; move the folder away to go on"
+        ) from None
     raise WrongVersion(
         f"{where}: spool format version {version!r} is not known here, only {VERSION} and {SEALED_VERSION} are; "
         "ship it with the version of joblog that wrote it"

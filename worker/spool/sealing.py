@@ -175,7 +175,9 @@ def open_task(
         if opened is not None:
             return task_from_fields(json.loads(opened)), cipher
     except (ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"{where}: is not a task file of a spool: {error!r}; move the folder away to go on") from None
+        raise Corrupt(
+            f"{where}: is not a task file of a spool: {error!r:.200}; move the folder away to go on"
+        ) from None
     raise Corrupt(
         f"{where}: does not open with spool key {key.key_id}: it was changed, or the folder was renamed or is another "
         "spool's; nothing is deleted"

@@ -27,6 +27,7 @@ from joblog.leader.crypto.file_kms import FileKms
 from joblog.v1 import types_pb2
 from tests.archiving import WHOLE, ArchiveSite, CountedPuts, Killed, kill_at
 from tests.stored_log import NAME, StoredLog
+from tests.vouched import document_of
 
 KIB = 1 << 10
 
@@ -153,7 +154,7 @@ def test_verify_holds_objects_against_checksums_of_their_own(
     document = json.loads(objects.get(f"{first}/metadata.json"))
     assert len(document["object"]["sha256"]) == 64
     document["object"]["sha256"] = "0" * 64
-    objects.put(f"{first}/metadata.json", json.dumps(document).encode())
+    objects.put(f"{first}/metadata.json", document_of(document, bucket.sealed[0].cipher.vouch))
     assert objects.head(f"{second}/log.joblog").checksum  # type: ignore[union-attr]
     os.setxattr(tmp_path / "archive" / second / "log.joblog", _RECORD, b'{"checksum": "crc32c:00000000"}')
     problems = {one.name: one.problems for one in Verifier(objects, kms_of(tmp_path)).run() if one.problems}

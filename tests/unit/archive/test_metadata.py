@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from joblog.errors import Corrupt, Denied, InvalidInput, WrongVersion
 from joblog.leader.archive.container import KIND_SEALED, Footer
-from joblog.leader.archive.metadata import Metadata, SealedObject, pack_metadata, parse_metadata
+from joblog.leader.archive.metadata import Metadata, SealedObject, pack_metadata, parse_metadata, vouched_cipher
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring, open_described
@@ -90,11 +91,19 @@ def metadata(kms: FileKms) -> Metadata:
     )
 
 
+def stamp(digest: bytes) -> bytes:
+    return digest[:12]
+
+
+def said(metadata: Metadata) -> Metadata:
+    return metadata._replace(digest=b"", vouched=b"")
+
+
 def test_what_is_written_is_read_again(metadata: Metadata) -> None:
-    packed = pack_metadata(metadata)
+    packed = pack_metadata(metadata, stamp)
     found = parse_metadata(packed)
-    assert found == metadata
-    assert pack_metadata(found) == packed
+    assert said(found) == metadata
+    assert pack_metadata(found, stamp) == packed
     document = json.loads(packed)
     assert document["created_at"] == "2023-11-14T22:13:20.123456789Z"
     assert document["duration_seconds"] == 1.5
@@ -105,13 +114,13 @@ def test_a_live_log_has_neither_outcome_nor_seal(metadata: Metadata) -> None:
         id=metadata.record.id, uid=metadata.record.uid, state=types_pb2.LOG_STATE_LIVE, created_ns=FIRST_TIME_NS
     )
     live = metadata._replace(record=record, sealed=None, events=[])
-    found = parse_metadata(pack_metadata(live))
-    assert found == live
+    found = parse_metadata(pack_metadata(live, stamp))
+    assert said(found) == live
     assert not found.record.HasField("outcome")
 
 
 def test_the_kms_alone_opens_the_key(metadata: Metadata, kms: FileKms, tmp_path: Path) -> None:
-    found = parse_metadata(pack_metadata(metadata))
+    found = parse_metadata(pack_metadata(metadata, stamp))
     uid = found.record.uid
     dek = open_described(kms, uid, found.dek)
     assert LogCipher(dek, uid).open_writer(found.writer) == b"w" * 16
@@ -141,9 +150,9 @@ def test_another_store_adopts_the_key(metadata: Metadata, kms: FileKms) -> None:
 
 
 def changed(metadata: Metadata, change: Callable[[Document], object]) -> bytes:
-    document = json.loads(pack_metadata(metadata))
+    document = json.loads(pack_metadata(metadata, stamp))
     change(document)
-    return json.dumps(document).encode()
+    return json.dumps(document, indent=1).encode() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -211,13 +220,35 @@ def test_what_is_no_document_is_refused(data: bytes) -> None:
         parse_metadata(data)
 
 
+def _update(said: Document, document: Document) -> None:
+    document.update(said)
+
+
 def test_another_version_is_told_from_damage(metadata: Metadata) -> None:
-    with pytest.raises(WrongVersion, match="version 2"):
-        parse_metadata(changed(metadata, lambda document: document.update(version=2, more={})))
+    for version in (1, 3):
+        said: Document = {"version": version, "more": {}}
+        with pytest.raises(WrongVersion, match=f"version {version}"):
+            parse_metadata(changed(metadata, partial(_update, said)))
+
+
+def test_only_the_logs_key_vouches_for_it(metadata: Metadata) -> None:
+    uid = metadata.record.uid
+    dek, other = os.urandom(32), os.urandom(32)
+    packed = pack_metadata(metadata, LogCipher(dek, uid).vouch)
+    vouched_cipher(dek, parse_metadata(packed))
+    for changed_bytes in (
+        packed.replace(b'"exit_code": -1', b'"exit_code": 0'),
+        pack_metadata(metadata, LogCipher(other, uid).vouch),
+        pack_metadata(metadata, LogCipher(dek, os.urandom(16)).vouch),
+        pack_metadata(metadata, lambda _: b""),
+    ):
+        assert changed_bytes != packed
+        with pytest.raises(Corrupt, match="was changed, or was said of another one"):
+            vouched_cipher(dek, parse_metadata(changed_bytes))
 
 
 def test_any_cut_is_noticed(metadata: Metadata) -> None:
-    packed = pack_metadata(metadata).rstrip()
+    packed = pack_metadata(metadata, stamp).rstrip()
     for end in range(0, len(packed), 7):
         with pytest.raises(Corrupt):
             parse_metadata(packed[:end])
@@ -225,12 +256,12 @@ def test_any_cut_is_noticed(metadata: Metadata) -> None:
 
 def test_the_newest_events_are_kept(metadata: Metadata) -> None:
     many = [Event(offset=at, time_ns=1, kind="k") for at in range(10_005)]
-    assert [event.offset for event in parse_metadata(pack_metadata(metadata._replace(events=many))).events] == list(
-        range(5, 10_005)
-    )
+    assert [
+        event.offset for event in parse_metadata(pack_metadata(metadata._replace(events=many), stamp)).events
+    ] == list(range(5, 10_005))
 
 
 def test_what_no_reader_would_take_is_not_written(metadata: Metadata) -> None:
     metadata.record.start.cwd = "x" * (17 << 20)
     with pytest.raises(InvalidInput, match="allowed"):
-        pack_metadata(metadata)
+        pack_metadata(metadata, stamp)

@@ -53,7 +53,7 @@ def sealed(tmp_path: Path) -> tuple[StoredLog, Path]:
             SealedObject(writer.footer, b""),
         )
         (tmp_path / "log.joblog").write_bytes(b"".join(pieces))
-        (tmp_path / "metadata.json").write_bytes(pack_metadata(metadata))
+        (tmp_path / "metadata.json").write_bytes(pack_metadata(metadata, log.cipher.vouch))
         return log, tmp_path
 
 

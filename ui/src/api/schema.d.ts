@@ -326,6 +326,8 @@ export interface paths {
         /**
          * Get Raw
          * @description All bytes of a log so far, or one range of them (Range, If-Range). Completed logs have a strong ETag.
+         *
+         *     A part that from_offset and until_offset name, and a gzip file, have neither ranges nor an ETag.
          */
         get: operations["get_raw"];
         put?: never;
@@ -840,6 +842,11 @@ export interface components {
              * @description Offset of the first byte of data; behind the gaps, if any
              */
             offset: number;
+            /**
+             * Poll After Ms
+             * @description Who follows is to wait so long before the next request; 0 without `wait`
+             */
+            poll_after_ms: number;
             /**
              * State
              * @enum {string}
@@ -3407,6 +3414,8 @@ export interface operations {
                 events_seen?: string;
                 /** @description With format=json: when and by which stream what was written */
                 frames?: boolean;
+                /** @description With format=json: the data as text, too */
+                text?: boolean;
                 /** @description Bytes with headers, or JSON */
                 format?: "octets" | "json";
             };
@@ -3861,7 +3870,16 @@ export interface operations {
     };
     get_raw: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only from this byte on */
+                from_offset?: number;
+                /** @description Only up to this byte; 0: to the end */
+                until_offset?: number;
+                /** @description As a gzip file */
+                gz?: boolean;
+                /** @description For a browser to show, not to save */
+                inline?: boolean;
+            };
             header?: never;
             path: {
                 /** @description Namespace, as `default` */
