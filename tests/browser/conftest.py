@@ -15,14 +15,14 @@ from tests.browser.chromium import chromium, chromium_missing
 from tests.browser.tab import Site, Tab
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; the tests are skipped where neither it nor the built UI can be had."""
     if not (ui.FOLDER / "index.html").exists():
         pytest.skip("the admin UI is not built: `make ui` needs Node.js")
     if reason := chromium_missing():
         pytest.skip(reason)
-    # Its event loop would be in the way of other tests: it ends with this package's.
+    # Its event loop would be in the way of other tests: it ends with this module's.
     with chromium() as running:
         yield running
 
