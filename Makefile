@@ -15,7 +15,7 @@ TEST_FAULT_SEED ?= 1
 make-types = $(BIN)/python docs/openapi.py | ui/node_modules/.bin/openapi-typescript -o $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench proto proto-check docs docs-check wheel check clean
+.PHONY: help test-browser ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench proto proto-check docs docs-check wheel check clean
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,8 +56,11 @@ install: $(INSTALLED) ## install joblog and its tools into .venv
 run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them, show its output live (DEMO_EXIT=1: then stop)
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
-test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
-	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not fault or short'
+test: $(INSTALLED) $(UI) ## all tests but those in a browser, the fault tests in short
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 3 --dist loadgroup -m '(not fault or short) and not browser'
+
+test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real daemons
+	$(BIN)/python -m pytest -m 'browser and not fault' tests/browser
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault tests/browser

@@ -16,6 +16,7 @@ from tests.soft_hsm import SoftHsm, soft_hsm_missing
 from tests.vault_server import VaultServer, vault_server
 
 FAULTS = Path(__file__).parent / "fault"
+BROWSER = Path(__file__).parent / "browser"
 SEED_VARIABLE = "FAULT_SEED"
 SEED = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
 
@@ -28,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FAULTS):
             item.add_marker(pytest.mark.fault)
+        if item.path.is_relative_to(BROWSER):
+            item.add_marker(pytest.mark.browser)
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         uses_rgw = "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters
         if uses_rgw:
