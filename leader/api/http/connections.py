@@ -124,6 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._fed_bytes = 0
         self._body_bytes = 0
+        self._is_chunked = False
         self._refusal = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -199,6 +200,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._body_bytes = 0
+        self._is_chunked = False
         self._allow(self._bounds.header_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -214,6 +216,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._break(431)
         if name.lower() == b"content-length" and (not value.isdigit() or int(value[:20]) > self._bounds.body_bytes):
             self._break(413)
+        if name.lower() == b"transfer-encoding":
+            # The parser finds fault with others only once the head is whole, when a route has begun to answer.
+            if self._is_chunked or value.strip().lower() != b"chunked":
+                self._break(400)
+            self._is_chunked = True
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
