@@ -209,5 +209,7 @@ def _json_line(piece: Piece) -> bytes:
 
 def gap_reason(reason: types_pb2.GapReason) -> str:
     """A gap's reason in plain words."""
+    if reason not in types_pb2.GapReason.values():
+        return f"reason {reason}"
     name = types_pb2.GapReason.Name(reason).removeprefix("GAP_REASON_")
     return name.lower().replace("_", " ")

@@ -64,8 +64,11 @@ Chunk = tuple[int, ChunkHeader, Sealed]
 
 
 def pack_gap(header: ChunkHeader) -> bytes:
-    """The whole value of a gap chunk; nothing in it is sealed."""
-    return header.pack() + _GAP.pack(header.reason, header.newlines)
+    """The whole value of a gap chunk; nothing in it is sealed. Raises InvalidInput on overflow."""
+    try:
+        return header.pack() + _GAP.pack(header.reason, header.newlines)
+    except struct.error as error:
+        raise InvalidInput(f"a gap's header {header!r} does not fit its fields: {error}") from None
 
 
 def gap_header(raw_length: int, reason: int, newlines: int, lines_before: int, first_time_ns: int) -> ChunkHeader:

@@ -123,15 +123,15 @@ class Committer:
                 raise
             return
         self.failure = None
+        if not good:
+            return
         self._count(good, began)
         for commit in good:
             commit.done(None)
 
-    def _write_once(self, group: Sequence[Commit]) -> None:
+    def _write_once(self, group: list[Commit]) -> None:
         for last_try in (False, True):
-            changes = Changes()
-            for commit in group:
-                commit.apply(changes)
+            changes = self._apply(group)
             try:
                 if changes:
                     self._store.write(changes, sync=True)
@@ -140,6 +140,23 @@ class Committer:
                 # A log was deleted between apply and write; applied again, its commits leave it out.
                 if last_try:
                     raise
+
+    def _apply(self, group: list[Commit]) -> Changes:
+        """What the group does, without those that can't be applied: they fail alone, and are taken out of it."""
+        while True:
+            changes = Changes()
+            failed = next((commit for commit in group if not _applied(commit, changes)), None)
+            if failed is None:
+                return changes
+            self._leave_out(group, failed.source)
+
+    @staticmethod
+    def _leave_out(group: list[Commit], source: Source) -> None:
+        source.broken = True
+        failed = [commit for commit in group if commit.source is source]
+        group[:] = [commit for commit in group if commit.source is not source]
+        for commit in failed:
+            commit.done(JoblogError("what was sent can't be stored; the leader's log says more"))
 
     def _fail(self, group: Sequence[Commit], error: JoblogError) -> None:
         log.error("commit of %d items failed, nothing of it is acked: %s", len(group), error)
@@ -158,3 +175,12 @@ class Committer:
         ingest.batches.inc(sum(commit.batches for commit in group))
         ingest.raw_bytes.inc(sum(commit.raw_bytes for commit in group))
         ingest.payload_bytes.inc(sum(commit.size_bytes for commit in group))
+
+
+def _applied(commit: Commit, changes: Changes) -> bool:
+    try:
+        commit.apply(changes)
+    except Exception as error:
+        log.error("a commit can't be applied, nothing of it is acked", exc_info=error)
+        return False
+    return True

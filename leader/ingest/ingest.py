@@ -23,6 +23,7 @@ from joblog.leader.ingest.committer import Commit, Committer
 from joblog.leader.ingest.live import Live
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.leader.ingest.memory import MemoryGate
+from joblog.leader.ingest.outcome import bounded_outcome
 from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.ingest.registry import Registry
 from joblog.leader.ingest.seal import make_seal, stored_bytes
@@ -65,7 +66,7 @@ def writer_for(principal: Principal, worker_id: str) -> Principal:
 
 
 class _Leader:
-    """The source of commits that no stream asked for."""
+    """The source of a commit that no stream sent: nothing follows on it."""
 
     broken = False
 
@@ -104,7 +105,6 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self.archiving = Archiving(self.registry, self.pool, keep_until_archived=keep_until_archived)
         self._store = store
         self._keyring = keyring
-        self._leader = _Leader()
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self.seen = Workers(metrics)
         self._partings: set[asyncio.Task[None]] = set()
@@ -290,7 +290,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         record.CopyFrom(live.record)
         record.state = types_pb2.LOG_STATE_COMPLETED
         record.completed_ns = time.time_ns()
-        record.outcome.CopyFrom(close.outcome)
+        record.outcome.CopyFrom(bounded_outcome(close.outcome))
         record.seal.CopyFrom(seal)
         record.next_offset = seal.length
         record.newlines = seal.newlines
@@ -320,11 +320,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         def done(error: JoblogError | None) -> None:
             loop.call_soon_threadsafe(_settle, committed, error)
 
-        self.committer.submit(Commit(self._leader, apply, record.ByteSize(), done))
-        try:
-            await committed
-        finally:
-            self._leader.broken = False
+        self.committer.submit(Commit(_Leader(), apply, record.ByteSize(), done))
+        await committed
         live.record = record
 
     def forget(self, number: int) -> None:

@@ -14,6 +14,7 @@ from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import CHECK_BYTES, GAP_CHUNK_BYTES, KIND_DATA, ChunkHeader, pack_stored
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.ingest.limit import Drop, LogLimit
+from joblog.leader.ingest.outcome import known_reason
 from joblog.v1 import ingest_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Accepted(NamedTuple):
     chunk: bytes
     gap: types_pb2.Gap | None
     drop: Drop | None
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it takes in the store, about."""
+        return GAP_CHUNK_BYTES if self.gap is not None else len(self.chunk)
 
     def apply(self, changes: Changes) -> None:
         """Adds it to what is written next; of a log that was deleted meanwhile nothing is written."""
@@ -144,8 +150,9 @@ class LiveLog:
         return self._accept_batch(append) if what == "batch" else self._accept_gap(append)
 
     def is_new(self, append: ingest_pb2.Append) -> bool:
-        """Whether there are bytes in an append that are not here yet."""
-        return append.HasField("batch") and append.offset + append.batch.raw_length > self.next_offset
+        """Whether there are bytes, or a gap, in an append that are not here yet."""
+        length = append.batch.raw_length if append.HasField("batch") else append.gap.length
+        return append.offset + length > self.next_offset
 
     def _stands_already(self, offset: int, length: int) -> bool:
         end = offset + length
@@ -198,8 +205,7 @@ class LiveLog:
             raise self._invalid(f"gap.offset {gap.offset} is not the append's offset {append.offset}")
         if gap.newlines > gap.length:
             raise self._invalid(f"gap.newlines {gap.newlines} is more than its length {gap.length}")
-        if not gap.reason:
-            gap.reason = types_pb2.GAP_REASON_LOST
+        gap.reason = known_reason(gap.reason)
         return self._advance(append.offset, gap.length, gap.newlines, b"", gap)
 
     def _advance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ PushContext = grpc.aio.ServicerContext[ingest_pb2.PushRequest, ingest_pb2.PushRe
 
 MAX_LOGS = 200_000
 MAX_EVENT_BYTES = 4096
+# On one stream: of a log's events the last 10,000 are archived.
+MAX_EVENTS = 10_000
 MAX_UNSENT = 5000
 MAX_WORKER_ID_LENGTH = 250
 PROTOCOL = 1
@@ -67,6 +70,7 @@ class Session:
         self.logs: dict[int, LiveLog] = {}
         self._outbox = ingest_pb2.PushResponse()
         self._acks: dict[int, tuple[int, int]] = {}
+        self._events: Counter[int] = Counter()
         self._outgoing = asyncio.Event()
         self._flushed = asyncio.Event()
         self._pending = 0
@@ -189,18 +193,21 @@ class Session:
         account = self._account(live.record.id.namespace)
         if live.is_new(append):
             try:
-                account.check_bytes()
+                if append.HasField("batch"):
+                    account.check_bytes()
                 (live.account or account).check_stored()
             except Refused as refused:
                 refused.next_offset = live.next_offset
                 raise
         accepted = live.accept(append, self.ingest.limits.max_batch_bytes)
-        if accepted is not None and accepted.gap is None:
+        if accepted is None:
+            return None
+        if accepted.gap is None:
             account.came(accepted.raw_length)
             done.counted.append((account, accepted.raw_length))
-            if live.account is not None:
-                live.account.stored(len(accepted.chunk))
-                live.held_bytes += len(accepted.chunk)
+        if live.account is not None:
+            live.account.stored(accepted.stored_bytes)
+            live.held_bytes += accepted.stored_bytes
         return accepted
 
     def _account(self, namespace: str) -> Account:
@@ -215,6 +222,7 @@ class Session:
                         ingest_pb2.REFUSAL_CODE_INVALID,
                         f"an event has {report.event.ByteSize()} bytes, at most {MAX_EVENT_BYTES} are allowed",
                     )
+                self._count_event(report.handle)
                 done.events.append((live, report.event))
             except Refused as refused:
                 done.refusals.setdefault(report.handle, refused)
@@ -224,6 +232,13 @@ class Session:
                     done.closes.append((self._own(close.handle), close))
                 except Refused as refused:
                     done.refusals[close.handle] = refused
+
+    def _count_event(self, handle: int) -> None:
+        self._events[handle] += 1
+        if self._events[handle] > MAX_EVENTS:
+            raise Refused(
+                ingest_pb2.REFUSAL_CODE_INVALID, f"the log has more than {MAX_EVENTS} events from this stream"
+            )
 
     def _open(self, opens: Sequence[ingest_pb2.OpenLog], done: _Processed) -> None:
         good: list[ingest_pb2.OpenLog] = []

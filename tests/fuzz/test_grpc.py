@@ -148,7 +148,7 @@ def _parses(method: Any, data: bytes) -> bool:
 
 async def test_any_message_of_a_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Streams that begin as they should and go on as they should not; what another one writes meanwhile is kept."""
-    rng = random.Random(2)
+    rng = random.Random(13)
     good = b"good line\n" * 10
     async with leader_in(tmp_path) as leader, leader.push("good") as other:
         await other.open(open_of(1, run="good"))

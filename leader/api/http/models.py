@@ -34,6 +34,13 @@ def reason_word(reason: int) -> str:
     return word(types_pb2.GapReason.Name(reason), "GAP_REASON_")
 
 
+def outcome_word(kind: int) -> str:
+    """How a task ended in one word; what this version does not know as its number."""
+    if kind not in types_pb2.OutcomeKind.values():
+        return str(kind)
+    return word(types_pb2.OutcomeKind.Name(kind), "OUTCOME_KIND_")
+
+
 def moment(time_ns: int) -> str | None:
     """Nanoseconds since the epoch in RFC 3339; None for 0."""
     if not time_ns:
@@ -119,7 +126,7 @@ class Outcome(BaseModel):
     def of(cls, outcome: types_pb2.Outcome) -> Outcome:
         """From a message."""
         return cls(
-            kind=word(types_pb2.OutcomeKind.Name(outcome.kind), "OUTCOME_KIND_"),
+            kind=outcome_word(outcome.kind),
             exit_code=outcome.exit_code,
             signal=outcome.signal,
             oom_killed=outcome.oom_killed,
