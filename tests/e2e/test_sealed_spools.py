@@ -42,8 +42,14 @@ class Sealed:
 
     def start(self, name: str) -> None:
         with self.machine.messages.open("ab") as messages:
-            self.processes[name] = self.machine.start(name, stdout=messages, stderr=messages)
-        until(lambda: self.machine.status()[name]["running"], f"the {name} answers")
+            process = self.processes[name] = self.machine.start(name, stdout=messages, stderr=messages)
+
+        def answers() -> bool:
+            assert process.poll() is None, (process.returncode, self.machine.messages.read_text()[-4000:])
+            running: bool = self.machine.status()[name]["running"]
+            return running
+
+        until(answers, f"the {name} answers")
 
     def kill(self, name: str) -> None:
         kill(self.processes[name].pid)
@@ -68,10 +74,16 @@ class Sealed:
     def check_no_clear_byte(self) -> None:
         """Nothing of the task is in any file of the worker: text, noise, command, label."""
         noise = (self.scripts / "noise").read_bytes()
-        pieces = [SECRET, b"again", b"sh\x00", *(noise[at : at + 32] for at in range(0, len(noise) - 32, 4096))]
-        files = [path for path in (self.machine.data_dir / "worker").rglob("*") if path.is_file()]
-        assert any(path.suffix == ".seg" and path.stat().st_size > 300_000 for path in files)
-        for path in files:
+        pieces = [SECRET, SCRIPT.strip()[:40].encode(), *(noise[at : at + 32] for at in range(0, len(noise) - 32, 4096))]
+        worker = self.machine.data_dir / "worker"
+
+        def has_noise() -> bool:
+            return any(path.stat().st_size > 300_000 for path in worker.rglob("*.seg"))
+
+        until(has_noise, "what the task printed is in its spool")
+        for path in worker.rglob("*"):
+            if not path.is_file():
+                continue
             content = path.read_bytes()
             for piece in pieces:
                 assert piece not in content, path
