@@ -1,33 +1,20 @@
-"""The `joblog` command line: every command, its help and its options."""
+"""The `joblog` command line: every command, its help and its options.
+
+A command's module is loaded when that command is typed, all of them only for help and completion: a start takes a third
+of the time.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
 import typer
 
 import joblog
 from joblog.address import PLAINTEXT_VARIABLE
-from joblog.cli import (
-    archive,
-    auditing,
-    browsing,
-    configuring,
-    daemons,
-    deleting,
-    diagnosing,
-    keys,
-    listing,
-    logging_in,
-    reading,
-    searching,
-    status,
-    tasks,
-    tokens,
-    verifying,
-)
-from joblog.cli import up as upping
 
 _EPILOG = (
     "Exit codes: 0 done, 1 failed or not complete, 2 bad input, 3 not found, 4 the state does not allow it, 5 denied, "
@@ -35,26 +22,77 @@ _EPILOG = (
     "reads the log. `joblog run` ends with the exit code of its command, 128+n for signal n."
 )
 
-app = typer.Typer(
-    name="joblog",
-    help="Collects the output of jobs: every byte, exactly once, encrypted at rest, from one address.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 _LIGHT = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _TASKS, _LOGS, _MACHINE = "Tasks", "Logs", "Leader and worker"
 
 
+class _Command(NamedTuple):
+    """Where a command is: a function of a module in joblog.cli, or that module's commands below one name."""
+
+    module: str
+    attribute: str
+    panel: str
+
+
+_COMMANDS = {
+    "tasks": _Command("tasks", "app", _TASKS),
+    "logs": _Command("reading", "logs", _LOGS),
+    "ls": _Command("listing", "ls", _LOGS),
+    "stat": _Command("listing", "stat", _LOGS),
+    "search": _Command("searching", "search", _LOGS),
+    "verify": _Command("verifying", "verify", _LOGS),
+    "delete": _Command("deleting", "delete", _LOGS),
+    "up": _Command("up", "up", _MACHINE),
+    "status": _Command("status", "status", _MACHINE),
+    "leader": _Command("daemons", "leader", _MACHINE),
+    "worker": _Command("daemons", "worker", _MACHINE),
+    "keys": _Command("keys", "app", _MACHINE),
+    "ui": _Command("browsing", "ui", _MACHINE),
+    "login": _Command("logging_in", "login", _MACHINE),
+    "logout": _Command("logging_in", "logout", _MACHINE),
+    "whoami": _Command("logging_in", "whoami", _MACHINE),
+    "token": _Command("tokens", "app", _MACHINE),
+    "certificates": _Command("tokens", "certificates_app", _MACHINE),
+    "audit": _Command("auditing", "app", _MACHINE),
+    "archive": _Command("archive", "app", _MACHINE),
+    "config": _Command("configuring", "app", _MACHINE),
+    "doctor": _Command("diagnosing", "doctor", _MACHINE),
+    "completion": _Command("configuring", "completion", _MACHINE),
+}
+
+
 def run_app(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code; errors of joblog come out as they are."""
+    typed = next((argument for argument in arguments if not argument.startswith("-")), "")
+    app = command_line([typed] if typed in _COMMANDS else _COMMANDS)
     try:
         app(args=arguments, prog_name="joblog")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return 0
+
+
+def command_line(names: Iterable[str] = _COMMANDS) -> typer.Typer:
+    """The command line with these of its commands, and those that start a task."""
+    app = typer.Typer(
+        name="joblog",
+        help="Collects the output of jobs: every byte, exactly once, encrypted at rest, from one address.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for name, function in (("run", run_task), ("pipe", pipe_task)):
+        app.command(name, rich_help_panel=_TASKS, context_settings=_LIGHT, add_help_option=False)(function)
+    for name in names:
+        known = _COMMANDS[name]
+        found = getattr(importlib.import_module(f"joblog.cli.{known.module}"), known.attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, rich_help_panel=known.panel)
+        else:
+            app.command(name, rich_help_panel=known.panel)(found)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,7 +101,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
@@ -81,7 +118,6 @@ def root(
         os.environ[PLAINTEXT_VARIABLE] = "1"
 
 
-@app.command(name="run", rich_help_panel=_TASKS, context_settings=_LIGHT, add_help_option=False)
 def run_task(context: typer.Context) -> None:
     """Run a command as a task and collect its output."""
     from joblog.worker.run import main
@@ -89,34 +125,8 @@ def run_task(context: typer.Context) -> None:
     raise typer.Exit(main(context.args))
 
 
-@app.command(name="pipe", rich_help_panel=_TASKS, context_settings=_LIGHT, add_help_option=False)
 def pipe_task(context: typer.Context) -> None:
     """Collect standard input as a task's output."""
     from joblog.worker.pipe import main
 
     raise typer.Exit(main(context.args))
-
-
-app.add_typer(tasks.app, name="tasks", rich_help_panel=_TASKS)
-app.command(name="logs", rich_help_panel=_LOGS)(reading.logs)
-app.command(name="ls", rich_help_panel=_LOGS)(listing.ls)
-app.command(name="stat", rich_help_panel=_LOGS)(listing.stat)
-app.command(name="search", rich_help_panel=_LOGS)(searching.search)
-app.command(name="verify", rich_help_panel=_LOGS)(verifying.verify)
-app.command(name="delete", rich_help_panel=_LOGS)(deleting.delete)
-app.command(name="up", rich_help_panel=_MACHINE)(upping.up)
-app.command(name="status", rich_help_panel=_MACHINE)(status.status)
-app.command(name="leader", rich_help_panel=_MACHINE)(daemons.leader)
-app.command(name="worker", rich_help_panel=_MACHINE)(daemons.worker)
-app.add_typer(keys.app, name="keys", rich_help_panel=_MACHINE)
-app.command(name="ui", rich_help_panel=_MACHINE)(browsing.ui)
-app.command(name="login", rich_help_panel=_MACHINE)(logging_in.login)
-app.command(name="logout", rich_help_panel=_MACHINE)(logging_in.logout)
-app.command(name="whoami", rich_help_panel=_MACHINE)(logging_in.whoami)
-app.add_typer(tokens.app, name="token", rich_help_panel=_MACHINE)
-app.add_typer(tokens.certificates_app, name="certificates", rich_help_panel=_MACHINE)
-app.add_typer(auditing.app, name="audit", rich_help_panel=_MACHINE)
-app.add_typer(archive.app, name="archive", rich_help_panel=_MACHINE)
-app.add_typer(configuring.app, name="config", rich_help_panel=_MACHINE)
-app.command(name="doctor", rich_help_panel=_MACHINE)(diagnosing.doctor)
-app.command(name="completion", rich_help_panel=_MACHINE)(configuring.completion)

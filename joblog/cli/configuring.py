@@ -98,8 +98,8 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", h
 
     For bash: put `source <(joblog completion bash)` into ~/.bashrc.
     """
-    from joblog.cli.app import app as whole
+    from joblog.cli.app import command_line
 
     # How the library is asked for the script; it ends the program once it is printed.
     os.environ["_JOBLOG_COMPLETE"] = f"source_{shell.value}"
-    whole(args=[], prog_name="joblog")
+    command_line()(args=[], prog_name="joblog")

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from joblog import errors
-from joblog.cli.app import app
+from joblog.cli.app import command_line
 
 _HEAD = """\
 # The command line
@@ -49,7 +49,7 @@ not be started, with 126 or 127, as a shell does."""
 
 def cli_page() -> str:
     """The whole page."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(command_line())
     parts = [_HEAD, "## Exit codes", _exit_codes(), _EXIT_TAIL]
     for path, command in sorted(_commands(root, ["joblog"])):
         parts += [f"## {path}", *_command(path, command)]
