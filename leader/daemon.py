@@ -50,6 +50,7 @@ from joblog.leader.compaction import Compactor
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.remembered import open_present
 from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.death_reports import DeathReports
 from joblog.leader.deletion import Deleter
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.ingest.quotas import Quotas
@@ -57,6 +58,7 @@ from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
+from joblog.leader.report_settings import death_rules
 from joblog.leader.search.searcher import Searcher
 from joblog.leader.settings import LeaderSettings, keys_settings
 from joblog.leader.settings_kms import LoadKeys, SettingsKms
@@ -235,7 +237,10 @@ def _services(
     quotas = Quotas(rules, Meter(admission.store.usage), metrics.quotas)
     admission.gate.pace = Pace(rules, lambda scope: metrics.quotas.slowed.labels(scope.kind).inc())
     admission.gate.readers = Readers(settings.limits.reads, settings.limits.caller_reads)
-    ingest = Ingest(store, keyring, metrics, limits, keep_until_archived=keep, quotas=quotas)
+    deaths = settings.death_reports
+    ingest = Ingest(
+        store, keyring, metrics, limits, keep_until_archived=keep, quotas=quotas, deaths=death_rules(deaths)
+    )
     core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport)
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
@@ -313,6 +318,10 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     extents = archive.extents if archive else None
     reader = LogReader(store, core.keyring, ingest.live, core.readers, metrics, archive=extents)
     searcher = Searcher(store, reader.open_cipher, extents)
+    reports: list[Service] = []
+    if core.settings.death_reports.enabled:
+        stdout = core.settings.death_reports.stdout
+        reports.append(DeathReports(ingest, store, reader, metrics.registry, stdout=stdout))
     shredder = Shredder(store)
 
     def on_deleted() -> None:
@@ -394,4 +403,4 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     watch = [CertificateWatch(transport.server)] if transport.server else []
     refused = metrics.api.connections_refused.labels("grpc", "peer")
     sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
-    return [shredder, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]
+    return [shredder, *reports, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]

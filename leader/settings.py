@@ -13,6 +13,7 @@ from joblog.leader.archive.options import ArchiveOptions, S3Options, check_custo
 from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen, check_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
+from joblog.leader.report_settings import DeathReportSettings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -339,6 +340,9 @@ class LeaderSettings(Settings):
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     quotas: QuotaSettings = section(QuotaSettings, "How much there may be in a namespace.")
     limits: LimitSettings = section(LimitSettings, "How much connections and requests may take.")
+    death_reports: DeathReportSettings = section(
+        DeathReportSettings, "What is said of tasks and containers that ended abnormally."
+    )
     log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -380,6 +384,7 @@ class LeaderSettings(Settings):
         if archive.pack_max_bytes > archive.buffer_budget_bytes:
             yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
         yield from self.keys.problems()
+        yield from self.death_reports.problems(ingest.lost_after_seconds)
 
 
 def _tls_problems(tls: TlsSettings) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from joblog.cli.words import (
     time_text,
 )
 from joblog.client import Client
+from joblog.death import last_death, parse_death
 from joblog.errors import InvalidInput, NotFound
 from joblog.formats import gap_reason, rfc3339_nano
 from joblog.identity import check_name, parse_log_path
@@ -197,6 +198,9 @@ def stat(
         out.print(
             f"[bold]{'gap':<12}[/bold] {gap.length:,} bytes missing at offset {gap.offset}: {gap_reason(gap.reason)}"
         )
+    found = last_death(reply.events)
+    if found is not None:
+        out.print(f"[bold]{'died':<12}[/bold] {escape(printable(found[1].text()))}")
     _print_events(reply)
 
 
@@ -230,6 +234,8 @@ def _facts(log: types_pb2.LogRecord) -> Iterator[tuple[str, str]]:
 
 def _print_events(reply: logs_pb2.GetLogResponse) -> None:
     for event in reply.events:
+        if parse_death(event) is not None:
+            continue
         text = f"{rfc3339_nano(event.time_ns)} at offset {event.offset}: {event.kind.replace('_', ' ')}"
         if event.message:
             text += f" ({event.message})"

@@ -48,6 +48,8 @@ class OutcomeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_KIND_NOT_STARTED: _ClassVar[OutcomeKind]
     OUTCOME_KIND_SUPERVISOR_DIED: _ClassVar[OutcomeKind]
     OUTCOME_KIND_TIMED_OUT: _ClassVar[OutcomeKind]
+    OUTCOME_KIND_EVICTED: _ClassVar[OutcomeKind]
+    OUTCOME_KIND_NODE_LOST: _ClassVar[OutcomeKind]
 
 class RunState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -80,6 +82,8 @@ OUTCOME_KIND_SIGNALED: OutcomeKind
 OUTCOME_KIND_NOT_STARTED: OutcomeKind
 OUTCOME_KIND_SUPERVISOR_DIED: OutcomeKind
 OUTCOME_KIND_TIMED_OUT: OutcomeKind
+OUTCOME_KIND_EVICTED: OutcomeKind
+OUTCOME_KIND_NODE_LOST: OutcomeKind
 RUN_STATE_UNSPECIFIED: RunState
 RUN_STATE_LIVE: RunState
 RUN_STATE_SUCCEEDED: RunState

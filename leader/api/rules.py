@@ -119,6 +119,7 @@ HTTP: dict[str, Rule] = {
     "list_logs": _SEE,
     "get_log": _SEE,
     "get_events": _SEE,
+    "get_death": _READ,
     "verify": _VERIFY,
     "get_bytes": _READ,
     "get_lines": _READ,

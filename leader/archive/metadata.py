@@ -52,6 +52,8 @@ _OUTCOMES: dict[str, int] = {
     "not_started": types_pb2.OUTCOME_KIND_NOT_STARTED,
     "supervisor_died": types_pb2.OUTCOME_KIND_SUPERVISOR_DIED,
     "timed_out": types_pb2.OUTCOME_KIND_TIMED_OUT,
+    "evicted": types_pb2.OUTCOME_KIND_EVICTED,
+    "node_lost": types_pb2.OUTCOME_KIND_NODE_LOST,
     "unknown": types_pb2.OUTCOME_KIND_UNSPECIFIED,
 }
 

@@ -19,6 +19,8 @@ class Changes:
         "announced",
         "chunk_drops",
         "chunks",
+        "deaths",
+        "deaths_told",
         "deks",
         "deleted_logs",
         "deleted_runs",
@@ -52,6 +54,8 @@ class Changes:
         self.gone: list[str] = []
         self.events: list[tuple[int, Event]] = []
         self.merged: dict[int, int | None] = {}
+        self.deaths: list[int] = []
+        self.deaths_told: list[int] = []
         self.deks: list[tuple[int, bytes]] = []
         self.logs: dict[int, LogRecord] = {}
         self.deleted_logs: list[int] = []
@@ -145,6 +149,14 @@ class Changes:
         """An event of log `number`; the same offset, time and kind again replaces it, so that a repeat adds nothing."""
         self.events.append((number, event))
 
+    def put_death(self, number: int) -> None:
+        """The death report of log `number`, an event of it, is still to be sent out."""
+        self.deaths.append(number)
+
+    def death_told(self, number: int) -> None:
+        """It was sent out."""
+        self.deaths_told.append(number)
+
     def delete_log(self, number: int) -> None:
         """Everything of log `number`, its DEK among it; a tombstone for its writer id stays."""
         self.deleted_logs.append(number)
@@ -156,7 +168,8 @@ class Changes:
     def numbers(self) -> set[int]:
         """Logs that it adds to, apart from chunks."""
         items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps]
-        return {number for number, _ in items} | {number for number, _, _ in self.chunk_drops} | self.archived_numbers()
+        found = {number for number, _ in items} | {number for number, _, _ in self.chunk_drops} | set(self.deaths)
+        return found | self.archived_numbers()
 
     def archived_numbers(self) -> set[int]:
         """Logs whose place in the archive changes."""
@@ -174,4 +187,4 @@ class Changes:
 
     def __bool__(self) -> bool:
         plain = self.chunks, self.chunk_drops, self.single_drops, self.gaps, self.events, self.deks
-        return self.has_records() or any((*plain, self.announced, self.gone))
+        return self.has_records() or any((*plain, self.announced, self.gone, self.deaths, self.deaths_told))

@@ -31,6 +31,7 @@ _KEYRING = b"k"
 SHRED = _KEYRING + b"shred"
 _ATTEMPT = b"a"
 _UNSEALED = b"c"
+_DEATH = b"d"
 _UNMERGED = b"n"
 _LABEL = b"l"
 _ROSTER = b"m"
@@ -186,6 +187,16 @@ def unmerged_prefix() -> bytes:
 def unmerged_key(number: int) -> bytes:
     """index: there from a log's completion until its small chunks are merged, or it is sealed in the archive."""
     return _UNMERGED + u64(number)
+
+
+def death_prefix() -> bytes:
+    """index: what the keys of logs whose death report was not sent out yet start with."""
+    return _DEATH
+
+
+def death_key(number: int) -> bytes:
+    """index: there from a log's death report until that was sent out."""
+    return _DEATH + u64(number)
 
 
 def roster_key(number: int) -> bytes:

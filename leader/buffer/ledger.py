@@ -76,6 +76,8 @@ def add_plain(changes: Changes, operations: Operations) -> Operations:
     deletes.extend((keys.INDEX, keys.unused_key(object_key)) for object_key in changes.gone)
     now = keys.u64(time.time_ns())
     puts.extend((keys.INDEX, keys.unused_key(object_key), now) for object_key in changes.announced)
+    puts.extend((keys.INDEX, keys.death_key(number), b"") for number in changes.deaths)
+    deletes.extend((keys.INDEX, keys.death_key(number)) for number in changes.deaths_told)
     for number, wrapped in changes.deks:
         puts.append((keys.KEYS, keys.dek_key(number), wrapped))
     for number, event in changes.events:
@@ -223,6 +225,7 @@ class Ledger:
         deletes.append((keys.INDEX, keys.open_key(number)))
         deletes.append((keys.INDEX, keys.unsealed_key(number)))
         deletes.append((keys.INDEX, keys.unmerged_key(number)))
+        deletes.append((keys.INDEX, keys.death_key(number)))
         deletes.append((keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, name.attempt)))
         key = keys.writer_key(name.namespace, name.run, name.task, old.writer_id)
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))

@@ -330,6 +330,12 @@ class Store:
         found = scan(self._engine, keys.INDEX, keys.unmerged_key(after + 1), keys.after(prefix))
         return [keys.number_of(key) for key, _ in islice(found, limit)]
 
+    def deaths(self, limit: int = 100) -> list[int]:
+        """Numbers of logs whose death report was not sent out yet, in order."""
+        prefix = keys.death_prefix()
+        found = scan(self._engine, keys.INDEX, prefix, keys.after(prefix))
+        return [keys.number_of(key) for key, _ in islice(found, limit)]
+
     def open_numbers(self) -> list[int]:
         """Numbers of all logs that are live or interrupted, in order."""
         prefix = keys.open_prefix()

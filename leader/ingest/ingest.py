@@ -13,6 +13,7 @@ from typing import Any
 import grpc.aio
 
 from joblog import __version__
+from joblog.death import EVENT_KIND
 from joblog.errors import Denied, InvalidInput, JoblogError, Unavailable
 from joblog.leader.access.principal import Principal, current
 from joblog.leader.buffer.changes import Changes
@@ -20,6 +21,7 @@ from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.ingest.archiving import Archiving
 from joblog.leader.ingest.committer import Commit, Committer
+from joblog.leader.ingest.deaths import DeathRules
 from joblog.leader.ingest.live import Live
 from joblog.leader.ingest.live_log import LiveLog, Refused
 from joblog.leader.ingest.memory import MemoryGate
@@ -86,8 +88,10 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         threads: int = 4,
         keep_until_archived: bool = False,
         quotas: Quotas | None = None,
+        deaths: DeathRules | None = None,
     ) -> None:
-        """keep_until_archived: see Archiving. quotas: None where there are none."""
+        """keep_until_archived: see Archiving. quotas, deaths: None where there are none."""
+        self.deaths = deaths
         self.limits = limits
         self.metrics = metrics
         self.live = Live()
@@ -110,6 +114,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self._partings: set[asyncio.Task[None]] = set()
         self._draining = False
         self._completed: Callable[[], None] = lambda: None
+        self._died: Callable[[], None] = lambda: None
 
     # Lifecycle
 
@@ -152,6 +157,10 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     def on_completed(self, callback: Callable[[], None]) -> None:
         """`callback()` is called whenever a log was completed, in the event loop."""
         self._completed = callback
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        """`callback()` is called whenever there is a death report to send out, in the event loop."""
+        self._died = callback
 
     # Streams
 
@@ -296,7 +305,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         record.newlines = seal.newlines
         record.stored_bytes = await loop.run_in_executor(self.pool, stored_bytes, self._store, live)
         self.archiving.expect_seal(live.number, session, live.handle)
-        await self._commit_record(live, record)
+        report = await self._death(live, self.deaths.at_end(record)) if self.deaths else None
+        await self._commit_record(live, record, report)
         self.registry.remove(live.number)
         self.live.changed(live.number, open_for_writing=False)
         self.metrics.logs_completed.inc()
@@ -307,12 +317,15 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self, live: LiveLog, record: types_pb2.LogRecord, event: types_pb2.Event | None = None
     ) -> None:
         """Writes a log's new record, which is also that of `live` once it is on disk."""
+        is_death = event is not None and event.kind == EVENT_KIND
 
         def apply(changes: Changes) -> None:
             if not live.gone:
                 changes.put_log(record)
                 if event is not None:
                     changes.put_event(live.number, event)
+                if is_death and not live.death_reported:
+                    changes.put_death(live.number)
 
         loop = asyncio.get_running_loop()
         committed: asyncio.Future[None] = loop.create_future()
@@ -323,6 +336,17 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self.committer.submit(Commit(_Leader(), apply, record.ByteSize(), done))
         await committed
         live.record = record
+        if is_death and not live.death_reported:
+            live.death_reported = True
+            self._died()
+
+    async def _death(self, live: LiveLog, report: types_pb2.Event | None) -> types_pb2.Event | None:
+        """A report as it is to be written; whether it is the log's first one is known to the log then."""
+        if report is not None and live.death_reported is None:
+            loop = asyncio.get_running_loop()
+            events = await loop.run_in_executor(self.pool, self._store.events, live.number)
+            live.death_reported = any(event.kind == EVENT_KIND for event in events)
+        return report
 
     def forget(self, number: int) -> None:
         """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
@@ -361,6 +385,9 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         # A worker may come back in the very moment in which its loss is written down.
         back = [live for live in lost if live.session is not None]
         await asyncio.gather(*map(self._lose, late), *map(self._regain, back))
+        if self.deaths is not None and (silence := self.deaths.silent_after_seconds):
+            silent = [live for live in lost if live.is_silent(now - silence)]
+            await asyncio.gather(*(self._tell_silence(live, self.deaths) for live in silent))
 
     async def _lose(self, live: LiveLog) -> None:
         message = f"has not been heard of for {self.limits.lost_after_seconds:g} s"
@@ -369,6 +396,22 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     async def _regain(self, live: LiveLog) -> None:
         message = f"is back and goes on at offset {live.next_offset}"
         await self._change_state(live, types_pb2.LOG_STATE_LIVE, "worker_back", message)
+
+    async def _tell_silence(self, live: LiveLog, rules: DeathRules) -> None:
+        if live.changing.locked():
+            return
+        async with live.changing:
+            report = await self._death(live, rules.at_silence(live.record, live.durable_offset))
+            if report is None:
+                live.death_reported = True
+            if report is None or live.death_reported or live.session is not None:
+                return
+            try:
+                await self._commit_record(live, live.record, report)
+            except JoblogError as error:
+                log.error("log %d: its death report could not be noted: %s", live.number, error)
+                return
+        self.live.changed(live.number, open_for_writing=not live.gone)
 
     async def _change_state(self, live: LiveLog, state: types_pb2.LogState, kind: str, message: str) -> None:
         if live.changing.locked():

@@ -77,6 +77,7 @@ class LiveLog:
         "changing",
         "cipher",
         "closing",
+        "death_reported",
         "durable_offset",
         "gone",
         "handle",
@@ -118,6 +119,8 @@ class LiveLog:
         self.changing = asyncio.Lock()
         # Its end is being written: nothing comes after it.
         self.closing = False
+        # None: not known, as it was taken up from an earlier life of the leader.
+        self.death_reported: bool | None = False
         self.last_heard = time.monotonic()
         # An old stream of the same writer may still be at work when a new one takes the log over.
         self.lock = threading.Lock()
@@ -128,6 +131,16 @@ class LiveLog:
             self.session is None
             and not self.closing
             and self.record.state == types_pb2.LOG_STATE_LIVE
+            and self.last_heard < since
+        )
+
+    def is_silent(self, since: float) -> bool:
+        """Whether nobody has written the interrupted log since then, and no report has said so that is known of."""
+        return (
+            not self.death_reported
+            and self.session is None
+            and not self.closing
+            and self.record.state == types_pb2.LOG_STATE_INTERRUPTED
             and self.last_heard < since
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import google_crc32c
@@ -102,20 +102,29 @@ class OwnLog:
         ingest.live.advance(live.number, live.durable_offset)
         return live
 
-    async def append(self, lines: Sequence[bytes], times_ns: Sequence[int], note: Note) -> None:
+    async def append(
+        self,
+        lines: Sequence[bytes],
+        times_ns: Sequence[int],
+        note: Note | None = None,
+        also: Callable[[Changes], None] = lambda _changes: None,
+    ) -> None:
         """Appends whole lines, each with its newline and a time of its own; on disk, synced, when it returns.
 
-        All of it comes to be in one write, with the note. Raises what the commit raises, and Unavailable.
+        All of it comes to be in one write, with the note and what `also` adds. Raises what the commit raises, and
+        Unavailable.
         """
         ingest, live, stream = self._ingest, self.live, self._stream
         loop = asyncio.get_running_loop()
         accepted = await loop.run_in_executor(ingest.pool, _accept, live, stream, _batch(lines, times_ns))
-        event = types_pb2.Event(time_ns=live.record.created_ns, kind=note.kind, message=note.message)
 
         def apply(changes: Changes) -> None:
             if not live.gone:
                 accepted.apply(changes)
-                changes.put_event(live.number, event)
+                also(changes)
+                if note is not None:
+                    event = types_pb2.Event(time_ns=live.record.created_ns, kind=note.kind, message=note.message)
+                    changes.put_event(live.number, event)
 
         committed: asyncio.Future[None] = loop.create_future()
 

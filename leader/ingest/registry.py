@@ -104,6 +104,7 @@ class Registry:
         next_offset, lines = (end.offset, end.lines) if end else (0, 0)
         live = LiveLog(record, cipher, next_offset, lines, self._limit(record))
         live.archived_offset = self.store.archived_offset(record.number)
+        live.death_reported = None
         return live
 
     def measure(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
+from joblog.death import EVENT_KIND
 from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.access.principal import Principal
 from joblog.leader.access.roles import Permission
@@ -32,6 +33,8 @@ MAX_LOGS = 200_000
 MAX_EVENT_BYTES = 4096
 # On one stream: of a log's events the last 10,000 are archived.
 MAX_EVENTS = 10_000
+# What no worker may say: others rely on it.
+OWN_EVENTS = frozenset({EVENT_KIND})
 MAX_UNSENT = 5000
 MAX_WORKER_ID_LENGTH = 250
 PROTOCOL = 1
@@ -223,6 +226,10 @@ class Session:
                         f"an event has {report.event.ByteSize()} bytes, at most {MAX_EVENT_BYTES} are allowed",
                     )
                 self._count_event(report.handle)
+                if report.event.kind in OWN_EVENTS:
+                    raise Refused(
+                        ingest_pb2.REFUSAL_CODE_INVALID, f"events of kind {report.event.kind} are the leader's own"
+                    )
                 done.events.append((live, report.event))
             except Refused as refused:
                 done.refusals.setdefault(report.handle, refused)

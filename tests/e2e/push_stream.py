@@ -23,6 +23,7 @@ from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.deaths import DeathRules
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.metrics import Metrics
@@ -194,14 +195,18 @@ class Leader:
 
 @asynccontextmanager
 async def leader_in(
-    folder: Path, gate: Gate | None = None, quotas: Quotas | None = None, **limits: Any
+    folder: Path,
+    gate: Gate | None = None,
+    quotas: Quotas | None = None,
+    deaths: DeathRules | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Leader]:
     """A leader on the store in `folder`, on any free port, until the block ends. gate: the default lets all in."""
     folder.mkdir(exist_ok=True)
     store = Store.open(folder / "store")
     try:
         keyring = Keyring.open(store, FileKms(folder / "kek.key"), store.store_id)
-        ingest = Ingest(store, keyring, Metrics(), IngestLimits(**limits), quotas=quotas)
+        ingest = Ingest(store, keyring, Metrics(), IngestLimits(**limits), quotas=quotas, deaths=deaths)
         await ingest.start()
         counting = asyncio.create_task(quotas.run()) if quotas else None
         running = asyncio.create_task(ingest.run())

@@ -105,6 +105,7 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "list_logs": (SEE, "namespace"),
     "get_log": (SEE, "namespace"),
     "get_events": (SEE, "namespace"),
+    "get_death": (READ, "namespace"),
     "verify": (VERIFY, "namespace"),
     "get_bytes": (READ, "namespace"),
     "get_lines": (READ, "namespace"),

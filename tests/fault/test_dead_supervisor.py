@@ -151,6 +151,6 @@ def test_a_spool_that_is_gone_leaves_the_log_open_until_it_is_back(data_dir: Pat
         shutil.move(aside, folder)
         cluster.wait_settled()
         kinds = [event.kind for event in cluster.record(task).events]
-        assert kinds == ["worker_lost", "worker_back", "supervisor_died"]
+        assert kinds == ["worker_lost", "worker_back", "supervisor_died", "death_report"]
         cluster.assert_prefix(task)
         cluster.assert_verified()

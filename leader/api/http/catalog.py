@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from joblog.death import last_death
 from joblog.errors import InvalidInput, NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.access.principal import current
@@ -14,6 +15,7 @@ from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.seen import namespaces_seen, status_seen
+from joblog.leader.reading.tail import read_tail
 
 router = APIRouter(prefix="/api/v1")
 
@@ -85,7 +87,19 @@ async def list_logs(
 @router.get(LOG_PATH, tags=["logs"])
 async def get_log(context: Context, name: NamedLog) -> models.Log:
     """One log's record."""
-    return models.Log.of((await context.reader.details(name)).record)
+    details = await context.reader.details(name)
+    return models.Log.of(details.record, details.events)
+
+
+@router.get(LOG_PATH + "/death", tags=["logs"])
+async def get_death(context: Context, name: NamedLog) -> models.DeathReport:
+    """How a log's task or container died, with the last lines before that; 404 where it did not."""
+    number = await context.reader.find(name)
+    found = last_death((await context.reader.details(name)).events)
+    if found is None:
+        raise NotFound(f"there is no death report of {name}: nothing is known of an abnormal end")
+    tail = await read_tail(context.reader, number, found[0].offset)
+    return models.DeathReport(death=models.Death.of(*found), tail=tail.decode(errors="replace"))
 
 
 @router.get(LOG_PATH + "/events", tags=["logs"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from joblog import death
 from joblog.leader.reading.records import first_offset
 from joblog.v1 import admin_pb2, types_pb2
 
@@ -91,7 +94,9 @@ class Event(BaseModel):
     @classmethod
     def of(cls, event: types_pb2.Event) -> Event:
         """From a message."""
-        return cls(offset=event.offset, at=moment(event.time_ns), kind=event.kind, message=event.message)
+        died = death.parse_death(event)
+        message = event.message if died is None else died.text()
+        return cls(offset=event.offset, at=moment(event.time_ns), kind=event.kind, message=message)
 
 
 class Seal(BaseModel):
@@ -149,6 +154,46 @@ class Start(BaseModel):
     worker_id: str
 
 
+class Death(BaseModel):
+    """What is said of a task or container that ended abnormally, or whose worker went silent."""
+
+    reason: str = Field(
+        description="oom_killed, signal, exit_code, evicted, node_lost, timed_out, supervisor_died or worker_silent"
+    )
+    at: str | None = Field(description="When it was reported")
+    offset: int = Field(description="Length of the log then")
+    node: str
+    worker: str
+    pod: str
+    container: str
+    started_at: str
+    ended_at: str
+    exit_code: int | None
+    signal: int | None
+    peak_memory_bytes: int | None
+    memory_limit_bytes: int | None
+    restarts: int | None = Field(description="How often the container had been started before")
+    message: str
+
+    @classmethod
+    def of(cls, event: types_pb2.Event, death: death.Death) -> Death:
+        """From an event and what it says."""
+        return cls(at=moment(event.time_ns), offset=event.offset, **dataclasses.asdict(death))
+
+    @classmethod
+    def among(cls, events: Iterable[types_pb2.Event]) -> Death | None:
+        """The newest one among a log's events."""
+        found = death.last_death(events)
+        return None if found is None else cls.of(*found)
+
+
+class DeathReport(BaseModel):
+    """A log's death, and its last lines before that."""
+
+    death: Death
+    tail: str = Field(description="At most 200 lines or 64 KiB, whichever is less; what is no UTF-8 is replaced")
+
+
 class Log(BaseModel):
     """One log's record."""
 
@@ -171,10 +216,13 @@ class Log(BaseModel):
     start: Start | None
     outcome: Outcome | None
     seal: Seal | None
+    death: Death | None = Field(
+        description="How the task or container died, where it did; null in lists, which do not look for it"
+    )
 
     @classmethod
-    def of(cls, record: types_pb2.LogRecord) -> Log:
-        """From a message."""
+    def of(cls, record: types_pb2.LogRecord, events: Iterable[types_pb2.Event] = ()) -> Log:
+        """From messages."""
         start = record.start
         return cls(
             namespace=record.id.namespace,
@@ -205,6 +253,7 @@ class Log(BaseModel):
             else None,
             outcome=Outcome.of(record.outcome) if record.HasField("outcome") else None,
             seal=Seal.of(record.seal) if record.HasField("seal") else None,
+            death=Death.among(events),
         )
 
 

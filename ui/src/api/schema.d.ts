@@ -256,6 +256,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/death": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Death
+         * @description How a log's task or container died, with the last lines before that; 404 where it did not.
+         */
+        get: operations["get_death"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}/events": {
         parameters: {
             query?: never;
@@ -885,6 +905,66 @@ export interface components {
             writes: number;
         };
         /**
+         * Death
+         * @description What is said of a task or container that ended abnormally, or whose worker went silent.
+         */
+        Death: {
+            /**
+             * At
+             * @description When it was reported
+             */
+            at: string | null;
+            /** Container */
+            container: string;
+            /** Ended At */
+            ended_at: string;
+            /** Exit Code */
+            exit_code: number | null;
+            /** Memory Limit Bytes */
+            memory_limit_bytes: number | null;
+            /** Message */
+            message: string;
+            /** Node */
+            node: string;
+            /**
+             * Offset
+             * @description Length of the log then
+             */
+            offset: number;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number | null;
+            /** Pod */
+            pod: string;
+            /**
+             * Reason
+             * @description oom_killed, signal, exit_code, evicted, node_lost, timed_out, supervisor_died or worker_silent
+             */
+            reason: string;
+            /**
+             * Restarts
+             * @description How often the container had been started before
+             */
+            restarts: number | null;
+            /** Signal */
+            signal: number | null;
+            /** Started At */
+            started_at: string;
+            /** Worker */
+            worker: string;
+        };
+        /**
+         * DeathReport
+         * @description A log's death, and its last lines before that.
+         */
+        DeathReport: {
+            death: components["schemas"]["Death"];
+            /**
+             * Tail
+             * @description At most 200 lines or 64 KiB, whichever is less; what is no UTF-8 is replaced
+             */
+            tail: string;
+        };
+        /**
          * Deleted
          * @description What a deletion took away; nothing when it was done before.
          */
@@ -1173,6 +1253,8 @@ export interface components {
             completed_at: string | null;
             /** Created At */
             created_at: string | null;
+            /** @description How the task or container died, where it did; null in lists, which do not look for it */
+            death: components["schemas"]["Death"] | null;
             /**
              * First Offset
              * @description Offset of the first byte that is kept
@@ -3442,6 +3524,116 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Chunk"];
                     "application/octet-stream": string;
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_death: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Namespace, as `default` */
+                namespace: string;
+                /** @description Run */
+                run: string;
+                /** @description Task; `@run` is the run's own log */
+                task: string;
+                /** @description An integer from 1, or `latest` */
+                attempt: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeathReport"];
                 };
             };
             /** @description A value is not allowed */

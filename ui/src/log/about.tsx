@@ -159,6 +159,12 @@ export function About({
             <Fact name="Ended">{ended ? momentText(ended) : "still running"}</Fact>
             {duration !== null ? <Fact name="Duration">{spanText(duration)}</Fact> : null}
             <Fact name="Outcome">{outcomeText(log) ?? "–"}</Fact>
+            {log.death ? (
+              <Fact name="Died">
+                {log.death.reason.replaceAll("_", " ")}
+                {log.death.node ? ` on ${log.death.node}` : ""}
+              </Fact>
+            ) : null}
             {log.outcome?.message ? <Fact name="Says">{log.outcome.message}</Fact> : null}
             <Fact name="Host">{log.start?.host ?? "–"}</Fact>
             <Fact name="Worker">{log.start?.worker_id ?? "–"}</Fact>
