@@ -74,7 +74,11 @@ class Sealed:
     def check_no_clear_byte(self) -> None:
         """Nothing of the task is in any file of the worker: text, noise, command, label."""
         noise = (self.scripts / "noise").read_bytes()
-        pieces = [SECRET, SCRIPT.strip()[:40].encode(), *(noise[at : at + 32] for at in range(0, len(noise) - 32, 4096))]
+        pieces = [
+            SECRET,
+            SCRIPT.strip()[:40].encode(),
+            *(noise[at : at + 32] for at in range(0, len(noise) - 32, 4096)),
+        ]
         worker = self.machine.data_dir / "worker"
 
         def has_noise() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,14 @@ async def test_standard_output_that_nobody_reads_holds_nothing_up(tmp_path: Path
                 await asyncio.sleep(0.02)
         assert (await dead.run_log()).count(" died ") == 20
         assert dead.reports._output._lines.unfinished_tasks
-        dead.lines()
+        printed = b""
+        async with asyncio.timeout(20):
+            while printed.count(b"\n") < 20:
+                try:
+                    printed += os.read(dead.printed, 1 << 20)
+                except BlockingIOError:
+                    await asyncio.sleep(0.01)
+        assert {json.loads(line)["task"] for line in printed.splitlines()} == {f"t{n}" for n in range(1, 21)}
 
 
 async def test_a_worker_can_not_make_a_report_of_its_own(tmp_path: Path) -> None:
