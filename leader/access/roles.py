@@ -14,6 +14,7 @@ from joblog.identity import AUDIT_NAMESPACE
 
 MAX_GLOBS = 100
 MAX_GLOB_LENGTH = 250
+GLOB = r"[A-Za-z0-9._:+=~@*?\[\]!-]+"
 
 
 class Permission(StrEnum):
@@ -128,6 +129,6 @@ def check_grant(role: str, namespaces: Iterable[str]) -> Grant:
     if len(globs) > MAX_GLOBS:
         raise InvalidInput(f"a grant names {len(globs)} namespaces, at most {MAX_GLOBS} are allowed: use a glob")
     for glob in globs:
-        if not 1 <= len(glob) <= MAX_GLOB_LENGTH or not re.fullmatch(r"[A-Za-z0-9._\-:+=~@*?\[\]!]+", glob):
+        if not 1 <= len(glob) <= MAX_GLOB_LENGTH or not re.fullmatch(GLOB, glob):
             raise InvalidInput(f"namespace {glob[:60]!r} is neither a namespace's name nor a glob (with * ? [abc])")
     return Grant(role, globs)

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 
 from joblog.leader.access import records, usage
 from joblog.leader.access.audit import AuditEvent
-from joblog.leader.access.issuing import MAX_QUOTA, Wanted, record_or_undo, token_event
+from joblog.leader.access.issuing import MAX_LIFETIME_SECONDS, MAX_QUOTA, Wanted, record_or_undo, token_event
 from joblog.leader.access.principal import Principal, current
-from joblog.leader.access.roles import check_grant
+from joblog.leader.access.roles import GLOB, MAX_GLOB_LENGTH, MAX_GLOBS, ROLES, check_grant
 from joblog.leader.api.http.catalog import Cursor, Limit
 from joblog.leader.api.http.context import Context
 from joblog.leader.api.http.models import moment
@@ -95,13 +95,23 @@ class Tokens(BaseModel):
     next_cursor: str
 
 
+_Glob = Annotated[str, Field(json_schema_extra={"pattern": f"^{GLOB}$", "maxLength": MAX_GLOB_LENGTH})]
+
+
+class GrantWanted(BaseModel):
+    """A role on the namespaces that any of the globs matches; without any, on all of them."""
+
+    role: str = Field(json_schema_extra={"pattern": f"^({'|'.join(ROLES)})$"})
+    namespaces: list[_Glob] = Field(max_length=MAX_GLOBS)
+
+
 class TokenWanted(BaseModel):
     """A token to make."""
 
     name: str = Field(min_length=1, max_length=100)
-    grants: list[Grant] = Field(min_length=1, max_length=100)
+    grants: list[GrantWanted] = Field(min_length=1, max_length=100)
     worker_id: str = Field(default="", max_length=250)
-    lifetime_seconds: int = Field(default=0, ge=0, description="0: it never expires")
+    lifetime_seconds: int = Field(default=0, ge=0, le=MAX_LIFETIME_SECONDS, description="0: it never expires")
     quota: Quota = Quota()
     address: str = Field(
         default="", max_length=300, description="HOST:PORT that is put into the token; empty: as the leader sees itself"

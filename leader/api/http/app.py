@@ -36,6 +36,7 @@ from joblog.leader.api.http.context import ApiContext
 from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
+from joblog.leader.api.http.methods import methods_of
 from joblog.leader.api.http.place import Place
 from joblog.leader.api.http.replies import error_reply, problem_reply
 from joblog.leader.api.http.ui import add_ui
@@ -163,13 +164,17 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     return problem_reply(400, "INVALID_ARGUMENT", "; ".join(problems))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, JoblogError):
         return error_reply(error.__cause__)
-    reply = problem_reply(error.status_code, _CODES.get(error.status_code, "UNKNOWN"), str(error.detail))
-    # Which methods there are, of a 405.
-    reply.headers.update(error.headers or {})
+    status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    # A path that only other methods have falls to the UI's pages, and of several routes the router names one.
+    methods = methods_of(request.app, request.url.path) if status in (404, 405) else []
+    if methods and request.method not in methods:
+        status, detail, headers = 405, "Method Not Allowed", {"Allow": ", ".join(methods)}
+    reply = problem_reply(status, _CODES.get(status, "UNKNOWN"), detail)
+    reply.headers.update(headers)
     return reply
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from joblog.death import last_death
-from joblog.errors import InvalidInput, NotFound
+from joblog.errors import NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.access.principal import current
-from joblog.leader.api.http import models
-from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.api.http import models, names
+from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog, NumberedLog
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.seen import namespaces_seen, status_seen
 from joblog.leader.reading.tail import read_tail
@@ -41,7 +41,7 @@ async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor =
 async def list_runs(
     *,
     context: Context,
-    namespace: str,
+    namespace: names.Namespace,
     wanted: RunsWanted,
     limit: Limit = 100,
     cursor: Cursor = "",
@@ -54,7 +54,7 @@ async def list_runs(
 
 
 @router.get("/namespaces/{namespace}/runs/{run}", tags=["runs"])
-async def get_run(context: Context, namespace: str, run: str) -> models.Run:
+async def get_run(context: Context, namespace: names.Namespace, run: names.Run) -> models.Run:
     """One run."""
     check_name("namespace", namespace)
     check_name("run", run)
@@ -68,9 +68,9 @@ async def get_run(context: Context, namespace: str, run: str) -> models.Run:
 async def list_logs(
     *,
     context: Context,
-    namespace: str,
-    run: str,
-    task: Annotated[str, Query(description="Only this task's attempts")] = "",
+    namespace: names.Namespace,
+    run: names.Run,
+    task: names.OneTask = "",
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> models.Logs:
@@ -123,23 +123,21 @@ async def verify(context: Context, name: NamedLog) -> models.Verdict:
 
 
 @router.delete("/namespaces/{namespace}/runs/{run}", tags=["runs"])
-async def delete_run(context: Context, namespace: str, run: str) -> models.Deleted:
+async def delete_run(context: Context, namespace: names.Namespace, run: names.Run) -> models.Deleted:
     """Deletes a run with all its logs and their keys. Doing it again deletes nothing more."""
     done = await context.deleter.delete(namespace, run)
     return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)
 
 
 @router.delete("/namespaces/{namespace}/runs/{run}/tasks/{task}", tags=["logs"])
-async def delete_task(context: Context, namespace: str, run: str, task: str) -> models.Deleted:
+async def delete_task(context: Context, namespace: names.Namespace, run: names.Run, task: names.Task) -> models.Deleted:
     """Deletes all attempts of a task with their keys."""
     done = await context.deleter.delete(namespace, run, task)
     return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)
 
 
 @router.delete(LOG_PATH, tags=["logs"])
-async def delete_log(context: Context, name: NamedLog) -> models.Deleted:
+async def delete_log(context: Context, name: NumberedLog) -> models.Deleted:
     """Deletes one log with its key; a live one too: its writer is refused from then on."""
-    if not name.attempt:
-        raise InvalidInput("attempt: say which one to delete; `latest` may be another one by now")
     done = await context.deleter.delete(*name)
     return models.Deleted(logs_deleted=done.logs, bytes_deleted=done.bytes)

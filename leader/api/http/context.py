@@ -6,12 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Request
 
-from joblog.errors import InvalidInput
+from joblog.errors import InvalidInput, NotFound
 from joblog.identity import MAX_ATTEMPT, LogName, check_log_name
 from joblog.leader.access.issuing import Issuer
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.http import names
 from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.place import Place
 from joblog.leader.api.oidc_sign_in import OidcSignIn
@@ -59,19 +60,26 @@ def context_of(request: Request) -> ApiContext:
     return context
 
 
-def log_name(
-    namespace: Annotated[str, Path(description="Namespace, as `default`")],
-    run: Annotated[str, Path(description="Run")],
-    task: Annotated[str, Path(description="Task; `@run` is the run's own log")],
-    attempt: Annotated[str, Path(description="An integer from 1, or `latest`")],
-) -> LogName:
-    """The log that a path names. Raises InvalidInput."""
+def log_name(namespace: names.Namespace, run: names.Run, task: names.Task, attempt: names.Attempt) -> LogName:
+    """The log that a path names. Raises InvalidInput, NotFound for an attempt that there can't be."""
     number = 0
-    if attempt != "latest":
-        if not (attempt.isascii() and attempt.isdigit() and len(attempt) <= 10 and int(attempt) > 0):
+    if attempt != names.LATEST:
+        if not names.ATTEMPT.fullmatch(attempt):
             raise InvalidInput(f"attempt {attempt[:20]!r} is neither `latest` nor an integer from 1 to {MAX_ATTEMPT}")
         number = int(attempt)
-    return check_log_name(LogName(namespace, run, task, number), open_attempt=True)
+    name = check_log_name(LogName(namespace, run, task, min(number, MAX_ATTEMPT)), open_attempt=True)
+    if number > MAX_ATTEMPT:
+        raise NotFound(f"there is no attempt {number}: the last one that can be is {MAX_ATTEMPT}")
+    return name
+
+
+def numbered_log_name(
+    namespace: names.Namespace, run: names.Run, task: names.Task, attempt: names.NumberedAttempt
+) -> LogName:
+    """The same where `latest` is not taken: it may be another one by now."""
+    if attempt == names.LATEST:
+        raise InvalidInput("attempt: say which one; `latest` may be another one by now")
+    return log_name(namespace, run, task, attempt)
 
 
 def place_of(request: Request) -> Place:
@@ -92,5 +100,6 @@ Where = Annotated[Place, Depends(place_of)]
 CookieJar = Annotated[Cookies, Depends(cookies_of)]
 Context = Annotated[ApiContext, Depends(context_of)]
 NamedLog = Annotated[LogName, Depends(log_name)]
+NumberedLog = Annotated[LogName, Depends(numbered_log_name)]
 
 LOG_PATH = "/namespaces/{namespace}/runs/{run}/tasks/{task}/attempts/{attempt}"

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from joblog.errors import InvalidInput
 from joblog.identity import check_name
-from joblog.leader.api.http import models
+from joblog.leader.api.http import models, names
 from joblog.leader.buffer.store import RunFilter
 from joblog.v1 import types_pb2
 
@@ -29,6 +29,7 @@ def _is_written_out(value: Any) -> Any:
     return value
 
 
+_Label = Annotated[str, Field(json_schema_extra={"pattern": names.LABEL})]
 _When = Annotated[datetime | None, BeforeValidator(_is_written_out)]
 
 
@@ -45,7 +46,7 @@ def _nanoseconds(when: datetime | None) -> int:
 def _runs_wanted(
     *,
     state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
-    label: Annotated[list[str] | None, Query(description="KEY=VALUE; all of these")] = None,
+    label: Annotated[list[_Label] | None, Query(description="KEY=VALUE; all of these")] = None,
     created_from: Annotated[_When, Query(description="Created at this time or later")] = None,
     created_before: Annotated[_When, Query(description="Created before this time")] = None,
     text: Annotated[str, Query(max_length=250, description="In the run's name or a label KEY=VALUE")] = "",

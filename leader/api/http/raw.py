@@ -37,6 +37,7 @@ _TEXT = "text/plain; charset=utf-8"
 _NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _ZEROS = bytes(PIECE_BYTES)
 _GZIP = "application/gzip"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 _GZIP_LEVEL = 4
 _GZIP_FORMAT = 31
 
@@ -95,7 +96,7 @@ def _lists(header: str, etag: str) -> bool:
     tags=["bytes"],
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string", "format": "binary"}}}},
+        200: {"content": {"text/plain": _BINARY, _GZIP: _BINARY}},
         206: {"description": "The range asked for"},
         304: {"description": "The client has it already"},
         416: {"description": "No byte of the range is there", "model": models.ErrorReply},

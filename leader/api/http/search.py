@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from joblog.identity import LogName
-from joblog.leader.api.http import models
+from joblog.leader.api.http import models, names
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.http.found import MarksReport, SearchReport
@@ -28,7 +28,15 @@ _MARKS_SECONDS = 600.0
 
 
 def _asked(
-    q: Annotated[str, Query(min_length=1, max_length=1000, description="What to look for, within lines")],
+    q: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=1000,
+            description="What to look for, within lines",
+            json_schema_extra={"pattern": "^[^\\n]*$"},
+        ),
+    ],
     *,
     regex: Annotated[bool, Query(description="q is a regular expression in RE2's syntax")] = False,
     ignore_case: Annotated[bool, Query(description="Upper and lower case are the same")] = False,
@@ -133,10 +141,10 @@ async def get_marks(
 async def search_run(
     *,
     context: Context,
-    namespace: str,
-    run: str,
+    namespace: names.Namespace,
+    run: names.Run,
     asked: Asked,
-    task: Annotated[str, Query(description="Only this task")] = "",
+    task: names.OneTask = "",
 ) -> StreamingResponse:
     """Looks for a pattern in all logs of a run."""
     asked.namespace, asked.run, asked.task = namespace, run, task
@@ -144,7 +152,9 @@ async def search_run(
 
 
 @router.get("/namespaces/{namespace}/search", response_class=StreamingResponse, responses=_REPLY)
-async def search_namespace(*, context: Context, namespace: str, asked: Asked, wanted: RunsWanted) -> StreamingResponse:
+async def search_namespace(
+    *, context: Context, namespace: names.Namespace, asked: Asked, wanted: RunsWanted
+) -> StreamingResponse:
     """Looks for a pattern in the logs of a namespace's runs, the newest run first."""
     asked.namespace = namespace
     asked.states.extend(wanted.states)  # type: ignore[arg-type]

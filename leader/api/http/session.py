@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from joblog.errors import InvalidInput
 from joblog.leader.access.principal import CURRENT
@@ -18,6 +18,7 @@ from joblog.leader.api.http.oidc import START
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
 _MAX_SECRET = 2000
+_GIVEN: dict[str, JsonValue] = {"minLength": 1}
 
 
 class OidcWay(BaseModel):
@@ -38,8 +39,12 @@ class SignInWays(BaseModel):
 class SignInWanted(BaseModel):
     """What one signs in with: exactly one of the two."""
 
-    token: Annotated[str, Field(max_length=_MAX_SECRET)] = ""
-    code: Annotated[str, Field(max_length=_MAX_SECRET, description="Of a link that `joblog ui` printed")] = ""
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["token"]}, {"required": ["code"]}]})
+
+    token: Annotated[str, Field(max_length=_MAX_SECRET, json_schema_extra=_GIVEN)] = ""
+    code: Annotated[
+        str, Field(max_length=_MAX_SECRET, json_schema_extra=_GIVEN, description="Of a link that `joblog ui` printed")
+    ] = ""
 
 
 class SignedOut(BaseModel):

@@ -14,6 +14,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
+from joblog.leader.api.http.methods import API
+
 FOLDER = Path(__file__).parent.parent / "ui"
 # Files' names change with their content.
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -67,7 +69,7 @@ def add_ui(app: FastAPI, *, base_path: str, folder: Path | None = None) -> None:
 
     @app.get("/{path:path}", include_in_schema=False)
     async def ui_page(request: Request, path: str) -> Response:
-        if path.startswith("api/"):
+        if path.startswith(API[1:]):
             raise HTTPException(404, "Not Found")
         if path in names:
             return _reply(request, _file(names[path]), {"Cache-Control": "no-cache"})

@@ -1124,6 +1124,16 @@ export interface components {
             /** Role */
             role: string;
         };
+        /**
+         * GrantWanted
+         * @description A role on the namespaces that any of the globs matches; without any, on all of them.
+         */
+        GrantWanted: {
+            /** Namespaces */
+            namespaces: string[];
+            /** Role */
+            role: string;
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -1605,7 +1615,7 @@ export interface components {
              * @default
              */
             token: string;
-        };
+        } & (unknown | unknown);
         /**
          * SignInWays
          * @description How one may sign in here.
@@ -1778,7 +1788,7 @@ export interface components {
              */
             address: string;
             /** Grants */
-            grants: components["schemas"]["Grant"][];
+            grants: components["schemas"]["GrantWanted"][];
             /**
              * Lifetime Seconds
              * @description 0: it never expires
@@ -2609,6 +2619,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
             };
             cookie?: never;
@@ -2712,7 +2723,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
+                /** @description Run */
                 run: string;
             };
             cookie?: never;
@@ -2816,7 +2829,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
+                /** @description Run */
                 run: string;
             };
             cookie?: never;
@@ -2918,7 +2933,7 @@ export interface operations {
     list_logs: {
         parameters: {
             query?: {
-                /** @description Only this task's attempts */
+                /** @description Only this task */
                 task?: string;
                 /** @description Entries on a page */
                 limit?: number;
@@ -2927,7 +2942,9 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
+                /** @description Run */
                 run: string;
             };
             cookie?: never;
@@ -3050,7 +3067,9 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
+                /** @description Run */
                 run: string;
             };
             cookie?: never;
@@ -3155,8 +3174,11 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
+                /** @description Run */
                 run: string;
+                /** @description Task; `@run` is the run's own log */
                 task: string;
             };
             cookie?: never;
@@ -3376,7 +3398,7 @@ export interface operations {
                 run: string;
                 /** @description Task; `@run` is the run's own log */
                 task: string;
-                /** @description An integer from 1, or `latest` */
+                /** @description An integer from 1 */
                 attempt: string;
             };
             cookie?: never;
@@ -4093,6 +4115,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    "application/gzip": string;
                     "text/plain": string;
                 };
             };
@@ -4476,6 +4499,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
             };
             cookie?: never;
