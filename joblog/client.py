@@ -21,7 +21,7 @@ import grpc
 
 from joblog.address import KnownLeader, find_leader
 from joblog.channel import open_channel
-from joblog.errors import InvalidInput, JoblogError, NotAuthenticated
+from joblog.errors import BeyondEnd, InvalidInput, JoblogError, NotAuthenticated
 from joblog.identity import DEFAULT_NAMESPACE, LogName, check_attempt, check_log_name, check_name
 from joblog.replies import error_from, is_passing
 from joblog.v1 import access_pb2, access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2, logs_pb2_grpc, types_pb2
@@ -295,7 +295,7 @@ class Client:
             self._look_again()
             return self._leader != before
         # The log's end is where the archive has it, until its worker has sent the rest again.
-        return isinstance(told, InvalidInput) and request.follow
+        return isinstance(told, BeyondEnd) and request.follow
 
 
 class Pauses:

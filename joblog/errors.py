@@ -4,7 +4,8 @@
 
     JoblogError
     ├── InvalidInput          permanent   a value is not what it must be
-    │   └── InvalidSettings   permanent   a setting is not what it must be
+    │   ├── InvalidSettings   permanent   a setting is not what it must be
+    │   └── BeyondEnd         permanent   a place in a log that lies behind its end
     ├── NotFound              permanent   no such run, log, file
     ├── Conflict              permanent   the state does not allow it
     ├── Denied                permanent   not allowed
@@ -40,6 +41,12 @@ class InvalidInput(JoblogError):
     exit_code = 2
     grpc_status = "INVALID_ARGUMENT"
     http_status = 400
+
+
+class BeyondEnd(InvalidInput):
+    """A place in a log that lies behind its end, which a live log may reach later."""
+
+    grpc_status = "OUT_OF_RANGE"
 
 
 class InvalidSettings(InvalidInput):

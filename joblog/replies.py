@@ -8,6 +8,7 @@ import grpc
 
 from joblog.address import KnownLeader, unreachable
 from joblog.errors import (
+    BeyondEnd,
     Conflict,
     Corrupt,
     Denied,
@@ -24,7 +25,7 @@ from joblog.handshake import explain
 
 _ERRORS: dict[grpc.StatusCode, type[JoblogError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
-    grpc.StatusCode.OUT_OF_RANGE: InvalidInput,
+    grpc.StatusCode.OUT_OF_RANGE: BeyondEnd,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.ALREADY_EXISTS: Conflict,
     grpc.StatusCode.FAILED_PRECONDITION: Conflict,

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from joblog.errors import Corrupt, Interrupted, InvalidInput
+from joblog.errors import BeyondEnd, Corrupt, Interrupted, InvalidInput
 from joblog.leader.buffer.chunk import KIND_GAP, Chunk, ChunkHeader, Sealed
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.reading.piece import Start, StartKind
@@ -37,11 +37,11 @@ class Locator:
         self._stopped = stopped
 
     def offset_of(self, start: Start, stream: int | None) -> int:
-        """The offset where a read that starts so begins. Raises InvalidInput when it lies beyond the log's end."""
+        """The offset where a read that starts so begins. Raises BeyondEnd when it lies beyond the log's end."""
         kind, value = start
         if kind is StartKind.OFFSET:
             if value > self._length:
-                raise InvalidInput(f"offset {value} lies beyond the end of the log, which is at {self._length}")
+                raise BeyondEnd(f"offset {value} lies beyond the end of the log, which is at {self._length}")
             return value
         if kind is StartKind.LINE:
             return self._line(value)
@@ -60,7 +60,7 @@ class Locator:
             if line == 1:
                 return 0
             lines = self._source.newlines()
-            raise InvalidInput(f"line {line} lies beyond the end of the log, which is in line {lines + 1}")
+            raise BeyondEnd(f"line {line} lies beyond the end of the log, which is in line {lines + 1}")
         offset, header, sealed = found
         opened = self._open(offset, header, sealed)
         missing = line - 1 - header.lines_before

@@ -158,7 +158,7 @@ class ReadSession:
 
         fetching: it may wait for the archive; else raises InArchive where it would have to: load again with it.
         The first load gives a piece in any case, so that a reader learns the log's state. Raises NotFound when the log
-        is gone, InvalidInput when the read begins beyond its end.
+        is gone, BeyondEnd when the read begins beyond its end.
         """
         with self._lock:
             if self._closed:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from joblog.batch import Frames
-from joblog.errors import InvalidInput, NotFound
+from joblog.errors import BeyondEnd, InvalidInput, NotFound
 from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
@@ -110,7 +110,7 @@ class LogSearch:
         self._skipped = 0
 
     def step(self) -> Step:
-        """Goes on for a while. Raises NotFound when the log is gone, InvalidInput when it ends before from_offset."""
+        """Goes on for a while. Raises NotFound when the log is gone, BeyondEnd when it ends before from_offset."""
         done = Step()
         with self._store.view() as view:
             record = view.get_log(self._number)
@@ -134,7 +134,7 @@ class LogSearch:
     def _bound(self, record: types_pb2.LogRecord) -> int:
         if self._length is None:
             if self._spec.from_offset > record.next_offset:
-                raise InvalidInput(
+                raise BeyondEnd(
                     f"offset {self._spec.from_offset} lies beyond the end of the log, which is at {record.next_offset}"
                 )
             self._length = min(self._spec.until_offset or record.next_offset, record.next_offset)
