@@ -75,8 +75,13 @@ def pack_frames(frames: Frames) -> bytes:
     """The columns as bytes: a byte that says how they are packed, a count, streams, time steps, lengths."""
     times = frames.times_us
     steps = array("Q", [times[0], *map(sub, times[1:], times[:-1])])
-    columns = frames.streams + _little(steps) + _little(array("I", frames.lengths))
-    head = len(frames.streams).to_bytes(4, "little")
+    return pack_columns(frames.streams, _little(steps), _little(array("I", frames.lengths)))
+
+
+def pack_columns(streams: bytes, steps_us: bytes, lengths: bytes) -> bytes:
+    """pack_frames of columns that are bytes already: u64 of steps between frames, u32 of lengths, little endian."""
+    columns = streams + steps_us + lengths
+    head = len(streams).to_bytes(4, "little")
     if len(columns) > MIN_COMPRESS_BYTES:
         return bytes([_COLUMNS_ZSTD]) + head + _codecs_of_thread().compressor.compress(columns)
     return bytes([_COLUMNS_PLAIN]) + head + columns

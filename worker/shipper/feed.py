@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from joblog.batch import CODEC_ZSTD, MAX_FRAMES
 from joblog.v1 import ingest_pb2, types_pb2
-from joblog.worker.spool.format import DATA, EVENT, GAP, SPOOL_FULL
+from joblog.worker.spool.format import DATA, EVENT, FOLLOWED, GAP, SPOOL_FULL
 from joblog.worker.spool.merge import merge
 from joblog.worker.spool.reader import SpoolReader
 from joblog.worker.spool.record import EndRecord, Record
@@ -125,6 +125,8 @@ class Feed:
         self._released_offset = 0
         self._inflight: deque[tuple[int, int]] = deque()
         self._hash_known = True
+        # The attempt that was wished for is taken: the next free one will do.
+        self._any_attempt = False
         self._corrupt: tuple[int, int] = (-1, 0)
         self._damaged_at = -1
         self._events: list[types_pb2.Event] = []
@@ -155,7 +157,9 @@ class Feed:
         task = self.reader.task
         return ingest_pb2.OpenLog(
             handle=handle,
-            id=types_pb2.LogId(namespace=task.namespace, run=task.run, task=task.task, attempt=task.attempt),
+            id=types_pb2.LogId(
+                namespace=task.namespace, run=task.run, task=task.task, attempt=0 if self._any_attempt else task.attempt
+            ),
             writer_id=task.writer_id,
             start=types_pb2.TaskStart(
                 command=task.command, host=task.host, cwd=task.cwd, started_ns=task.started_ns, labels=task.labels
@@ -316,6 +320,10 @@ class Feed:
             self._note("hash_mismatch", refusal.message)
         elif code == ingest_pb2.REFUSAL_CODE_QUOTA:
             self._wait(refusal)
+        elif self._may_take_another_attempt(code):
+            log.warning("%s: %s; it becomes the next free attempt", self.name, refusal.message)
+            self._any_attempt = True
+            self.state = FeedState.UNOPENED
         elif not refusal.permanent or (self.until_archived and code == ingest_pb2.REFUSAL_CODE_COMPLETED):
             # Opened again, the leader says whether a completed log is sealed as well.
             self.state = FeedState.UNOPENED
@@ -326,6 +334,15 @@ class Feed:
         else:
             return False
         return True
+
+    def _may_take_another_attempt(self, code: ingest_pb2.RefusalCode) -> bool:
+        """Whether the log is that of a container whose namesake was there before: a pod that was made anew."""
+        return (
+            code == ingest_pb2.REFUSAL_CODE_OTHER_WRITER
+            and self.state is FeedState.OPENING
+            and self.reader.task.kind == FOLLOWED
+            and not self._any_attempt
+        )
 
     def _wait(self, refusal: ingest_pb2.Refusal) -> None:
         """A quota is used up: nothing is sent before the leader said, and then not by all logs at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from joblog.worker.spool.format import segment_number
 
@@ -10,6 +11,8 @@ DEFAULT_WORKER_BYTES = 1 << 30
 DEFAULT_SEGMENT_BYTES = 8 << 20
 # A spool is a chain of at least so many segments, so that its middle can be dropped in useful pieces.
 _LEAST_SEGMENTS = 8
+# While the worker's bound is reached, spools are added up again no more often than this.
+LOOK_SECONDS = 0.25
 
 
 class SpoolBounds:
@@ -29,6 +32,28 @@ class SpoolBounds:
         self.task_bytes = task_bytes
         self.worker_bytes = worker_bytes
         self.segment_bytes = min(segment_bytes, max(1, task_bytes // _LEAST_SEGMENTS))
+
+    def taken_bytes(self, spool_root: str) -> int:
+        """Bytes that all spools of the worker take now."""
+        return spools_bytes(spool_root)
+
+
+class SharedBounds(SpoolBounds):
+    """Bounds of many spools with one writing process: their sum is taken for all of them at once."""
+
+    __slots__ = ("_looked", "_taken")
+
+    def __init__(self, task_bytes: int, worker_bytes: int, segment_bytes: int = DEFAULT_SEGMENT_BYTES) -> None:
+        super().__init__(task_bytes, worker_bytes, segment_bytes)
+        self._looked = float("-inf")
+        self._taken = 0
+
+    def taken_bytes(self, spool_root: str) -> int:
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._taken = spools_bytes(spool_root)
+            self._looked = now
+        return self._taken
 
 
 def segment_sizes(folder: str) -> dict[int, int]:

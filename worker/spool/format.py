@@ -34,9 +34,14 @@ DATA = 1
 GAP = 2
 EVENT = 3
 END = 4
+# How far in the files that a log is read from it has come; for the one that writes the spool, when it starts again.
+POSITION = 5
 
 CODEC_NONE = 1
 CODEC_ZSTD = 2
+
+# Kind of a spool whose writer follows files: with no end record it is not over, whether its writer lives or not.
+FOLLOWED = "followed"
 
 BLOCK = "block"
 TRUNCATE = "truncate"
@@ -62,6 +67,7 @@ CONTROL_LENGTH = 16
 CONTROL_DROPPED = 24
 CONTROL_RELEASED = 32
 CONTROL_DAMAGED = 40
+CONTROL_ENDED = 48
 NEVER = 2**64 - 1
 
 _U32 = struct.Struct("<I")
@@ -74,7 +80,8 @@ _NO_CHECK = b"\0\0\0\0"
 class SpoolTask:
     """What task.json says of a task attempt: its identity, how it was started, and its spool's limits.
 
-    attempt: 0 when the leader is to give it. policy: BLOCK or TRUNCATE. kind: "command", "stdin" or "runlog".
+    attempt: 0 when the leader is to give it. policy: BLOCK or TRUNCATE. kind: "command", "stdin", "runlog"
+    or FOLLOWED.
     """
 
     __slots__ = (
@@ -261,7 +268,7 @@ def decode_header(data: bytes | memoryview, at: int) -> Header | None:
         header.raw_crc32c,
         header.check,
     ) = RECORD_HEADER.unpack_from(data, at)
-    if magic != RECORD_MAGIC or not DATA <= header.kind <= END or header.body_length > MAX_BODY_BYTES:
+    if magic != RECORD_MAGIC or not DATA <= header.kind <= POSITION or header.body_length > MAX_BODY_BYTES:
         return None
     if header.frames_length > header.body_length:
         return None

@@ -21,15 +21,18 @@ from joblog.worker.spool.format import (
     CONTROL_ACKED,
     CONTROL_DAMAGED,
     CONTROL_DROPPED,
+    CONTROL_ENDED,
     CONTROL_LENGTH,
     CONTROL_RELEASED,
     CONTROL_WAKE_AT,
     DATA,
     END,
     EVENT,
+    FOLLOWED,
     GAP,
     LOCK_FILE,
     LOST,
+    POSITION,
     SPOOL_FULL,
     TASK_FILE,
     Header,
@@ -84,7 +87,12 @@ class SpoolReader:
         return self._control.get(CONTROL_LENGTH)
 
     def alive(self) -> bool:
-        """Whether the supervisor lives. Dead, `read` answering [] and `ended` None: the log ends at `offset`."""
+        """Whether the supervisor lives. Dead, `read` answering [] and `ended` None: the log ends at `offset`.
+
+        Who follows files counts as alive until it has ended the log: it goes on when it is started again.
+        """
+        if self.task.kind == FOLLOWED:
+            return self._control.get(CONTROL_ENDED) == 0
         if self._alive:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -161,7 +169,9 @@ class SpoolReader:
                     return None
                 continue
             header = scan.header
-            if self._is_behind(header):
+            if header.kind == POSITION:
+                scan.skip()
+            elif self._is_behind(header):
                 if header.offset + header.raw_length == self.offset:
                     self.lines, self._lines_known = header.lines_before + header.newlines, True
                 scan.skip()

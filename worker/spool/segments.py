@@ -7,21 +7,20 @@ import os
 import time
 from itertools import pairwise
 
-from joblog.worker.spool.bound import SpoolBounds, segment_sizes, spools_bytes
+from joblog.worker.spool.bound import LOOK_SECONDS, SpoolBounds, segment_sizes
 from joblog.worker.spool.control import Control
 from joblog.worker.spool.format import (
     CONTROL_DROPPED,
     CONTROL_RELEASED,
     FILE_MODE,
     RESERVE_FILE,
-    SEGMENT_HEADER,
     encode_segment_header,
     segment_name,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # What a file system answers when it can't take more: all are handled as a spool that is full.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -29,27 +28,41 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _FIRST_LOOK_BYTES = 1 << 20
 # Freed to write the end of a log, or to let go of a segment, where a full disk has no room for that.
 _RESERVE_BYTES = 8 << 10
-# While the worker's bound is reached, they are added up again no more often than this.
-_LOOK_SECONDS = 0.25
 
 
 class Segments:
-    """Appends records to the newest segment; `append` answers False where a bound or the disk does not allow it."""
+    """Appends records to the newest segment; `append` answers False where a bound or the disk does not allow it.
+
+    preamble: what each segment begins with, behind its header; written with it at once. first_offsets: those of
+    segments that are there already, which are not written to any more.
+    """
 
     def __init__(
-        self, folder: str, bounds: SpoolBounds, control: Control, *, may_drop: bool, sealed: bool = False
+        self,
+        folder: str,
+        bounds: SpoolBounds,
+        control: Control,
+        *,
+        may_drop: bool,
+        sealed: bool = False,
+        preamble: Callable[[], bytes] = bytes,
+        first_offsets: Mapping[int, int] | None = None,
     ) -> None:
         self._folder = folder
         self._bounds = bounds
         self._control = control
         self._may_drop = may_drop
         self._sealed = sealed
+        self._preamble = preamble
         self._fd = -1
-        self._number = 0
+        self._first_offsets: dict[int, int] = dict(first_offsets or {})
+        self._number = max(self._first_offsets, default=0)
         self._size = 0
-        self._others_bytes = 0
-        self._first_offsets: dict[int, int] = {}
-        self._sizes: dict[int, int] = {}
+        # Of the newest segment, when nothing but header and preamble is in it.
+        self._empty_size = 0
+        there = segment_sizes(folder) if self._first_offsets else {}
+        self._sizes: dict[int, int] = {number: there.get(number, 0) for number in self._first_offsets}
+        self._others_bytes = sum(self._sizes.values())
         self._head_bytes = 0
         self._head_last = 0
         self._worker_full = False
@@ -64,9 +77,7 @@ class Segments:
         if not force and not self._within(need) and not self._make_room(need, offset):
             return False
         for _ in range(2):
-            rolled = self._fd < 0 or (
-                self._size > SEGMENT_HEADER.size and self._size + need > self._bounds.segment_bytes
-            )
+            rolled = self._fd < 0 or (self._size > self._empty_size and self._size + need > self._bounds.segment_bytes)
             if (not rolled or self._roll(offset)) and self._write(parts, need):
                 return True
             if not self._make_room(need, offset, disk_full=True):
@@ -80,11 +91,11 @@ class Segments:
 
     def _look_at_worker(self) -> None:
         now = time.monotonic()
-        if self._worker_full and now - self._looked < _LOOK_SECONDS:
+        if self._worker_full and now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
         self._next_look_bytes = self._written_bytes + self._bounds.segment_bytes
-        self._worker_full = spools_bytes(os.path.dirname(self._folder)) >= self._bounds.worker_bytes
+        self._worker_full = self._bounds.taken_bytes(os.path.dirname(self._folder)) >= self._bounds.worker_bytes
 
     def _make_room(self, need: int, offset: int, *, disk_full: bool = False) -> bool:
         """Lets go of what the leader has and, where that is the policy, of the middle. True: it is worth a try now."""
@@ -115,7 +126,7 @@ class Segments:
     def _unlink_released(self, offset: int) -> bool:
         """Unlinks what the shipper has released. The newest segment is only released by a newer one: rolls for that."""
         released = self._control.get(CONTROL_RELEASED)
-        if released >= offset and self._size > SEGMENT_HEADER.size and not self._roll(offset):
+        if released >= offset and self._size > self._empty_size and not self._roll(offset):
             self.free_reserve()
             if not self._roll(offset):
                 return False
@@ -190,14 +201,15 @@ class Segments:
             if error.errno in _FULL:
                 return False
             raise
+        begin = encode_segment_header(offset, sealed=self._sealed) + self._preamble()
         try:
-            written = os.write(fd, encode_segment_header(offset, sealed=self._sealed))
+            written = os.write(fd, begin)
         except OSError as error:
             if error.errno not in _FULL:
                 os.close(fd)
                 raise
             written = 0
-        if written != SEGMENT_HEADER.size:
+        if written != len(begin):
             os.close(fd)
             os.unlink(path)
             return False
@@ -210,7 +222,7 @@ class Segments:
             os.close(self._fd)
         self._fd = fd
         self._number += 1
-        self._size = written
+        self._size = self._empty_size = written
         self._first_offsets[self._number] = offset
         return True
 

@@ -13,6 +13,7 @@ from joblog.worker.spool.format import (
     BLOCK,
     CODEC_NONE,
     CODEC_ZSTD,
+    CONTROL_ENDED,
     CONTROL_LENGTH,
     CONTROL_WAKE_AT,
     DATA,
@@ -65,17 +66,8 @@ class SpoolWriter:
         self.folder = os.fspath(folder)
         self.spool_id = os.path.basename(self.folder)
         self.task = task
-        self.length = 0
-        self.lines = 0
-        self.dropped_bytes = 0
-        # The most raw bytes that one append_data may hold.
-        self.record_bytes = min(MAX_RAW_BYTES, bounds.segment_bytes)
-        self._clock = clock
-        self._hash = RunningHash()
-        self._gap_from: tuple[int, int] | None = None
-        self._compressor: object = None
         self._cipher: SpoolCipher | None = None
-        self._notify_path = f"{os.path.dirname(os.path.dirname(self.folder))}/{NOTIFY_SOCKET}"
+        self._prepare(bounds, clock)
         try:
             self._create(bounds, key)
         except FileExistsError as error:
@@ -89,6 +81,34 @@ class SpoolWriter:
                 f"{self.folder}: can't make a spool: {error.strerror}; free space or give another place"
             ) from error
 
+    def _prepare(self, bounds: SpoolBounds, clock: Callable[[], int]) -> None:
+        self.length = 0
+        self.lines = 0
+        self.dropped_bytes = 0
+        # The most raw bytes that one append_data may hold.
+        self.record_bytes = min(MAX_RAW_BYTES, bounds.segment_bytes)
+        self._clock = clock
+        # None: bytes were written before this process, so there is no hash of all of them.
+        self._hash: RunningHash | None = RunningHash()
+        self._gap_from: tuple[int, int] | None = None
+        self._compressor: object = None
+        self._notify_path = f"{os.path.dirname(os.path.dirname(self.folder))}/{NOTIFY_SOCKET}"
+
+    def _open_segments(self, bounds: SpoolBounds, first_offsets: Mapping[int, int] | None = None) -> Segments:
+        return Segments(
+            self.folder,
+            bounds,
+            self._control,
+            may_drop=self.task.policy != BLOCK,
+            sealed=self._cipher is not None,
+            preamble=self._preamble,
+            first_offsets=first_offsets,
+        )
+
+    def _preamble(self) -> bytes:
+        """What each segment begins with."""
+        return b""
+
     def _create(self, bounds: SpoolBounds, key: SpoolKey | None) -> None:
         root = os.path.dirname(self.folder)
         for folder in (os.path.dirname(root), root):
@@ -99,17 +119,15 @@ class SpoolWriter:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         create_control(self.folder)
         self._control = Control(self.folder)
-        self._segments = Segments(
-            self.folder, bounds, self._control, may_drop=self.task.policy != BLOCK, sealed=key is not None
-        )
-        if not self._segments.keep_reserve():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if key is None:
             content = self.task.encode()
         else:
             from joblog.worker.spool.sealing import begin_sealed
 
             self._cipher, content = begin_sealed(key, self.spool_id, self.task)
+        self._segments = self._open_segments(bounds)
+        if not self._segments.keep_reserve():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._write_file(TASK_FILE + ".new", content)
         os.rename(f"{self.folder}/{TASK_FILE}.new", f"{self.folder}/{TASK_FILE}")
 
@@ -146,33 +164,47 @@ class SpoolWriter:
         force: the bounds do not count (the disk still does): for what a task left in its pipes when it ended.
         """
         newlines = raw.count(b"\n", 0, length)
+        frames = _pack_frames(streams, times_ns, lengths)
         with memoryview(raw)[:length] as view:
-            codec, payload, crc32c = self._pack(view)
-            frames = _pack_frames(streams, times_ns, lengths)
-            parts = self._record(
-                DATA,
-                (frames, payload),
-                codec=codec,
-                offset=self.length,
-                raw_length=length,
-                lines_before=self.lines,
-                first_time_ns=times_ns[0],
-                newlines=newlines,
-                frames_length=len(frames),
-                raw_crc32c=crc32c,
-            )
-            if self._append(parts, force=force):
+            return self._append_packed(view, newlines, frames, times_ns[0], force=force)
+
+    def _append_packed(
+        self,
+        view: memoryview,
+        newlines: int,
+        frames: bytes,
+        first_time_ns: int,
+        behind: tuple[bytes | bytearray | memoryview, ...] = (),
+        *,
+        force: bool = False,
+    ) -> bool:
+        length = len(view)
+        codec, payload, crc32c = self._pack(view)
+        parts = self._record(
+            DATA,
+            (frames, payload),
+            codec=codec,
+            offset=self.length,
+            raw_length=length,
+            lines_before=self.lines,
+            first_time_ns=first_time_ns,
+            newlines=newlines,
+            frames_length=len(frames),
+            raw_crc32c=crc32c,
+        )
+        if self._append((*parts, *behind), force=force):
+            if self._hash is not None:
                 self._hash.update(view)
-            elif self.task.policy == BLOCK:
-                return False
-            else:
-                self._drop(length)
+        elif self.task.policy == BLOCK:
+            return False
+        else:
+            self._drop(length)
         self.lines += newlines
         self.length += length
         self._said()
         return True
 
-    def discard(self, raw: bytearray, length: int) -> None:
+    def discard(self, raw: bytes | bytearray, length: int) -> None:
         """Counts raw[:length] as a gap: for a disk that stays full when the task has ended and nobody can wait more."""
         self._drop(length)
         self.lines += raw.count(b"\n", 0, length)
@@ -246,7 +278,7 @@ class SpoolWriter:
         body = json.dumps(
             {
                 "length": self.length,
-                "sha256": self._hash.digest().hex() if complete else "",
+                "sha256": self._hash.digest().hex() if self._hash is not None and complete else "",
                 "newlines": self.lines,
                 "outcome": dict(outcome),
             }
@@ -258,6 +290,7 @@ class SpoolWriter:
                 return False
         self._segments.free_reserve()
         self._segments.sync()
+        self._control.put(CONTROL_ENDED, 1)
         self._said(ended=True)
         self.close()
         return True
