@@ -1,0 +1,368 @@
+"""Reads a log's bytes in order through all the files into which it is rotated.
+
+Files are held open from the moment they are seen, so neither renaming, nor compressing, nor deleting takes away what
+was not read yet. Where the follower stands is a `Place`: it says which file by what the file holds, and so leads back
+to the same byte after a restart, whatever the file is called then, and whether it is compressed or a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from joblog.worker.following.chain import chain
+from joblog.worker.following.files import HEAD_BYTES, FileKey, Head, LogFile, NotAllowedError, digest
+
+_TAIL_BYTES = 64
+# Files that were read to their end, to be known again; more than rotation keeps.
+_DONE_FILES = 8
+_SNAPSHOT_TRIES = 20
+# A file from which nothing came for so long, while there is a newer one, is not written to any more: a runtime goes
+# over to the new file first, and then lets the old one have what it still has of it.
+LINGER_SECONDS = 0.5
+
+START_MISSING = "start_missing"
+LOST_LINES = "lost_lines"
+
+
+class DoneFile(NamedTuple):
+    """A file that was read to its end, and the bytes that it had."""
+
+    head: Head
+    size: int
+
+
+class Place(NamedTuple):
+    """Up to where a log was read: byte `at` of the file with this start, behind the bytes with digest `tail`."""
+
+    key: FileKey
+    head: Head
+    at: int
+    tail: Head
+    done: tuple[DoneFile, ...]
+
+    def encode(self) -> dict[str, object]:
+        """As JSON values."""
+        return self._asdict()
+
+
+def decode_place(fields: Mapping[str, Any]) -> Place:
+    """The reverse of Place.encode, after JSON. Raises KeyError, TypeError, ValueError."""
+    return Place(
+        FileKey(*fields["key"]),
+        Head(*fields["head"]),
+        int(fields["at"]),
+        Head(*fields["tail"]),
+        tuple(DoneFile(Head(*head), int(size)) for head, size in fields["done"]),
+    )
+
+
+class Loss(NamedTuple):
+    """Bytes that are not there, nobody knows how many. kind: START_MISSING or LOST_LINES, an event's."""
+
+    kind: str
+    message: str
+
+
+class Block(NamedTuple):
+    """Bytes from where the follower stands. last: the file has no more, and will not get any."""
+
+    data: bytes
+    last: bool
+
+
+class Follower:
+    """The log whose newest file is, or was, at `path`. Owns the files that it holds. Belongs to one thread.
+
+    roots: see LogFile. losses: what was found missing, for the caller to take.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        roots: Sequence[str] = (),
+        *,
+        linger_seconds: float = LINGER_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self.files: list[LogFile] = []
+        self.at = 0
+        self.losses: list[Loss] = []
+        self.refusal = ""
+        self._roots = roots
+        self._linger_seconds = linger_seconds
+        self._clock = clock
+        self._head = b""
+        self._tail = b""
+        self._done: deque[DoneFile] = deque(maxlen=_DONE_FILES)
+        self._listed: list[tuple[str, FileKey]] = []
+        # Since when the oldest file has had this size while there was a newer one.
+        self._still: tuple[int, float] = (-1, 0.0)
+
+    # Finding files
+
+    def begin(self, max_files: int = 0) -> bool:
+        """Takes up all files that are there, from the start of the oldest; False when there is none yet.
+
+        max_files: so many are kept by who rotates: where there are as many, older ones may have been deleted.
+        """
+        self.files = self._snapshot([]) or []
+        self.at = 0
+        if max_files and len(self.files) >= max_files:
+            message = (
+                f"{len(self.files)} files of the log were there when it was first looked at, as many as are kept: what "
+                f"was before {os.path.basename(self.files[0].path)}, if anything, is missing; nobody knows how much"
+            )
+            self.losses.append(Loss(START_MISSING, message))
+        return bool(self.files)
+
+    def resume(self, place: Place) -> bool:
+        """Goes on where an earlier follower stood; what is gone since is a loss. False: try again."""
+        files = self._snapshot([])
+        if files is None:
+            return False
+        self._done = deque(place.done, maxlen=_DONE_FILES)
+        matching = [number for number, file in enumerate(files) if _is_at(file, place)]
+        same = [number for number in matching if files[number].key == place.key]
+        if matching:
+            first = (same or matching)[0]
+            self.at = place.at
+            self._tail = files[first].read(max(0, self.at - _TAIL_BYTES), min(self.at, _TAIL_BYTES))
+            newer = range(first + 1, len(files))
+            self._keep(files, {first, *(number for number in newer if not self._was_read(files[number]))})
+            return True
+        self._keep(files, {number for number, file in enumerate(files) if not self._was_read(file)})
+        self.at = 0
+        self.losses.append(
+            Loss(
+                LOST_LINES,
+                "the file that was being read is gone: it was rotated away or deleted while nobody followed it; what "
+                "it still held, if anything, is missing; nobody knows how much",
+            )
+        )
+        return True
+
+    def _keep(self, files: list[LogFile], kept: set[int]) -> None:
+        self.files = [file for number, file in enumerate(files) if number in kept]
+        for number, file in enumerate(files):
+            if number not in kept:
+                file.close()
+
+    def refresh(self) -> bool:
+        """Looks for files that are newer than those held; True when there are."""
+        added = self._snapshot(self.files) or []
+        if added and len(self.files) == 1:
+            self._still = (-1, 0.0)
+        self.files += added
+        return bool(added)
+
+    def _snapshot(self, held: list[LogFile]) -> list[LogFile] | None:
+        """Opens the files that are newer than those held, the oldest first. None: they were being renamed all the time.
+
+        What is opened is what was listed, in that order: renaming in between shows in a second look.
+        """
+        for _ in range(_SNAPSHOT_TRIES):
+            listed = self._list()
+            if held and listed == self._listed:
+                return []
+            opened = self._open(listed, held)
+            if opened is not None and self._list() == listed:
+                self._listed = listed
+                return opened
+            for file in opened or []:
+                file.close()
+        return None
+
+    def _list(self) -> list[tuple[str, FileKey]]:
+        listed = []
+        for path in chain(os.path.realpath(self.path)):
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            listed.append((path, FileKey(status.st_dev, status.st_ino)))
+        return listed
+
+    def _open(self, listed: list[tuple[str, FileKey]], held: list[LogFile]) -> list[LogFile] | None:
+        """None: what was listed is not there any more."""
+        keys = {file.key for file in held}
+        known = [number for number, (_, key) in enumerate(listed) if key in keys]
+        newer = listed[known[-1] + 1 :] if known else listed
+        opened: list[LogFile] = []
+        for path, key in newer:
+            try:
+                file = LogFile(path, self._roots)
+            except (NotAllowedError, PermissionError) as error:
+                self.refusal = str(error)
+                continue
+            except OSError:
+                break
+            opened.append(file)
+            if file.key != key:
+                break
+        else:
+            if held and not known:
+                # None of those held has a name here: whatever has their bytes is a copy of them.
+                return self._without_copies(opened, held)
+            return opened
+        for file in opened:
+            file.close()
+        return None
+
+    def _without_copies(self, opened: list[LogFile], held: list[LogFile]) -> list[LogFile]:
+        new = []
+        for file in opened:
+            if self._was_read(file) or any(file.begins_with(other.head()) for other in held):
+                file.close()
+            else:
+                new.append(file)
+        return new
+
+    def _was_read(self, file: LogFile) -> bool:
+        return any(file.begins_with(done.head) and _holds(file, done.size) for done in self._done)
+
+    # Reading
+
+    def read(self, length: int, *, final: bool = False) -> Block:
+        """Up to `length` bytes from here on. final: the log has ended, so that its newest file has, too."""
+        if not self.files:
+            return Block(b"", last=False)
+        file = self.files[0]
+        newest = len(self.files) == 1
+        if newest and not file.compressed and self._was_truncated(file):
+            return self.read(length, final=final)
+        try:
+            data = file.read(self.at, length)
+        except OSError as error:
+            message = f"{file.path}: {error}; what is missing of it nobody knows"
+            self.losses.append(Loss(LOST_LINES, message))
+            return Block(b"", last=True)
+        at_end = len(data) < length and (file.compressed or self.at + len(data) >= file.size())
+        if not at_end:
+            self._still = (-1, 0.0)
+            return Block(data, last=False)
+        return Block(data, final if newest else self._is_still(file, self.at + len(data)))
+
+    def _is_still(self, file: LogFile, size: int) -> bool:
+        """Whether a file that has a newer one is not written to any more."""
+        if file.compressed or len(self.files) > 2 or file.is_deleted():
+            return True
+        now = self._clock()
+        if self._still[0] != size:
+            self._still = (size, now)
+        return now - self._still[1] >= self._linger_seconds
+
+    def advance(self, data: bytes, consumed: int) -> None:
+        """Stands behind the first `consumed` bytes of what was read."""
+        if len(self._head) < HEAD_BYTES and self.at == len(self._head):
+            self._head += data[: min(consumed, HEAD_BYTES - len(self._head))]
+        self._tail = (self._tail + data[max(0, consumed - _TAIL_BYTES) : consumed])[-_TAIL_BYTES:]
+        self.at += consumed
+
+    def next_file(self) -> None:
+        """Goes over to the next newer file, where there is one."""
+        file = self.files.pop(0)
+        self._done.append(DoneFile(file.head(), self.at))
+        file.close()
+        self._stand_at_start()
+
+    def _stand_at_start(self) -> None:
+        self.at, self._head, self._tail = 0, b"", b""
+        self._still = (-1, 0.0)
+
+    def _was_truncated(self, file: LogFile) -> bool:
+        """Looks whether what was read of the file is not in it any more, and if so where it is now.
+
+        Who copies and truncates leaves a copy with what was not read yet; else that is lost.
+        """
+        if file.size() >= self.at and file.read(0, len(self._known_head(file))) == self._head:
+            return False
+        place = self.place()
+        assert place is not None
+        for path, key in reversed(self._list()):
+            if key == file.key:
+                continue
+            try:
+                copy = LogFile(path, self._roots)
+            except (OSError, NotAllowedError):
+                continue
+            if _is_at(copy, place):
+                self.files.insert(0, copy)
+                return True
+            copy.close()
+        self.losses.append(
+            Loss(
+                LOST_LINES,
+                f"{file.path} was truncated after {self.at} bytes of it had been read: what it had behind them, if "
+                "anything, is missing; nobody knows how much",
+            )
+        )
+        self._stand_at_start()
+        return True
+
+    def _known_head(self, file: LogFile) -> bytes:
+        if not self._head and self.at:
+            # After a restart, when the file was compared with its place already.
+            self._head = file.read(0, min(self.at, HEAD_BYTES))
+        return self._head
+
+    # Where it stands
+
+    def place(self) -> Place | None:
+        """Where it stands now; None before anything was read."""
+        if not self.files:
+            return None
+        file = self.files[0]
+        head = self._known_head(file)
+        return Place(
+            file.key,
+            Head(len(head), digest(head)),
+            self.at,
+            Head(len(self._tail), digest(self._tail)),
+            tuple(self._done),
+        )
+
+    def has_news(self) -> bool:
+        """Whether there may be something to read: quick, for looking often."""
+        if not self.files:
+            return False
+        if len(self.files) > 1 or self.files[0].compressed:
+            return True
+        return self.files[0].size() != self.at
+
+    def is_gone(self) -> bool:
+        """Whether nothing of the log has a name any more: nothing will come but what is held."""
+        return all(file.is_deleted() for file in self.files) and not os.path.lexists(self.path)
+
+    def held_bytes(self) -> int:
+        """Bytes on the disk that are there only because they are held."""
+        return sum(file.size() for file in self.files if file.is_deleted())
+
+    def close(self) -> None:
+        """Lets go of all files."""
+        for file in self.files:
+            file.close()
+        self.files = []
+
+
+def _is_at(file: LogFile, place: Place) -> bool:
+    """Whether the file holds what was read up to the place."""
+    try:
+        if not file.begins_with(place.head):
+            return False
+        tail = file.read(place.at - place.tail.length, place.tail.length)
+    except (OSError, ValueError):
+        return False
+    return Head(len(tail), digest(tail)) == place.tail
+
+
+def _holds(file: LogFile, size: int) -> bool:
+    """Whether a file has so many bytes; of a compressed one, what its last 4 bytes say."""
+    if not file.compressed:
+        return file.size() == size
+    trailer = os.pread(file.fd, 4, max(0, file.size() - 4))
+    return int.from_bytes(trailer, "little") == size % 2**32
