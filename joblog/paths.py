@@ -119,6 +119,16 @@ class DataFolder(NamedTuple):
         return self.worker / "spool"
 
     @property
+    def follow_secret(self) -> Path:
+        """What followed logs' writer ids are made from."""
+        return self.worker / "follow.key"
+
+    @property
+    def followed(self) -> Path:
+        """Which followed logs are over."""
+        return self.worker / "followed"
+
+    @property
     def refused(self) -> Path:
         """Folder with the spools that the leader refuses for good."""
         return self.worker / "refused"

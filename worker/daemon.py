@@ -10,10 +10,11 @@ from pathlib import Path
 from joblog.dumps import refuse_dumps
 from joblog.errors import Conflict, JoblogError
 from joblog.paths import DataFolder, config_file, data_dir, make_folder
-from joblog.service import run_loop, serve
+from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
+from joblog.worker.following.wiring import following_service
 from joblog.worker.identity import worker_id
 from joblog.worker.launch import launcher
 from joblog.worker.membership import Membership
@@ -100,4 +101,9 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
     log.info("worker %s ships what is in %s", identity, folder.spools)
     notify = NotifyListener(folder.notify_socket, shipper.notified)
     renewal = Renewal(membership, shipper.reconnect)
-    return await serve([keys, shipper, renewal, notify, control], drain_seconds=settings.drain_seconds)
+    services: list[Service] = [keys, shipper, renewal, notify, control]
+    following = following_service(settings, folder, keys, shipper.adopt)
+    if following is not None:
+        # The last to start and the first to stop: what it wrote is still shipped.
+        services.append(following)
+    return await serve(services, drain_seconds=settings.drain_seconds)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joblog.address import check_address
+from joblog.errors import InvalidInput
 from joblog.settings import LogSettings, Settings, section, setting
+from joblog.worker.following.settings import FilesSettings, KubernetesSettings, rates, rules
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -144,6 +146,8 @@ class WorkerSettings(Settings):
     capture: CaptureSettings = section(CaptureSettings, "How tasks are run and their output is read.")
     mask: MaskSettings = section(MaskSettings, "Secrets that are replaced by *** before anything is written down.")
     ship: ShipSettings = section(ShipSettings, "How spools get to the leader.")
+    kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")
+    files: FilesSettings = section(FilesSettings, "Files that programs on this host write.")
     log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -156,3 +160,14 @@ class WorkerSettings(Settings):
             yield "ship.window_bytes", "must be at least ship.batch_bytes"
         if self.ship.backoff_min_seconds > self.ship.backoff_max_seconds:
             yield "ship.backoff_min_seconds", "must be at most ship.backoff_max_seconds"
+        try:
+            if self.files.follow:
+                rules(self.files)
+        except InvalidInput as error:
+            yield "files.follow", f"is not allowed: {error}"
+        try:
+            rates(self.kubernetes)
+        except InvalidInput as error:
+            yield "kubernetes.byte_rates", f"is not allowed: {error}"
+        if self.kubernetes.enabled and self.kubernetes.pod_log_dir is None:
+            yield "kubernetes.pod_log_dir", "must be a folder"

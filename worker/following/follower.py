@@ -312,6 +312,18 @@ class Follower:
 
     # Where it stands
 
+    def stand(self) -> tuple[int, bytes, bytes]:
+        """What `stand_again` takes, to undo an `advance`."""
+        return self.at, self._head, self._tail
+
+    def stand_again(self, stand: tuple[int, bytes, bytes]) -> None:
+        """Stands where it stood, in the same file."""
+        self.at, self._head, self._tail = stand
+
+    def pending_bytes(self) -> int:
+        """Bytes of the file that is being read that were not read yet; of a compressed one, all of it."""
+        return max(0, self.files[0].size() - (0 if self.files[0].compressed else self.at)) if self.files else 0
+
     def place(self) -> Place | None:
         """Where it stands now; None before anything was read."""
         if not self.files:

@@ -81,7 +81,7 @@ class SpoolTask:
     """What task.json says of a task attempt: its identity, how it was started, and its spool's limits.
 
     attempt: 0 when the leader is to give it. policy: BLOCK or TRUNCATE. kind: "command", "stdin", "runlog"
-    or FOLLOWED.
+    or FOLLOWED. source: of the latter, by what it is found again.
     """
 
     __slots__ = (
@@ -95,6 +95,7 @@ class SpoolTask:
         "namespace",
         "policy",
         "run",
+        "source",
         "started_ns",
         "task",
         "writer_id",
@@ -116,6 +117,7 @@ class SpoolTask:
         max_spool_bytes: int = 256 << 20,
         policy: str = BLOCK,
         kind: str = "command",
+        source: str = "",
     ) -> None:
         self.writer_id = writer_id
         self.namespace = namespace
@@ -130,6 +132,7 @@ class SpoolTask:
         self.max_spool_bytes = max_spool_bytes
         self.policy = policy
         self.kind = kind
+        self.source = source
 
     def fields(self) -> dict[str, Any]:
         """The fields as JSON values."""

@@ -78,7 +78,7 @@ def raw_bytes(record: Record) -> bytes:
     raise Corrupt(f"spool record at offset {record.offset}: codec {record.codec} is not known")
 
 
-def _frames_from(frames: Frames, skip: int) -> tuple[Frames, int]:
+def frames_from(frames: Frames, skip: int) -> tuple[Frames, int]:
     """The frames without their first `skip` bytes, and the microseconds by which the first one now is later."""
     ends = list(accumulate(frames.lengths))
     index = bisect_right(ends, skip)
@@ -96,7 +96,7 @@ def cut_before(record: Record, offset: int) -> Record:
         return record._replace(offset=offset, raw_length=record.raw_length - skip)
     raw = raw_bytes(record)
     try:
-        frames, later = _frames_from(unpack_frames(record.frames, record.raw_length), skip)
+        frames, later = frames_from(unpack_frames(record.frames, record.raw_length), skip)
     except InvalidInput as error:
         raise Corrupt(f"spool record at offset {record.offset}: {error}") from None
     newlines_cut = raw.count(b"\n", 0, skip)

@@ -84,6 +84,10 @@ class Segments:
                 return False
         return False
 
+    def has_room(self, need: int, offset: int) -> bool:
+        """Whether `need` bytes at `offset` fit within the bounds now, after what the leader has was let go."""
+        return self._within(need) or self._make_room(need, offset)
+
     def _within(self, need: int) -> bool:
         if self._written_bytes >= self._next_look_bytes:
             self._look_at_worker()

@@ -204,6 +204,10 @@ class SpoolWriter:
         self._said()
         return True
 
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes fit within the bounds now; the disk may still be full."""
+        return self._segments.has_room(length, self.length)
+
     def discard(self, raw: bytes | bytearray, length: int) -> None:
         """Counts raw[:length] as a gap: for a disk that stays full when the task has ended and nobody can wait more."""
         self._drop(length)

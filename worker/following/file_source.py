@@ -1,0 +1,124 @@
+"""Logs that are found by globs, as a program's own log files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from joblog.errors import InvalidInput
+from joblog.identity import LogName, check_writable_name
+from joblog.worker.following.source import Found
+from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, LogTarget, NotYet, allowed_name
+
+_PREFIX = "file:"
+_PLACEHOLDERS = ("name", "folder", "host")
+_FORMAT = "plain"
+
+
+class FilesRule(NamedTuple):
+    """Files that match `pattern` are logs; their names are made from the texts, in which {name} is the file's name
+    without .log, {folder} that of its folder, {host} that of this machine.
+    """
+
+    namespace: str
+    run: str
+    task: str
+    pattern: str
+
+    def name(self, path: str, host: str) -> LogName:
+        """The log's name; its attempt is the next free one."""
+        values = {
+            "name": os.path.basename(path).removesuffix(".log"),
+            "folder": os.path.basename(os.path.dirname(path)),
+            "host": host,
+        }
+        return self._named(values)
+
+    def _named(self, values: dict[str, str]) -> LogName:
+        namespace, run, task = (allowed_name(_filled(text, values)) for text in self[:3])
+        return LogName(namespace, run, task, 0)
+
+    def check(self) -> None:
+        """Raises InvalidInput for names that can't be."""
+        try:
+            check_writable_name(self._named(dict.fromkeys(_PLACEHOLDERS, "x")))
+        except ValueError as error:
+            allowed = " ".join(f"{{{word}}}" for word in _PLACEHOLDERS)
+            raise InvalidInput(f"{error}: placeholders are {allowed}") from None
+
+
+def parse_rule(text: str) -> FilesRule:
+    """NAMESPACE:RUN/TASK=GLOB as a rule. Raises InvalidInput."""
+    name, equals, pattern = text.partition("=")
+    namespace, colon, place = name.partition(":")
+    run, slash, task = place.partition("/")
+    if not (equals and colon and slash):
+        raise InvalidInput(
+            f"{text[:80]!r} must be NAMESPACE:RUN/TASK=GLOB, as in web:nginx/{{name}}=/var/log/nginx/*.log"
+        )
+    if not pattern.startswith("/"):
+        raise InvalidInput(f"{text[:80]!r}: the glob must begin with /")
+    rule = FilesRule(namespace.strip(), run.strip(), task.strip(), pattern.strip())
+    rule.check()
+    return rule
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for word, value in values.items():
+        text = text.replace(f"{{{word}}}", value)
+    if "{" in text or "}" in text:
+        raise ValueError(repr(text[:80]))
+    return text
+
+
+class FileSource:
+    """Files by glob. A file's log ends when the file has been gone for a while, and none of that name came again."""
+
+    name = "files"
+    recurring = True
+
+    def __init__(self, rules: Sequence[FilesRule], *, host: str, gone_seconds: float = 60.0) -> None:
+        self._rules = rules
+        self._host = host
+        self._gone_seconds = gone_seconds
+        self._names: dict[str, LogName] = {}
+        self._last_seen: dict[str, float] = {}
+
+    def scan(self) -> list[Found]:
+        now = time.monotonic()
+        for rule in self._rules:
+            for path in glob.glob(rule.pattern, recursive=True):
+                if os.path.isfile(path):
+                    self._names.setdefault(path, rule.name(path, self._host))
+                    self._last_seen[path] = now
+        for path in [path for path, seen in self._last_seen.items() if now - seen > self._gone_seconds]:
+            del self._last_seen[path], self._names[path]
+        return [
+            Found(_PREFIX + path, path, _FORMAT, self._names[path].namespace, os.path.dirname(path))
+            for path in self._last_seen
+        ]
+
+    def folders(self) -> list[str]:
+        fixed = {os.path.dirname(path) for path in self._last_seen}
+        for rule in self._rules:
+            folder = os.path.dirname(rule.pattern)
+            while glob.has_magic(folder):
+                folder = os.path.dirname(folder)
+            fixed.add(folder)
+        return sorted(fixed)
+
+    async def target(self, found: Found) -> LogTarget | Excluded | NotYet:
+        return LogTarget(self._names[found.path], host=self._host)
+
+    async def ended(self, found: Found) -> ContainerEnd | None:  # noqa: ARG002
+        return None
+
+    async def alive(self, found: Found) -> bool | None:
+        # Who writes a file may do so at any time, as long as it is there; between two of that name it is not.
+        return found.path in self._last_seen if found.path else None
+
+    def is_mine(self, key: str) -> bool:
+        return key.startswith(_PREFIX)

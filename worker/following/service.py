@@ -1,0 +1,467 @@
+"""Finds logs that lie in files, follows each to its end, and takes them all up again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
+from joblog.service import Service
+from joblog.worker.following.finished import Finished, FinishedLogs
+from joblog.worker.following.follower import Follower, decode_place
+from joblog.worker.following.lane import RESCAN_SECONDS, Lane
+from joblog.worker.following.outcome import outcome_of
+from joblog.worker.following.rates import Rates
+from joblog.worker.following.source import Found, Source
+from joblog.worker.following.track import Track
+from joblog.worker.following.watching import FolderWatch
+from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, LogTarget, NotYet
+from joblog.worker.spool.bound import SharedBounds, SpoolBounds
+from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
+from joblog.worker.spool.sealing import SpoolKey, open_task
+
+log = logging.getLogger(__name__)
+
+# Changes that come together are looked at once.
+_SETTLE_SECONDS = 0.02
+# A log ends when nothing has come for so long after its end was known: what was printed last may still be on its way.
+END_SETTLE_SECONDS = 2.0
+# How long the way in which a container ended is waited for, where somebody may still tell it.
+END_WAIT_SECONDS = 10.0
+_RETRY_SECONDS = 2.0
+# Between the key of a log and the number of its part, where that is not the first.
+PART = "\n"
+_WRITER_ID_BYTES = 16
+_OPEN_AT_ONCE = 64
+# How long the keys of sealed spools that were left are waited for.
+_KEYS_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowLimits:
+    """lanes: threads that read. held_bytes: see Lane. quiet_seconds: a log for which nothing came for so long is ended,
+    where nobody can tell whether what writes it has; 0: never.
+    """
+
+    bounds: SharedBounds
+    held_bytes: int = 256 << 20
+    quiet_seconds: float = 3600.0
+    lanes: int = 2
+    rates: Mapping[str, int] = field(default_factory=dict)
+    host: str = ""
+
+
+class _Log:
+    """What is known of one log while its files are there."""
+
+    __slots__ = ("begun", "end_known_at", "excluded", "follower", "found", "part", "place", "retry_at", "seen", "track")
+
+    def __init__(self, found: Found, part: int = 1, place: object = None) -> None:
+        self.found = found
+        self.part = part
+        self.place = place
+        self.follower: Follower | None = None
+        self.track: Track | None = None
+        self.begun = False
+        self.excluded = ""
+        self.retry_at = 0.0
+        self.end_known_at = 0.0
+        self.seen = True
+
+    @property
+    def id(self) -> str:
+        """By this its spool is known again."""
+        return self.found.key if self.part == 1 else f"{self.found.key}{PART}{self.part}"
+
+
+class FollowingService(Service):
+    """Follows the logs of all sources. spool_key: what new spools are sealed with; None: they are not. keys: finds the
+    key of one that is there. adopt: told of each spool that is new or taken up, so that it is shipped.
+    """
+
+    name = "following"
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        spool_root: Path,
+        state: Path,
+        limits: FollowLimits,
+        *,
+        spool_key: Callable[[], Awaitable[SpoolKey]] | None,
+        keys: Callable[[str], SpoolKey | None],
+        adopt: Callable[[str], None],
+        secret: bytes,
+    ) -> None:
+        self._sources = sources
+        self._spool_root = spool_root
+        self._limits = limits
+        self._spool_key = spool_key
+        self._keys = keys
+        self._adopt = adopt
+        self._secret = secret
+        self._rates = Rates(limits.rates)
+        self._finished = FinishedLogs(state)
+        self._logs: dict[str, _Log] = {}
+        # Of logs that are not ended: by what _Log.id says, where they lie.
+        self._spools: dict[str, str] = {}
+        self._unread_spools: set[str] = set()
+        self._changed = asyncio.Event()
+        self._changed_folders: set[str] = set()
+        self._watch = FolderWatch(self._on_change)
+        self._lanes: list[Lane] = []
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop
+        self._refusals: set[str] = set()
+        self._complaint = ""
+        self._began = 0.0
+
+    async def start(self) -> None:
+        """Takes stock of the spools that were left, before anybody ships them."""
+        self._loop = asyncio.get_running_loop()
+        self._began = time.monotonic()
+        await asyncio.to_thread(self._look_for_spools, set(os.listdir(self._spool_root)))
+        self._lanes = [
+            Lane(number, self._over, held_bytes=self._limits.held_bytes // self._limits.lanes)
+            for number in range(self._limits.lanes)
+        ]
+        for lane in self._lanes:
+            lane.start()
+        self._watch.start()
+
+    async def run(self) -> None:
+        """Looks for logs again and again, at once where something changed."""
+        while True:
+            self._changed.clear()
+            folders, self._changed_folders = self._changed_folders, set()
+            await self._look(folders)
+            try:
+                async with asyncio.timeout(RESCAN_SECONDS):
+                    await self._changed.wait()
+                await asyncio.sleep(_SETTLE_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """Lets go of all logs where they are."""
+        await self._watch.stop()
+        for task in self._beginning:
+            task.cancel()
+        await asyncio.gather(*self._beginning, return_exceptions=True)
+        await asyncio.to_thread(self._stop_lanes)
+        for entry in self._logs.values():
+            if entry.follower is not None and entry.track is None:
+                entry.follower.close()
+
+    def _stop_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.stop()
+
+    def _on_change(self, folder: str) -> None:
+        self._changed_folders.add(folder)
+        self._changed.set()
+
+    # Spools that are there already
+
+    def _look_for_spools(self, names: set[str]) -> None:
+        """Finds those of followed logs; one that does not open yet, as its key is on its way, is looked at again."""
+        self._unread_spools.clear()
+        for name in names:
+            path = self._spool_root / name / TASK_FILE
+            try:
+                task, _cipher = open_task(path.read_bytes(), str(path), name, self._keys)
+            except Unavailable:
+                self._unread_spools.add(name)
+                continue
+            except (OSError, JoblogError):
+                continue
+            if task.kind == FOLLOWED and task.source:
+                self._spools[task.source] = name
+
+    # Looking
+
+    async def _look(self, folders: set[str]) -> None:
+        if self._unread_spools:
+            # A log whose spool may be among them must not get a second one.
+            # Not for ever: what both of them hold, the leader takes once.
+            await asyncio.to_thread(self._look_for_spools, set(self._unread_spools))
+            if self._unread_spools and time.monotonic() - self._began < _KEYS_SECONDS:
+                return
+        try:
+            found, watched = await asyncio.to_thread(self._scan)
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                log.error("logs can't be looked for: %s", error)
+            return
+        self._complaint = ""
+        self._watch.set_folders(watched)
+        fresh = self._take_in(found)
+        for start in range(0, len(fresh), _OPEN_AT_ONCE):
+            await asyncio.to_thread(self._hold, fresh[start : start + _OPEN_AT_ONCE])
+        now = time.monotonic()
+        for entry in list(self._logs.values()):
+            if entry.track is not None:
+                if entry.found.folder in folders:
+                    self._lane(entry).refresh(entry.found.key)
+                await self._consider_end(entry, now)
+            elif not entry.begun and not entry.excluded and now >= entry.retry_at:
+                entry.begun = True
+                task = asyncio.create_task(self._begin(entry))
+                self._beginning.add(task)
+                task.add_done_callback(self._beginning.discard)
+        await self._end_orphans({entry.found.key for entry in found})
+
+    def _scan(self) -> tuple[list[_Log], list[str]]:
+        found, folders = [], []
+        for source in self._sources:
+            found += [_Log(item) for item in source.scan()]
+            folders += source.folders()
+        return found, folders
+
+    def _take_in(self, found: list[_Log]) -> list[_Log]:
+        """Notes what is there now; returns the logs that are new."""
+        fresh = []
+        keys = {entry.found.key for entry in found}
+        for entry in found:
+            known = self._logs.get(entry.found.key)
+            if known is not None:
+                known.found = entry.found
+                continue
+            before = self._finished.get(entry.found.key)
+            part = before.part if before is not None else 1
+            resumable = (entry.found.key if part == 1 else f"{entry.found.key}{PART}{part}") in self._spools
+            if before is not None and not resumable:
+                if self._source(entry).recurring:
+                    part = before.part + 1
+                elif before.proven or not _has_more(entry.found, before):
+                    continue
+                else:
+                    part, entry.place = before.part + 1, before.place
+            entry.part = part
+            self._logs[entry.found.key] = entry
+            fresh.append(entry)
+        for key, known in list(self._logs.items()):
+            # A log that is being followed is over only when it has ended.
+            if key not in keys and known.track is None and (known.excluded or not self._is_held(known)):
+                del self._logs[key]
+        self._finished.forget_others(keys | self._logs.keys() | self._recurring())
+        return fresh
+
+    def _recurring(self) -> set[str]:
+        """Keys that may come again: how often they did is kept."""
+        return {
+            key
+            for key in self._finished.known()
+            if any(source.recurring and source.is_mine(key) for source in self._sources)
+        }
+
+    @staticmethod
+    def _is_held(entry: _Log) -> bool:
+        return entry.begun or (entry.follower is not None and bool(entry.follower.files))
+
+    def _hold(self, fresh: list[_Log]) -> None:
+        """Opens files before anything else is asked: they may be gone in a moment."""
+        for entry in fresh:
+            if entry.id in self._spools:
+                continue
+            follower = Follower(entry.found.path, entry.found.roots)
+            place = entry.place
+            if not isinstance(place, dict):
+                follower.begin(entry.found.max_files)
+            elif not follower.resume(decode_place(place)):
+                continue
+            self._say_refused(follower)
+            entry.follower = follower
+
+    def _say_refused(self, follower: Follower) -> None:
+        if follower.refusal and follower.refusal not in self._refusals and len(self._refusals) < 1000:
+            self._refusals.add(follower.refusal)
+            log.warning("not followed: %s", follower.refusal)
+
+    # Beginning
+
+    def _source(self, entry: _Log) -> Source:
+        return next(source for source in self._sources if source.is_mine(entry.found.key))
+
+    def _lane(self, entry: _Log) -> Lane:
+        return self._lanes[hash(entry.found.key) % len(self._lanes)]
+
+    async def _begin(self, entry: _Log) -> None:
+        try:
+            await self._try_begin(entry)
+        except (OSError, JoblogError) as error:
+            log.error("%s: can't be followed now: %s", entry.found.key, error)
+            entry.retry_at = time.monotonic() + _RETRY_SECONDS
+        finally:
+            entry.begun = entry.track is not None or bool(entry.excluded)
+
+    async def _try_begin(self, entry: _Log) -> None:
+        spool_id = self._spools.get(entry.id)
+        if spool_id is not None:
+            try:
+                writer = await asyncio.to_thread(self._resumed, spool_id)
+            except (Conflict, NotFound):
+                # It was ended, or is shipped and gone: only the note of that was lost.
+                del self._spools[entry.id]
+                self._finished.add(entry.found.key, Finished(entry.part, proven=True))
+                self._logs.pop(entry.found.key, None)
+                return
+        else:
+            target = await self._source(entry).target(entry.found)
+            if isinstance(target, NotYet):
+                entry.retry_at = time.monotonic() + target.seconds
+                return
+            if isinstance(target, Excluded):
+                entry.excluded = target.reason
+                log.debug("%s: %s", entry.found.key, target.reason)
+                if entry.follower is not None:
+                    entry.follower.close()
+                return
+            key = await self._spool_key() if self._spool_key is not None else None
+            writer = await asyncio.to_thread(self._created, entry, target, key)
+            self._spools[entry.id] = writer.spool_id
+        follower = entry.follower or Follower(entry.found.path, entry.found.roots)
+        track = Track(entry.found, follower, writer, self._rates)
+        if not await asyncio.to_thread(track.begin):
+            writer.close()
+            entry.retry_at = time.monotonic() + RESCAN_SECONDS
+            self._say_refused(follower)
+            return
+        entry.follower, entry.track = follower, track
+        self._lane(entry).add(track)
+        self._adopt(writer.spool_id)
+
+    def _resumed(self, spool_id: str) -> FollowedWriter:
+        return FollowedWriter(self._spool_root / spool_id, self._limits.bounds, keys=self._keys)
+
+    def _created(self, entry: _Log, target: LogTarget, key: SpoolKey | None) -> FollowedWriter:
+        """A spool of its own for a log. Raises InvalidInput, OutOfSpace."""
+        name = target.name
+        if entry.part > 1 and name.attempt:
+            name = name._replace(task=f"{name.task}~{entry.part}")
+        check_writable_name(name)
+        folder = self._spool_root / new_run_id()
+        try:
+            return FollowedWriter(folder, self._limits.bounds, self._task(entry, target, name), key=key)
+        except JoblogError:
+            # It is tried again, with another one.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _task(self, entry: _Log, target: LogTarget, name: LogName) -> SpoolTask:
+        bounds: SpoolBounds = self._limits.bounds
+        digest = hmac.digest(self._secret, entry.id.encode(errors="surrogateescape"), "sha256")
+        return SpoolTask(
+            # The same whenever it is made for these files: what the leader has of the log it is not given again.
+            writer_id=os.urandom(_WRITER_ID_BYTES) if self._source(entry).recurring else digest[:_WRITER_ID_BYTES],
+            namespace=name.namespace,
+            run=name.run,
+            task=name.task,
+            attempt=name.attempt,
+            command=target.command,
+            host=target.host or self._limits.host,
+            labels=check_labels(dict(target.labels)),
+            started_ns=target.started_ns or time.time_ns(),
+            max_spool_bytes=bounds.task_bytes,
+            kind=FOLLOWED,
+            source=entry.id,
+        )
+
+    # Ending
+
+    async def _consider_end(self, entry: _Log, now: float) -> None:
+        """Ends a log of which everything is read, when what writes it has ended."""
+        track = entry.track
+        assert track is not None
+        quiet = now - track.quiet_since if track.quiet_since else 0.0
+        if track.outcome is not None or quiet < END_SETTLE_SECONDS:
+            return
+        source = self._source(entry)
+        end = await source.ended(entry.found)
+        alive = await source.alive(entry.found)
+        over = alive is False or (alive is None and (track.gone or entry.found.superseded))
+        if end is None and not over:
+            seconds = self._limits.quiet_seconds
+            if alive is None and seconds and quiet >= seconds:
+                self._end(entry, None, f"nothing came for {seconds:g} s", proven=False)
+            return
+        if end is None and alive is not None:
+            entry.end_known_at = entry.end_known_at or now
+            if now - entry.end_known_at < END_WAIT_SECONDS:
+                return
+        why = "its files are gone" if track.gone else "its container was started again"
+        self._end(entry, end, why if end is None else "", proven=True)
+
+    def _end(self, entry: _Log, end: ContainerEnd | None, why: str, *, proven: bool) -> None:
+        assert entry.track is not None
+        place = None if proven else entry.track.follower.place()
+        # Before the end is written: one that is noted and not written is taken up from its spool.
+        self._finished.add(entry.found.key, Finished(entry.part, proven, place.encode() if place else None))
+        self._lane(entry).end(entry.found.key, outcome_of(end, why, entry.track.writer.task.started_ns))
+
+    def _over(self, track: Track) -> None:
+        """In a lane's thread: it has let go of a log."""
+        self._loop.call_soon_threadsafe(self._let_go, track)
+
+    def _let_go(self, track: Track) -> None:
+        entry = self._logs.get(track.found.key)
+        if entry is None or entry.track is not track:
+            return
+        entry.track = entry.follower = None
+        if track.ended:
+            self._spools.pop(entry.id, None)
+            del self._logs[track.found.key]
+        else:
+            entry.begun = False
+            entry.retry_at = time.monotonic() + _RETRY_SECONDS
+        self._changed.set()
+
+    async def _end_orphans(self, keys: set[str]) -> None:
+        """Ends logs that were being followed, and whose files nobody finds any more: deleted while nobody looked."""
+        for ident, spool_id in list(self._spools.items()):
+            key = ident.partition(PART)[0]
+            if key in keys or key in self._logs:
+                continue
+            source = next((source for source in self._sources if source.is_mine(key)), None)
+            end = None
+            if source is not None:
+                end = await source.ended(Found(key, "", "", "", ""))
+            del self._spools[ident]
+            try:
+                await asyncio.to_thread(self._end_orphan, spool_id, end)
+            except (OSError, JoblogError) as error:
+                if not isinstance(error, Conflict | NotFound):
+                    log.error("%s: %s", key, error)
+                continue
+            log.warning("%s: its files are gone; the log ends with what was read of them", key)
+
+    def _end_orphan(self, spool_id: str, end: ContainerEnd | None) -> None:
+        writer = self._resumed(spool_id)
+        message = (
+            "the files were deleted while nobody followed them; what they held behind this, if anything, is missing; "
+            "nobody knows how much"
+        )
+        writer.append_event("lost_lines", message)
+        if not writer.end(outcome_of(end, message, writer.task.started_ns)):
+            writer.close()
+
+
+def _has_more(found: Found, before: Finished) -> bool:
+    """Whether something came behind the place where a log was ended for being quiet."""
+    try:
+        status = os.stat(found.path)
+        place: Any = before.place
+        return (status.st_dev, status.st_ino) != tuple(place["key"]) or status.st_size != place["at"]
+    except (OSError, KeyError, TypeError):
+        return False
