@@ -51,6 +51,11 @@ class Node:
         assert self.cluster.worker is not None
         self.cluster.worker.kill()
 
+    def collects(self, starts: int) -> bool:
+        """Whether the agent has begun to collect so often."""
+        messages = self.cluster.messages("worker")
+        return messages.exists() and messages.read_text().count("following: collects") >= starts
+
     def record(self, log: ContainerLog) -> logs_pb2.GetLogResponse | None:
         """What the leader knows of a container's log; None: nothing."""
         try:
@@ -126,6 +131,7 @@ def churn(
     seconds: float,
     bytes_per_second: int,
     max_log_bytes: int,
+    max_files: int = 5,
     between: Callable[[], None] = lambda: None,
 ) -> None:
     """Containers print for a while, at about this rate together; what the kubelet does is done to their files.
@@ -145,7 +151,7 @@ def churn(
             if rng.random() < 0.02:
                 log.print(b"a fragment, " if rng.random() < 0.5 else b"x" * rng.randrange(40_000) + b"\n", 1)
             if log.size() > max_log_bytes:
-                log.rotate(late=b"late\n" if rng.random() < 0.2 else b"")
+                log.rotate(max_files, late=b"late\n" if rng.random() < 0.2 else b"")
         between()
         round_number += 1
         time.sleep(max(0.0, began + round_number / rounds_per_second - now))

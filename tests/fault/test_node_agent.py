@@ -9,21 +9,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.node import churn, node
+from tests.e2e.machine import until
+from tests.fault.node import Node, churn, node
 
 pytestmark = pytest.mark.fault
 SEED = int(os.environ.get("FAULT_SEED", time.time_ns() % 1_000_000))
 
 
-def kills(where: object, seed: int, chance: float):  # type: ignore[no-untyped-def]
-    rng = random.Random(seed)
+class Kills:
+    """Kills the agent now and then, some time after it has begun to collect, and starts it again."""
 
-    def maybe() -> None:
-        if rng.random() < chance:
-            where.kill()  # type: ignore[attr-defined]
-            where.start()  # type: ignore[attr-defined]
+    def __init__(self, where: Node, seed: int, at_most_seconds: float) -> None:
+        self._where = where
+        self._random = random.Random(seed)
+        self._at_most_seconds = at_most_seconds
+        self._kill_at = 0.0
+        self.count = 0
 
-    return maybe
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if not self._kill_at:
+            if self._where.collects(self.count + 1):
+                self._kill_at = now + self._random.random() * self._at_most_seconds
+        elif now >= self._kill_at:
+            self._where.kill()
+            self._where.start()
+            self.count += 1
+            self._kill_at = 0.0
 
 
 @pytest.mark.short
@@ -31,8 +43,10 @@ def kills(where: object, seed: int, chance: float):  # type: ignore[no-untyped-d
 def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
     """A short form: some containers, small files, so that they are rotated and compressed again and again."""
     print(f"FAULT_SEED={SEED}")
-    with node(tmp_path) as where:
+    with node(tmp_path, JOBLOG_KUBERNETES_MAX_FILES="20") as where:
         where.start()
+        until(lambda: where.collects(1), "the agent collects")
+        kills = Kills(where, SEED, 3)
         churn(
             where,
             SEED,
@@ -40,8 +54,10 @@ def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
             seconds=8,
             bytes_per_second=1_500_000,
             max_log_bytes=400_000,
-            between=kills(where, SEED, 0.03),
+            max_files=20,
+            between=kills,
         )
+        print(f"{kills.count} kills, {sum(log.rotations for log in where.containers)} rotations")
         assert sum(log.rotations for log in where.containers) > 10
         for log in where.containers:
             log.end()

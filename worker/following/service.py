@@ -141,10 +141,14 @@ class FollowingService(Service):
 
     async def run(self) -> None:
         """Looks for logs again and again, at once where something changed."""
+        told = False
         while True:
             self._changed.clear()
             folders, self._changed_folders = self._changed_folders, set()
             await self._look(folders)
+            if not told:
+                told = True
+                log.info("following: collects from %s", ", ".join(source.name for source in self._sources) or "nothing")
             try:
                 async with asyncio.timeout(RESCAN_SECONDS):
                     await self._changed.wait()

@@ -86,7 +86,6 @@ def _sources(settings: WorkerSettings, host: str, pods: Pods | None) -> list[Sou
             pods = WithoutApi(Selection(kubernetes.include, kubernetes.exclude), host=host)
         root = str(kubernetes.pod_log_dir)
         sources.append(ContainerSource(pods, root, linked=kubernetes.linked_dirs, max_files=kubernetes.max_files))
-        log.info("containers' logs in %s are collected", root)
     if settings.files.follow:
         from joblog.worker.following.file_source import FileSource
 
