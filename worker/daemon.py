@@ -15,9 +15,7 @@ from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
 from joblog.worker.following.wiring import following_service
-from joblog.worker.identity import worker_id
 from joblog.worker.launch import launcher
-from joblog.worker.membership import Membership
 from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
@@ -25,6 +23,7 @@ from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.notify import NotifyListener
 from joblog.worker.shipper.shipper import Shipper
 from joblog.worker.source import JoinSource, join_source
+from joblog.worker.standing import open_standing
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +66,8 @@ def _lock(path: Path) -> int:
 
 
 async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource) -> int:
-    identity = worker_id(folder.worker_id)
+    identity, membership = open_standing(folder, settings, source)
     control: ControlServer | None = None
-    membership = Membership(folder, identity, source)
     keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
 
     def reached() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from joblog.errors import JoblogError
 from joblog.service import Service
-from joblog.worker.membership import Membership
+from joblog.worker.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Renewal(Service):
     name = "renewal"
 
     def __init__(
-        self, membership: Membership, renewed: Callable[[], None], *, look_seconds: float = _LOOK_SECONDS
+        self, membership: Standing, renewed: Callable[[], None], *, look_seconds: float = _LOOK_SECONDS
     ) -> None:
         self._membership = membership
         self._renewed = renewed

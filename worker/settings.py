@@ -20,6 +20,23 @@ def check_leader(address: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """A certificate that comes from elsewhere, in place of one that the leader makes when the worker joins."""
+
+    certificate: Path | None = setting(
+        None,
+        "The worker's certificate, in PEM, from the CA in the leader's tls.client_ca_file; its common name is the "
+        "worker's id. It is read again when the file changes. Empty: the worker joins, and gets one.",
+    )
+    key: Path | None = setting(None, "The key of identity.certificate, in PEM without a passphrase, mode 0600.")
+    ca: Path | None = setting(
+        None,
+        "The CA of the leader's certificate, in PEM. Empty: that of the leader in the same data folder; else those "
+        "that this system knows.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """What is kept on this machine until the leader has it."""
 
@@ -127,7 +144,8 @@ class WorkerSettings(Settings):
     leader: str = setting(
         "",
         "The leader's gRPC address, HOST:PORT. Empty: the one in the token to join with; the leader that runs on this "
-        "machine with the same data folder; the one that this worker has joined.",
+        "machine with the same data folder; the one that this worker has joined. With identity.certificate: where the "
+        "leader listens for workers, its port 7082.",
         check=check_leader,
     )
     plaintext: bool = setting(
@@ -142,6 +160,7 @@ class WorkerSettings(Settings):
         low=0,
         high=3600,
     )
+    identity: IdentitySettings = section(IdentitySettings, "What the worker shows to its leader.")
     spool: SpoolSettings = section(SpoolSettings, "What is kept on this machine until the leader has it.")
     capture: CaptureSettings = section(CaptureSettings, "How tasks are run and their output is read.")
     mask: MaskSettings = section(MaskSettings, "Secrets that are replaced by *** before anything is written down.")
@@ -152,6 +171,10 @@ class WorkerSettings(Settings):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Values that do not fit together."""
+        if (self.identity.certificate is None) != (self.identity.key is None):
+            yield "identity.certificate", "and identity.key must be set together"
+        if self.identity.certificate is not None and self.plaintext:
+            yield "identity.certificate", "is shown to nobody where plaintext is on"
         if self.spool.max_task_bytes > self.spool.max_bytes:
             yield "spool.max_task_bytes", "must be at most spool.max_bytes"
         if 2 * self.spool.segment_bytes > self.spool.max_task_bytes:

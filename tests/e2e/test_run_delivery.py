@@ -139,3 +139,44 @@ def test_what_a_killed_run_had_captured_is_delivered_with_its_end(data_dir: Path
     assert stored(leader, "r1/t1") == b"last\n"
     said = joblog(data_dir, "stat", "r1/t1", "--leader", leader).stdout.decode()
     assert "supervisor" in said
+
+
+MUCH = "head -c 9000000 /dev/urandom | base64; echo at the end"
+
+
+@pytest.fixture
+def small_spool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBLOG_SPOOL_MAX_TASK_BYTES", str(4 << 20))
+    monkeypatch.setenv("JOBLOG_SPOOL_SEGMENT_BYTES", str(2 << 20))
+
+
+@pytest.mark.usefixtures("small_spool")
+def test_a_task_whose_log_is_refused_goes_on_to_its_end(data_dir: Path, leader: str) -> None:
+    """It writes more than its spool may hold, which would wait for the leader for ever; the newest of it is kept."""
+    assert run(data_dir, leader, "twice", "--attempt", "1", "--", "echo", "one").stderr == b""
+    done = run(data_dir, leader, "twice", "--attempt", "1", "--drain", "20", "--", "sh", "-c", f"{MUCH}; exit 3")
+    assert done.returncode == 3
+    assert b"does not take this output: default:r1/twice/1: the log has another writer" in done.stderr
+    assert b"Traceback" not in done.stderr
+    (spool,) = (data_dir / "worker" / "refused").iterdir()
+    assert b"at the end\n" in b"".join(segment.read_bytes() for segment in spool.glob("*.seg"))
+    assert os.listdir(data_dir / "worker" / "spool") == []
+
+
+@pytest.mark.usefixtures("small_spool")
+def test_a_task_whose_log_is_deleted_goes_on_to_its_end(data_dir: Path, leader: str, tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    script = f"echo one; while [ ! -e {go_on} ]; do sleep 0.05; done; {MUCH}; exit 3"
+    options = ["--quiet", "--run", "r1", "--task", "t", "--drain", "20", "--leader", leader]
+    process = subprocess.Popen(
+        [*COMMAND, "run", *options, "--", "sh", "-c", script], env=environment(data_dir), stderr=subprocess.PIPE
+    )
+    here = Path("/nowhere")
+    until(lambda: joblog(here, "logs", "r1/t", "--leader", leader).stdout == b"one\n", "the log has come")
+    assert joblog(here, "delete", "--yes", "r1/t", "--leader", leader).returncode == 0
+    go_on.touch()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 3, said
+    assert b"Traceback" not in said
+    assert joblog(here, "stat", "r1/t", "--leader", leader).returncode == 3
+    assert os.listdir(data_dir / "worker" / "spool") == []

@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 
 from joblog.errors import JoblogError
-from joblog.paths import DataFolder
-from joblog.worker.identity import worker_id
-from joblog.worker.membership import Membership
+from joblog.paths import DataFolder, config_file
+from joblog.settings import load
+from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys, waiting_for
 from joblog.worker.source import join_source
+from joblog.worker.standing import open_standing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,8 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         folder = DataFolder(given.data_dir)
-        identity = worker_id(folder.worker_id)
-        membership = Membership(folder, identity, join_source(given.leader, os.environ))
+        settings = load(
+            WorkerSettings,
+            file=config_file("worker", None, os.environ),
+            environ=os.environ,
+            flags={"data_dir": str(given.data_dir)},
+        ).values
+        identity, membership = open_standing(folder, settings, join_source(given.leader, os.environ))
         keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
         key = asyncio.run(keys.fetch_current())
     except JoblogError as error:

@@ -369,6 +369,17 @@ class Feed:
             types_pb2.Event(offset=self.reader.offset, time_ns=time.time_ns(), kind=kind, message=message[:2000])
         )
 
+    def is_outlived(self) -> bool:
+        """Whether the log is over for the leader, and its task still writes it."""
+        return self.reader.ended is None and self.reader.alive()
+
+    def make_room(self) -> None:
+        """The task of a log that is over goes on: what nobody takes must not fill its spool and hold it up."""
+        if self.refusal:
+            self.reader.allow_release(self.reader.length)
+        else:
+            self.reader.release(self.reader.length)
+
     def finish(self) -> None:
         """The leader has all of it: the spool goes."""
         self.state = FeedState.DONE

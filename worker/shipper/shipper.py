@@ -78,6 +78,8 @@ class Shipper(Service):
         self._jitter = jitter
         self._feeds: dict[str, Feed] = {}
         self._finishing: list[Feed] = []
+        # Logs that the leader takes nothing more of while their tasks go on.
+        self._outlived: list[Feed] = []
         # Folders that can't be shipped, and why: said once.
         self._unusable: dict[str, str] = {}
         self._stream: LeaderStream | None = None
@@ -225,6 +227,7 @@ class Shipper(Service):
                 for feed in list(self._feeds.values()):
                     if feed.has_news():
                         stream.news(feed)
+            self._look_at_outlived()
             await asyncio.sleep(self._limits.poll_seconds)
 
     def _finish_free(self) -> None:
@@ -241,6 +244,20 @@ class Shipper(Service):
     def _over(self, feed: Feed) -> None:
         if self._stream is not None:
             self._stream.remove(feed)
+        if feed.is_outlived():
+            self._outlived.append(feed)
+        else:
+            self._part_with(feed)
+
+    def _look_at_outlived(self) -> None:
+        ended = [feed for feed in self._outlived if not feed.is_outlived()]
+        self._outlived = [feed for feed in self._outlived if feed not in ended]
+        for feed in ended:
+            self._part_with(feed)
+        for feed in self._outlived:
+            feed.make_room()
+
+    def _part_with(self, feed: Feed) -> None:
         if feed.refusal:
             self._set_aside(feed)
             return
@@ -320,7 +337,7 @@ class Shipper(Service):
             self._said = ""
             self._reached()
             for feed in self._feeds.values():
-                if feed not in self._finishing:
+                if feed.state is not FeedState.DONE:
                     stream.add(feed)
             self._stream = stream
             sending = asyncio.create_task(self._send(stream))

@@ -17,14 +17,13 @@ from joblog.paths import DataFolder, config_file
 from joblog.service import Service, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
-from joblog.worker.identity import worker_id
-from joblog.worker.membership import Membership
 from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
 from joblog.worker.shipper.shipper import Shipper
 from joblog.worker.source import join_source
+from joblog.worker.standing import open_standing
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
             flags={"data_dir": str(given.data_dir)},
         ).values
         folder = DataFolder(given.data_dir)
-        identity = worker_id(folder.worker_id)
         source = join_source(given.leader, os.environ, plaintext=settings.plaintext)
-        membership = Membership(folder, identity, source)
+        identity, membership = open_standing(folder, settings, source)
         keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
 
         def reached() -> None:

@@ -226,7 +226,7 @@ class LeaderStream:
     def _refused(self, feed: Feed, refusal: ingest_pb2.Refusal) -> bool:
         if not feed.refused(refusal):
             log.error("%s: the leader refuses it for good, its spool is set aside: %s", feed.name, refusal.message)
-            feed.refusal = refusal.message
+            feed.refusal, feed.state = refusal.message, FeedState.DONE
             return True
         if feed.state is FeedState.UNOPENED:
             self._to_open[feed] = None

@@ -306,7 +306,7 @@ class SpoolReader:
 
         The supervisor does the same on its own when its spool is full.
         """
-        self._control.put(CONTROL_RELEASED, acked_offset)
+        self.allow_release(acked_offset)
         if self._scan is not None and self._scan.number <= self._oldest:
             # The usual case of a short log, whose folder need not be looked at with each ack.
             return
@@ -318,6 +318,10 @@ class SpoolReader:
             (self.folder / segment_name(number)).unlink(missing_ok=True)
             self._first_offsets.pop(number, None)
             self._oldest = following
+
+    def allow_release(self, offset: int) -> None:
+        """Lets the supervisor unlink what lies below the offset, which it does when its spool is full."""
+        self._control.put(CONTROL_RELEASED, offset)
 
     def pending_bytes(self) -> int:
         """Bytes of the log captured and not yet acked."""

@@ -70,6 +70,8 @@ class Segments:
         self._written_bytes = 0
         self._looked = 0.0
         self.dropped = False
+        # Somebody has removed the folder: nothing that is written arrives anywhere, and the task goes on.
+        self._gone = False
 
     def append(self, parts: Sequence[bytes | bytearray | memoryview], offset: int, *, force: bool = False) -> bool:
         """Appends one record whose first byte has `offset`; all of it or nothing. force: the bounds do not count."""
@@ -79,6 +81,8 @@ class Segments:
         for _ in range(2):
             rolled = self._fd < 0 or (self._size > self._empty_size and self._size + need > self._bounds.segment_bytes)
             if (not rolled or self._roll(offset)) and self._write(parts, need):
+                return True
+            if self._gone:
                 return True
             if not self._make_room(need, offset, disk_full=True):
                 return False
@@ -202,7 +206,8 @@ class Segments:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
-            if error.errno in _FULL:
+            self._gone = error.errno == errno.ENOENT
+            if self._gone or error.errno in _FULL:
                 return False
             raise
         begin = encode_segment_header(offset, sealed=self._sealed) + self._preamble()
