@@ -9,9 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from joblog.cli.options import open_client
+from joblog.cli.status import collect
+from joblog.cli.words import as_dict
+from joblog.errors import NotFound, Unavailable
+from joblog.identity import DEFAULT_NAMESPACE, parse_log_path
 
 JOBLOG = [sys.executable, "-P", "-m", "joblog.cli.main"]
 DEADLINE_SECONDS = 40.0
@@ -123,9 +132,9 @@ class Machine:
         return json.loads(self.call(*arguments, "--json").stdout)
 
     def status(self) -> dict[str, Any]:
-        """`joblog status`, whether or not a leader runs."""
-        found: dict[str, Any] = json.loads(self.call("status", "--json", check=False).stdout)
-        return found
+        """What `joblog status` tells, whether or not a leader runs; asked in this process, as tests do it in loops."""
+        with self._as_user():
+            return collect(None, self.data_dir, self.data_dir)
 
     def run(self, log: str, script: str, *flags: str) -> None:
         """Runs a shell script as a task, and waits until its log is completed at the leader."""
@@ -134,10 +143,22 @@ class Machine:
         until(lambda: self.record(log)["state"] == "completed", f"{log} is completed")
 
     def record(self, log: str) -> dict[str, Any]:
-        """A log's record as `joblog stat` has it; of state "" where there is none yet."""
-        done = self.call("stat", log, "--json", check=False)
-        found: dict[str, Any] = json.loads(done.stdout)["log"] if done.returncode == 0 else {"state": ""}
+        """A log's record as `joblog stat` has it; of state "" where there is none yet. Asked in this process."""
+        try:
+            with self._as_user(), open_client(None, self.data_dir) as client:
+                found: dict[str, Any] = as_dict(client.log(parse_log_path(log, DEFAULT_NAMESPACE)).log)
+        except (NotFound, Unavailable):
+            return {"state": ""}
         return found
+
+    @contextmanager
+    def _as_user(self) -> Iterator[None]:
+        """This process finds and trusts the leader as the machine's commands do."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                if name.startswith("JOBLOG_"):
+                    patch.setenv(name, value)
+            yield
 
 
 def kill(pid: int) -> None:
