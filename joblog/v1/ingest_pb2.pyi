@@ -36,20 +36,22 @@ REFUSAL_CODE_DENIED: RefusalCode
 REFUSAL_CODE_QUOTA: RefusalCode
 
 class PushRequest(_message.Message):
-    __slots__ = ("hello", "opens", "appends", "events", "closes", "stats")
+    __slots__ = ("hello", "opens", "appends", "events", "closes", "stats", "refills")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPENS_FIELD_NUMBER: _ClassVar[int]
     APPENDS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     CLOSES_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
+    REFILLS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     opens: _containers.RepeatedCompositeFieldContainer[OpenLog]
     appends: _containers.RepeatedCompositeFieldContainer[Append]
     events: _containers.RepeatedCompositeFieldContainer[LogEvent]
     closes: _containers.RepeatedCompositeFieldContainer[CloseLog]
     stats: WorkerStats
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., opens: _Optional[_Iterable[_Union[OpenLog, _Mapping]]] = ..., appends: _Optional[_Iterable[_Union[Append, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[LogEvent, _Mapping]]] = ..., closes: _Optional[_Iterable[_Union[CloseLog, _Mapping]]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ...) -> None: ...
+    refills: _containers.RepeatedCompositeFieldContainer[Append]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., opens: _Optional[_Iterable[_Union[OpenLog, _Mapping]]] = ..., appends: _Optional[_Iterable[_Union[Append, _Mapping]]] = ..., events: _Optional[_Iterable[_Union[LogEvent, _Mapping]]] = ..., closes: _Optional[_Iterable[_Union[CloseLog, _Mapping]]] = ..., stats: _Optional[_Union[WorkerStats, _Mapping]] = ..., refills: _Optional[_Iterable[_Union[Append, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("worker_id", "host", "version", "protocol")
@@ -120,20 +122,22 @@ class WorkerStats(_message.Message):
     def __init__(self, spool_bytes: _Optional[int] = ..., spool_limit_bytes: _Optional[int] = ..., logs: _Optional[int] = ...) -> None: ...
 
 class PushResponse(_message.Message):
-    __slots__ = ("welcome", "opened", "acks", "refusals", "closed", "steers")
+    __slots__ = ("welcome", "opened", "acks", "refusals", "closed", "steers", "resends")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
     STEERS_FIELD_NUMBER: _ClassVar[int]
+    RESENDS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     opened: _containers.RepeatedCompositeFieldContainer[Opened]
     acks: _containers.RepeatedCompositeFieldContainer[Ack]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
     closed: _containers.RepeatedCompositeFieldContainer[Closed]
     steers: _containers.RepeatedCompositeFieldContainer[Steer]
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., closed: _Optional[_Iterable[_Union[Closed, _Mapping]]] = ..., steers: _Optional[_Iterable[_Union[Steer, _Mapping]]] = ...) -> None: ...
+    resends: _containers.RepeatedCompositeFieldContainer[Resend]
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., closed: _Optional[_Iterable[_Union[Closed, _Mapping]]] = ..., steers: _Optional[_Iterable[_Union[Steer, _Mapping]]] = ..., resends: _Optional[_Iterable[_Union[Resend, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("leader_id", "version", "window_bytes", "max_batch_bytes", "max_message_bytes", "heartbeat_seconds", "lost_after_seconds", "gather_seconds", "gather_bytes", "keep_until_archived")
@@ -222,6 +226,16 @@ class Steer(_message.Message):
     handle: int
     watched: bool
     def __init__(self, handle: _Optional[int] = ..., watched: _Optional[bool] = ...) -> None: ...
+
+class Resend(_message.Message):
+    __slots__ = ("handle", "offset", "length")
+    HANDLE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    handle: int
+    offset: int
+    length: int
+    def __init__(self, handle: _Optional[int] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class SpoolKey(_message.Message):
     __slots__ = ("key", "kept_ns")

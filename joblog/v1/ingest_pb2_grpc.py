@@ -61,7 +61,7 @@ class IngestServicer:
 
     def Push(self, request_iterator, context):
         """One stream per worker carries all its logs. The first message holds `hello`.
-        Within a message the order of work is: opens, appends, events, closes.
+        Within a message the order of work is: opens, appends, events, closes, refills.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -46,6 +47,22 @@ class Sealing(NamedTuple):
     dropped_bytes: int = 0
 
 
+@dataclass(slots=True)
+class _Missing:
+    """Since when something of a log is missing, and what the last attempt to seal it saw.
+
+    All of the log may have to be read and sent to find out: that is not done at each turn.
+    """
+
+    since: float
+    tried_at: float
+    rewrites: int
+
+    def is_worth_a_try(self, now: float, rewrites: int, patience: float) -> bool:
+        waited = now - self.since
+        return rewrites != self.rewrites or waited >= patience or now - self.tried_at >= waited / 2
+
+
 class Sealer:
     """Seals completed logs; any number at once, in different threads. Blocks.
 
@@ -69,17 +86,16 @@ class Sealer:
         self._reader = reader
         self._loss_patience_seconds = loss_patience_seconds
         self._clock = clock
-        # Logs of which something was missing, since when.
-        self._missing_since: dict[int, float] = {}
+        # Logs of which something is missing.
+        self._missing: dict[int, _Missing] = {}
 
     def seal(self, number: int) -> Sealing:
         """Seals one log. Raises what the stores raise; then it is as it was, and can be tried again."""
         record = self._store.get_log(number)
         if record is None or record.state != types_pb2.LOG_STATE_COMPLETED or record.tier == types_pb2.TIER_ARCHIVE:
-            self._missing_since.pop(number, None)
+            self._missing.pop(number, None)
             return Sealing(SealResult.GONE)
-        name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
-        keys = metadata_key(name), sealed_key(name)
+        keys = metadata_key(_name(record)), sealed_key(_name(record))
         with self._context.busy.all([number, ("roll", number), *keys]) as free:
             if not free:
                 return Sealing(SealResult.LATER)
@@ -96,18 +112,22 @@ class Sealer:
                     raise
                 done = Sealing(SealResult.GONE)
         if done.result is not SealResult.LATER:
-            self._missing_since.pop(number, None)
+            self._missing.pop(number, None)
         return done
 
     def _seal(self, record: LogRecord, metadata_at: str, sealed_at: str) -> Sealing:
         hashing = not record.seal.sha256
-        assembled, found = self._assemble(record, sealed_at, hashing=hashing)
-        if found.lost and not hashing:
+        rewrites = self._store.rewrites(record.number)
+        missing = self._missing.get(record.number)
+        if missing is not None and not missing.is_worth_a_try(self._clock(), rewrites, self._loss_patience_seconds):
+            return Sealing(SealResult.LATER)
+        assembled, found = self._assemble(record, sealed_at, hashing=hashing, with_losses=False)
+        if assembled is None:
+            if self._waits(record.number, rewrites):
+                return Sealing(SealResult.LATER)
             # The seal's hash is that of all bytes: what is left is hashed anew.
-            since = self._missing_since.setdefault(record.number, self._clock())
-            if self._clock() - since < self._loss_patience_seconds:
-                return Sealing(SealResult.LATER, assembled.footer.size)
-            assembled, found = self._assemble(record, sealed_at, hashing=True)
+            assembled, found = self._assemble(record, sealed_at, hashing=True, with_losses=True)
+        assert assembled is not None
         failpoints.reach("seal.put")
         self._amend(record, found, assembled.footer.size)
         sealed = SealedObject(assembled.footer, assembled.sha256)
@@ -119,7 +139,7 @@ class Sealer:
         if self._plain is not None:
             self._plain.write(record, assembled.extents(sealed_at, 0))
         companions = [metadata_at, *self._plain_keys(record)]
-        committed = self._commit(record, assembled, found, companions, sealed_at)
+        committed = self._commit(record, assembled, found, companions, rewrites)
         failpoints.reach("seal.committed")
         dropped = found.buffered_bytes if committed is SealResult.SEALED else 0
         return Sealing(committed, assembled.footer.size + len(document), dropped)
@@ -127,11 +147,24 @@ class Sealer:
     def _plain_keys(self, record: LogRecord) -> list[str]:
         return [] if self._plain is None else [self._plain.key(record)]
 
-    def _assemble(self, record: LogRecord, key: str, *, hashing: bool) -> tuple[Assembled, Found]:
+    def _waits(self, number: int, rewrites: int) -> bool:
+        """Whether what is missing may still come back."""
+        now = self._clock()
+        missing = self._missing.setdefault(number, _Missing(now, now, rewrites))
+        missing.tried_at, missing.rewrites = now, rewrites
+        return now - missing.since < self._loss_patience_seconds
+
+    def _assemble(
+        self, record: LogRecord, key: str, *, hashing: bool, with_losses: bool
+    ) -> tuple[Assembled | None, Found]:
+        """Puts the sealed object; None: something is lost, and nothing was put. with_losses: then it is put as well."""
         chunks = LogChunks(self._context, self._reader, record, hashing=hashing)
         assembly = new_assembly(self._context, key, record, chunks.extents)
         try:
             chunks.write(assembly)
+            if chunks.found.lost and not with_losses:
+                assembly.abort()
+                return None, chunks.found
             return assembly.finish(), chunks.found
         except BaseException:
             assembly.abort()
@@ -151,10 +184,13 @@ class Sealer:
             record.seal.gaps.extend(gaps)
 
     def _commit(
-        self, record: LogRecord, assembled: Assembled, found: Found, companions: list[str], key: str
+        self, record: LogRecord, assembled: Assembled, found: Found, companions: list[str], rewrites: int
     ) -> SealResult:
+        key = sealed_key(_name(record))
         changes = Changes()
         changes.require(record.number)
+        # What was missing may just have come from a worker that has kept it.
+        changes.guard(record.number, rewrites)
         changes.put_log(record)
         changes.delete_extents(record.number, 0, MAX_U64)
         extents = assembled.extents(key, 0) or [_empty(assembled, key)]
@@ -174,6 +210,8 @@ class Sealer:
         except Conflict:
             if self._store.deleted_among([record.number]):
                 return SealResult.GONE
+            if self._store.rewrites(record.number) != rewrites:
+                return SealResult.LATER
             raise
         return SealResult.SEALED
 
@@ -184,6 +222,10 @@ class Sealer:
             with self._store.view() as view:
                 for offset, _, _ in view.chunks(number):
                     changes.delete_chunk(number, offset)
+
+
+def _name(record: LogRecord) -> LogName:
+    return LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
 
 
 def _covers(outer: types_pb2.Gap, inner: types_pb2.Gap) -> bool:

@@ -33,6 +33,7 @@ class Changes:
         "guards",
         "logs",
         "merged",
+        "refilled",
         "required",
         "rosters",
         "single_drops",
@@ -49,6 +50,7 @@ class Changes:
         self.extent_drops: list[tuple[int, int, int]] = []
         self.guards: dict[int, int] = {}
         self.required: set[int] = set()
+        self.refilled: dict[int, tuple[int, int]] = {}
         self.rosters: list[tuple[int, str]] = []
         self.announced: list[str] = []
         self.gone: list[str] = []
@@ -70,6 +72,16 @@ class Changes:
         """As put_chunk(), for what pack_stored() gave."""
         self.chunks.append((number, offset, stored))
         self.size_bytes += len(stored) - CHECK_BYTES
+
+    def refill(self, number: int, offset: int, raw_length: int, stored: bytes) -> None:
+        """As put_stored(), for bytes that are missing in the middle of a log; what can't be read there is dropped.
+
+        Lets the write fail with Conflict when the log is sealed, not there, or has them in the archive. To be guarded:
+        it counts as a rewrite itself, so that nobody goes by what was read before.
+        """
+        self.put_stored(number, offset, stored)
+        self.delete_chunks(number, offset + 1, offset + raw_length)
+        self.refilled[number] = offset, offset + raw_length
 
     def put_gap(self, number: int, gap: Gap, lines_before: int, declared_ns: int) -> None:
         """A gap of log `number`: its chunk, and its entry in Store.gaps()."""

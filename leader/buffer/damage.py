@@ -21,7 +21,7 @@ class Damage:
         self, where: Path, on_found: Callable[[int, int], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """where: the store's folder, for messages. on_found(number, offset): called once for each place."""
-        self._on_found = on_found
+        self._on_found = [on_found]
         self._where = where
         self._clock = clock
         self._lock = threading.Lock()
@@ -43,7 +43,20 @@ class Damage:
         log.warning(
             "log %d: the chunk at offset %d is damaged in the buffer, it is passed over: %s", number, offset, why
         )
-        self._on_found(number, offset)
+        for tell in self._on_found:
+            tell(number, offset)
+
+    def on_found(self, callback: Callable[[int, int], None]) -> None:
+        """`callback(number, offset)` is called too for each place that is found from now on, in whatever thread."""
+        self._on_found.append(callback)
+
+    def shrink(self, number: int, offset: int, to_offset: int) -> None:
+        """Of what is missing at `offset` only that from to_offset on will be, once the write that follows is done."""
+        with self._lock:
+            places = self._places.get(number, {})
+            if offset in places and to_offset not in places:
+                places[to_offset] = places[offset]
+                self._count += 1
 
     def forget(self, number: int, begin: int, before: int) -> None:
         """What was at [begin, before) of the log is gone, or was written anew."""

@@ -24,6 +24,7 @@ from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations
 from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
 from joblog.leader.buffer.folder import lock_folder
+from joblog.leader.buffer.holes import seams
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
 from joblog.leader.buffer.view import (
@@ -85,7 +86,7 @@ class Store:
         self._open_logs: set[int] = set()
         # Last chunks of such logs: (offset, the value's first bytes).
         self._tails: dict[int, tuple[int, bytes]] = {}
-        # How often a range of a log's chunks was replaced by a gap, since the store was opened.
+        # How often a range of a log's chunks was replaced by a gap, or came back, since the store was opened.
         self._rewrites: dict[int, int] = {}
         # Bytes of chunks that were put since the store was opened.
         self.put_bytes = 0
@@ -198,9 +199,10 @@ class Store:
             self._open_logs |= changes.logs.keys() - completed
             self._open_logs -= completed | deleted
             dropping = changes.dropping()
-            for number in dropping | completed | deleted:
+            # What is dropped for what came again is nobody's last chunk, or had the end that the log has still.
+            for number in (dropping - changes.refilled.keys()) | completed | deleted:
                 self._tails.pop(number, None)
-            for number, _, _ in changes.gap_drops:
+            for number in [*changes.refilled, *(number for number, _, _ in changes.gap_drops)]:
                 self._rewrites[number] = self._rewrites.get(number, 0) + 1
             for number in completed | deleted:
                 self._rewrites.pop(number, None)
@@ -234,7 +236,13 @@ class Store:
     def _check_guards(self, changes: Changes) -> None:
         for number, rewrites in changes.guards.items():
             if self._rewrites.get(number, 0) != rewrites:
-                raise Conflict(f"log number {number}: a range was replaced by a gap meanwhile; read it again")
+                raise Conflict(f"log number {number}: a range was replaced meanwhile; read it again")
+        for number, (begin, end) in changes.refilled.items():
+            record = None if number in self._open_logs else read_log(self._engine, number)
+            if record is not None and record.tier == types_pb2.TIER_ARCHIVE:
+                raise Conflict(f"log number {number} is sealed: nothing is added to it")
+            if any(extent.offset < end for extent in islice(read_extents(self._engine, number, begin), 1)):
+                raise Conflict(f"log number {number}: what was missing is in the archive meanwhile")
 
     def next_number(self) -> int:
         """A log number that no log of this store ever had, from 1."""
@@ -268,10 +276,12 @@ class Store:
         return end_of(chunk, read_last_extent(self._engine, number))
 
     def archived_offset(self, number: int) -> int:
-        """All of the log below it is in the archive: where the first chunk in the buffer begins, else the log's end."""
+        """All of the log below it is in the archive: where its first chunk in the buffer or its first hole begins."""
         with self.view() as view:
             first, end = view.first_chunk_offset(number), view.log_end(number)
-        return first if first is not None else end.offset if end is not None else 0
+            hole = next(seams(view.extents(number)), None)
+        ends = [at for at in (first, hole, end and end.offset) if at is not None]
+        return min(ends, default=0)
 
     def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
         """(offset, header) of the log's last chunk in the buffer; a damaged one only where its end is known."""
@@ -342,7 +352,7 @@ class Store:
         return [keys.number_of(key) for key, _ in scan(self._engine, keys.INDEX, prefix, keys.after(prefix))]
 
     def rewrites(self, number: int) -> int:
-        """How often a range of the log was replaced by a gap; for Changes.guard(), asked before its chunks are read."""
+        """How often a range of the log became a gap or came back; for Changes.guard(), asked before chunks are read."""
         return self._rewrites.get(number, 0)
 
     def roster_of(self, number: int) -> str | None:

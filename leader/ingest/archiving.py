@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from joblog.leader.ingest.refilling import Refills
 from joblog.leader.ingest.registry import Registry
 from joblog.v1 import types_pb2
 
@@ -29,6 +30,7 @@ class Archiving:
         self._pool = pool
         # Streams that wait for a closed log to be sealed in the archive, by the log's number.
         self._waiting: dict[int, dict[Session, int]] = {}
+        self.refills = Refills(registry, pool, lambda number: self._waiting.get(number, {}), asks=keep_until_archived)
         self._held: str | None = None
         self._reopened = asyncio.Event()
         # Asked before anything is taken in; calls hold() where it has to.
@@ -39,12 +41,14 @@ class Archiving:
         for number, offset in offsets.items():
             live = self._registry.get(number)
             if live is not None:
-                live.archived_offset = max(live.archived_offset, min(offset, live.durable_offset))
+                told = self.refills.hold_back(number, min(offset, live.durable_offset))
+                live.archived_offset = max(live.archived_offset, told)
                 if live.session is not None:
                     live.session.ack(live)
 
     def sealed(self, number: int, length: int) -> None:
         """The completed log is sealed in the archive."""
+        self.refills.forget(number)
         for session, handle in self._waiting.pop(number, {}).items():
             session.sealed(handle, length)
 

@@ -126,6 +126,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         if self._has_quotas:
             self.quotas.follow(self._store, self.registry.measure)
         self.live.on_watch(self._steer)
+        self.archiving.refills.start()
         self.committer.start()
 
     async def run(self) -> None:
@@ -313,6 +314,14 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self._completed()
         return seal
 
+    def refilled(self, number: int) -> None:
+        """What was missing of the log is there again: those who tail it are told, and it may be sealed."""
+        live = self.registry.get(number)
+        if live is not None:
+            self.live.changed(number, open_for_writing=not live.gone)
+        else:
+            self._completed()
+
     async def _commit_record(
         self, live: LiveLog, record: types_pb2.LogRecord, event: types_pb2.Event | None = None
     ) -> None:
@@ -351,6 +360,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     def forget(self, number: int) -> None:
         """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
         live = self.registry.remove(number)
+        self.archiving.refills.forget(number)
         if live is not None:
             live.cipher.forget()
 

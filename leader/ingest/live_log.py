@@ -38,6 +38,33 @@ class Refused(InvalidInput):
         self.retry_seconds = 0.0
 
 
+def checked_batch(batch: types_pb2.Batch, where: str, next_offset: int = 0) -> bytes:
+    """The bytes of a batch, held against its header. Raises Refused: it was damaged on its way or before."""
+    try:
+        raw = open_payload(batch.codec, batch.payload, batch.raw_length, batch.crc32c)
+        unpack_frames(batch.frames, batch.raw_length)
+        if batch.newlines > batch.raw_length:
+            raise InvalidInput(f"newlines: {batch.newlines} in {batch.raw_length} bytes")
+    except InvalidInput as error:
+        raise Refused(ingest_pb2.REFUSAL_CODE_CORRUPT, f"{where}: {error}", next_offset, retry=True) from None
+    return raw
+
+
+def sealed_chunk(cipher: LogCipher, number: int, offset: int, batch: types_pb2.Batch, lines_before: int) -> bytes:
+    """A batch as it is stored."""
+    header = ChunkHeader(
+        kind=KIND_DATA,
+        codec=batch.codec,
+        newlines=batch.newlines,
+        raw_length=batch.raw_length,
+        lines_before=lines_before,
+        first_time_ns=batch.first_time_ns,
+        crc32c=batch.crc32c,
+        frames_length=len(batch.frames),
+    ).pack()
+    return pack_stored(number, offset, header, cipher.seal(header, offset, batch.frames + batch.payload))
+
+
 class Accepted(NamedTuple):
     """An append that fits, ready to be committed: a chunk as it is stored or a gap, and what the log's limit drops."""
 
@@ -184,30 +211,8 @@ class LiveLog:
 
     def _accept_batch(self, append: ingest_pb2.Append) -> Accepted:
         batch = append.batch
-        try:
-            raw = open_payload(batch.codec, batch.payload, batch.raw_length, batch.crc32c)
-            unpack_frames(batch.frames, batch.raw_length)
-            if batch.newlines > batch.raw_length:
-                raise InvalidInput(f"newlines: {batch.newlines} in {batch.raw_length} bytes")
-        except InvalidInput as error:
-            raise Refused(
-                ingest_pb2.REFUSAL_CODE_CORRUPT,
-                f"{self.record.id.task}: batch at offset {append.offset}: {error}",
-                self.next_offset,
-                retry=True,
-            ) from None
-        header = ChunkHeader(
-            kind=KIND_DATA,
-            codec=batch.codec,
-            newlines=batch.newlines,
-            raw_length=batch.raw_length,
-            lines_before=self.accepted_lines,
-            first_time_ns=batch.first_time_ns,
-            crc32c=batch.crc32c,
-            frames_length=len(batch.frames),
-        ).pack()
-        sealed = self.cipher.seal(header, append.offset, batch.frames + batch.payload)
-        chunk = pack_stored(self.number, append.offset, header, sealed)
+        raw = checked_batch(batch, f"{self.record.id.task}: batch at offset {append.offset}", self.next_offset)
+        chunk = sealed_chunk(self.cipher, self.number, append.offset, batch, self.accepted_lines)
         if self.sha256 is not None:
             self.sha256.update(raw)
         return self._advance(append.offset, batch.raw_length, batch.newlines, chunk)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from joblog.errors import InvalidInput, JoblogError
+from joblog.errors import InvalidInput, JoblogError, NotFound
 from joblog.identity import AUDIT_NAMESPACE, LogName, check_labels, check_log_name
 from joblog.leader.access.quota import Scope
 from joblog.leader.buffer.changes import Changes
@@ -96,16 +96,26 @@ class Registry:
         return restored
 
     def _restore(self, record: types_pb2.LogRecord) -> LiveLog:
-        wrapped = self.store.get_dek(record.number)
-        if wrapped is None:
-            raise InvalidInput("its key is missing")
-        cipher = LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
+        cipher = self._cipher(record)
         end = self.store.log_end(record.number)
         next_offset, lines = (end.offset, end.lines) if end else (0, 0)
         live = LiveLog(record, cipher, next_offset, lines, self._limit(record))
         live.archived_offset = self.store.archived_offset(record.number)
         live.death_reported = None
         return live
+
+    def cipher(self, number: int) -> LogCipher:
+        """Of a log that is completed. Raises NotFound, and what the keyring raises."""
+        record = self.store.get_log(number)
+        if record is None:
+            raise NotFound(f"log {number} is not there: it was deleted")
+        return self._cipher(record)
+
+    def _cipher(self, record: types_pb2.LogRecord) -> LogCipher:
+        wrapped = self.store.get_dek(record.number)
+        if wrapped is None:
+            raise InvalidInput("its key is missing")
+        return LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
 
     def measure(self) -> None:
         """Finds out what logs take that an earlier life of the leader left open, where a quota asks. Reads them."""

@@ -17,6 +17,7 @@ from joblog.errors import InvalidInput, JoblogError
 from joblog.leader.access.principal import Principal
 from joblog.leader.access.roles import Permission
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.holes import Hole
 from joblog.leader.ingest.committer import Commit
 from joblog.leader.ingest.live_log import Accepted, LiveLog, Refused
 from joblog.v1 import ingest_pb2, types_pb2
@@ -51,6 +52,7 @@ class _Processed:
     closes: list[tuple[LiveLog, ingest_pb2.CloseLog]] = field(default_factory=list)
     counted: list[tuple[Account, int]] = field(default_factory=list)
     refusals: dict[int, Refused] = field(default_factory=dict)
+    refilled: set[int] = field(default_factory=set)
     # When the oldest byte was read at its task; 0: there is none.
     first_time_ns: int = 0
 
@@ -71,6 +73,8 @@ class Session:
         self.broken = False
         self.failed: asyncio.Future[JoblogError] = asyncio.get_running_loop().create_future()
         self.logs: dict[int, LiveLog] = {}
+        # Numbers of closed logs whose spool the worker keeps until they are sealed.
+        self._kept: dict[int, int] = {}
         self._outbox = ingest_pb2.PushResponse()
         self._acks: dict[int, tuple[int, int]] = {}
         self._events: Counter[int] = Counter()
@@ -119,7 +123,8 @@ class Session:
         if request.HasField("stats"):
             self.stats = request.stats
             self.ingest.seen.heard(self)
-        size = sum(len(append.batch.payload) + len(append.batch.frames) for append in request.appends)
+        batches = [append.batch for append in (*request.appends, *request.refills)]
+        size = sum(len(batch.payload) + len(batch.frames) for batch in batches)
         if size:
             await self.ingest.archiving.until_open()
         await self.ingest.gate.acquire(size)
@@ -130,7 +135,7 @@ class Session:
 
     def _unsent(self) -> int:
         outbox = self._outbox
-        return len(outbox.refusals) + len(outbox.opened) + len(outbox.steers)
+        return len(outbox.refusals) + len(outbox.opened) + len(outbox.steers) + len(outbox.resends)
 
     async def _work(self, request: ingest_pb2.PushRequest, size: int) -> None:
         try:
@@ -189,7 +194,22 @@ class Session:
             except Refused as refused:
                 done.refusals[append.handle] = refused
         self._process_ends(request, done)
+        for append in request.refills:
+            self._refill(append, done)
         return done
+
+    def _refill(self, append: ingest_pb2.Append, done: _Processed) -> None:
+        """What does not fit changes nothing: its range stays missing, as it was."""
+        live = self.logs.get(append.handle)
+        number = self._kept.get(append.handle) if live is None else live.number
+        if number is None or (live is not None and live.session is not self and not live.gone):
+            return
+        try:
+            cipher = self.ingest.registry.cipher(number) if live is None else live.cipher
+            if self.ingest.archiving.refills.take(number, cipher, append, self.ingest.limits.max_batch_bytes):
+                done.refilled.add(number)
+        except JoblogError as error:
+            log.warning("log %d: what came again for offset %d is not taken: %s", number, append.offset, error)
 
     def _accept(self, live: LiveLog, append: ingest_pb2.Append, done: _Processed) -> Accepted | None:
         """What quotas allow of it. A batch that begins below a quota is taken whole."""
@@ -341,6 +361,7 @@ class Session:
         except JoblogError as error:
             self._fail(error)
         else:
+            self._kept[close.handle] = live.number
             self.logs.pop(close.handle, None)
             self._outbox.closed.append(ingest_pb2.Closed(handle=close.handle, seal=seal))
             self._outgoing.set()
@@ -350,6 +371,8 @@ class Session:
     # What the worker gets
 
     def _answer(self, done: _Processed) -> None:
+        # Of what is new or sealed nothing can be missing.
+        missable: dict[int, int] = {}
         for request, result in done.opened:
             opened = self._outbox.opened.add(handle=request.handle)
             if isinstance(result, LiveLog):
@@ -368,16 +391,22 @@ class Session:
                 if not opened.sealed:
                     self._await_seal(result.number, request.handle)
             opened.number = result.number if isinstance(result, types_pb2.LogRecord) else result.record.number
+            if opened.next_offset and not opened.sealed:
+                missable[request.handle] = opened.number
         for handle, refused in done.refusals.items():
             self.refuse(handle, refused)
         for live in done.ends:
             if live.session is self:
                 self.ack(live)
+        for number in done.refilled:
+            self.ingest.refilled(number)
         if done.opened:
             self._outgoing.set()
+            self.ingest.archiving.refills.opened(self, missable)
 
     def _await_seal(self, number: int, handle: int) -> None:
         """Completed, as a worker says again that has kept its spool: it is told when the log is sealed."""
+        self._kept[handle] = number
         if self.ingest.archiving.keep_until_archived:
             task = asyncio.create_task(self.ingest.archiving.await_seal(number, self, handle))
             self._closings.add(task)
@@ -390,6 +419,7 @@ class Session:
 
     def sealed(self, handle: int, length: int) -> None:
         """Tells the worker that a closed log is sealed in the archive."""
+        self._kept.pop(handle, None)
         self._outbox.acks.add(handle=handle, stored_offset=length, archived_offset=length, sealed=True)
         self._outgoing.set()
 
@@ -410,6 +440,11 @@ class Session:
     def steer(self, handle: int, watched: bool) -> None:
         """Tells the worker that somebody watches the log now, or nobody any more."""
         self._outbox.steers.add(handle=handle, watched=watched)
+        self._outgoing.set()
+
+    def ask_again(self, handle: int, hole: Hole) -> None:
+        """Asks the worker for bytes that it was acked."""
+        self._outbox.resends.add(handle=handle, offset=hole.begin, length=hole.end - hole.begin)
         self._outgoing.set()
 
     async def write_all(self, context: PushContext) -> None:

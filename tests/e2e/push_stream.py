@@ -84,6 +84,7 @@ class Push:
         self.refusals: list[ingest_pb2.Refusal] = []
         self.closed: dict[int, ingest_pb2.Closed] = {}
         self.steers: list[ingest_pb2.Steer] = []
+        self.resends: list[ingest_pb2.Resend] = []
 
     async def hello(self, worker_id: str = "w1", **fields: Any) -> None:
         """Says hello and takes the welcome."""
@@ -108,6 +109,7 @@ class Push:
         self.refusals.extend(response.refusals)
         self.closed.update({one.handle: one for one in response.closed})
         self.steers.extend(response.steers)
+        self.resends.extend(response.resends)
         return True
 
     async def until(self, condition: Any) -> None:

@@ -13,13 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from joblog.batch import CODEC_ZSTD, MAX_FRAMES
 from joblog.v1 import ingest_pb2, types_pb2
+from joblog.worker.shipper.packing import Packing
+from joblog.worker.shipper.resending import Resending
 from joblog.worker.spool.format import DATA, EVENT, FOLLOWED, GAP, SPOOL_FULL
-from joblog.worker.spool.merge import merge
 from joblog.worker.spool.reader import SpoolReader
 from joblog.worker.spool.record import EndRecord, Record
-from joblog.worker.spool.split import frame_count, split
+from joblog.worker.spool.split import split
 
 log = logging.getLogger(__name__)
 
@@ -70,36 +70,6 @@ def claim(folder: Path) -> int | None:
     return None
 
 
-class _Packing:
-    """Records on their way into batches: small ones are joined, what the supervisor compressed goes as it is."""
-
-    def __init__(self, feed: Feed, max_batch_bytes: int) -> None:
-        self.appends: list[ingest_pb2.Append] = []
-        self.events: list[ingest_pb2.LogEvent] = []
-        self._handle = feed.handle
-        self._max_batch_bytes = max_batch_bytes
-        self._run: list[Record] = []
-        self._raw_bytes = 0
-        self._frames = 0
-
-    def add(self, record: Record) -> None:
-        frames = frame_count(record)
-        whole = record.codec == CODEC_ZSTD and record.crc32c != 0
-        if whole or self._raw_bytes + record.raw_length > self._max_batch_bytes or self._frames + frames > MAX_FRAMES:
-            self.flush()
-        self._run.append(record)
-        self._raw_bytes += record.raw_length
-        self._frames += frames
-        if whole:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._run:
-            batch = merge(self._run)
-            self.appends.append(ingest_pb2.Append(handle=self._handle, offset=self._run[0].offset, batch=batch))
-            self._run, self._raw_bytes, self._frames = [], 0, 0
-
-
 class Feed:
     """A claimed spool. Belongs to the shipper's thread."""
 
@@ -130,6 +100,8 @@ class Feed:
         self._corrupt: tuple[int, int] = (-1, 0)
         self._damaged_at = -1
         self._events: list[types_pb2.Event] = []
+        # What the leader has lost.
+        self.resending = Resending(reader)
 
     @property
     def name(self) -> str:
@@ -144,6 +116,7 @@ class Feed:
         # The next stream counts anew: there the number may be that of another feed.
         self.handle = 0
         self.watched = False
+        self.resending.close()
         self._forget_inflight()
 
     def _forget_inflight(self) -> None:
@@ -207,7 +180,8 @@ class Feed:
 
     def take(self, max_raw_bytes: int, max_batch_bytes: int) -> Taken:
         """The next bytes of the log, ready to be sent; empty when there is nothing new."""
-        packing = _Packing(self, max_batch_bytes)
+        packing = Packing(self.handle, max_batch_bytes)
+        events: list[ingest_pb2.LogEvent] = []
         for record in self.reader.read(max_raw_bytes):
             if record.kind == DATA and record.offset != self._damaged_at:
                 for part in split(record, max_batch_bytes):
@@ -215,7 +189,7 @@ class Feed:
                 continue
             packing.flush()
             if record.kind == EVENT:
-                packing.events.append(ingest_pb2.LogEvent(handle=self.handle, event=_event(record)))
+                events.append(ingest_pb2.LogEvent(handle=self.handle, event=_event(record)))
             else:
                 packing.appends.append(self._gap(record))
         packing.flush()
@@ -225,10 +199,10 @@ class Feed:
             payload += sent
             self._inflight.append((append.offset + (append.batch.raw_length or append.gap.length), sent))
         self.inflight_bytes += payload
-        close = None if packing.appends else self._close(packing.events)
-        packing.events.extend(ingest_pb2.LogEvent(handle=self.handle, event=event) for event in self._events)
+        close = None if packing.appends else self._close(events)
+        events.extend(ingest_pb2.LogEvent(handle=self.handle, event=event) for event in self._events)
         self._events.clear()
-        return Taken(packing.appends, packing.events, close, payload)
+        return Taken(packing.appends, events, close, payload)
 
     def _gap(self, record: Record) -> ingest_pb2.Append:
         full = record.kind == GAP and json.loads(record.body).get("reason") == SPOOL_FULL
@@ -384,6 +358,7 @@ class Feed:
         """The leader has all of it: the spool goes."""
         self.state = FeedState.DONE
         self._forget_inflight()
+        self.resending.close()
         try:
             self.reader.remove()
         except OSError as error:
@@ -392,6 +367,7 @@ class Feed:
 
     def release(self) -> None:
         """Lets go of the spool, which stays."""
+        self.resending.close()
         self.reader.close()
         self._unclaim()
 

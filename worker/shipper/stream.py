@@ -27,7 +27,15 @@ MESSAGE_APPENDS = 5000
 
 RETRY_SECONDS = 5.0
 
-A = TypeVar("A", ingest_pb2.Opened, ingest_pb2.Ack, ingest_pb2.Steer, ingest_pb2.Refusal, ingest_pb2.Closed)
+A = TypeVar(
+    "A",
+    ingest_pb2.Opened,
+    ingest_pb2.Ack,
+    ingest_pb2.Steer,
+    ingest_pb2.Refusal,
+    ingest_pb2.Closed,
+    ingest_pb2.Resend,
+)
 PushCall = grpc.aio.StreamStreamCall[ingest_pb2.PushRequest, ingest_pb2.PushResponse]
 
 
@@ -44,6 +52,8 @@ class LeaderStream:
         self._batch_bytes = min(batch_bytes, welcome.max_batch_bytes or batch_bytes)
         self._feeds: dict[int, Feed] = {}
         self._to_open: dict[Feed, None] = {}
+        # Those of which the leader wants something again.
+        self._wanted: dict[Feed, None] = {}
         self._next_handle = 1
 
     @classmethod
@@ -83,6 +93,7 @@ class LeaderStream:
         """The spool is over."""
         self._to_open.pop(feed, None)
         self._feeds.pop(feed.handle, None)
+        self._wanted.pop(feed, None)
         self.schedule.drop(feed)
 
     def news(self, feed: Feed) -> None:
@@ -129,11 +140,29 @@ class LeaderStream:
                 self.schedule.again(feed)
             else:
                 self._arm(feed, feed.reader.offset + 1)
+        said |= self._compose_refills(request, MESSAGE_BYTES - payload)
         if now >= self._stats_at:
             self._stats_at = now + self.welcome.heartbeat_seconds
             request.stats.CopyFrom(stats())
             said = True
         return request if said else None
+
+    def _compose_refills(self, request: ingest_pb2.PushRequest, room: int) -> bool:
+        """What one log's leader lost, some of it in each message. It is not acked: gRPC holds up who sends too much."""
+        feed = next(iter(self._wanted), None)
+        if feed is None or room <= 0:
+            return False
+        del self._wanted[feed]
+        try:
+            refills = feed.resending.take(feed.handle, room, self._batch_bytes) if feed.resending else []
+        except Exception as error:  # noqa: BLE001 - what can't be read stays lost, the log itself goes on
+            log.warning("%s: what the leader asks for again can't be read: %s", feed.name, error)
+            feed.resending.close()
+            return False
+        request.refills.extend(refills)
+        if feed.resending:
+            self._wanted[feed] = None
+        return bool(refills)
 
     def _take(self, feed: Feed, request: ingest_pb2.PushRequest) -> int | None:
         """Adds what is next of a log; its size in the message, or None when the spool can't be read."""
@@ -164,6 +193,8 @@ class LeaderStream:
 
     def next_at(self) -> float:
         """When compose() has something to do again, at the latest (monotonic seconds)."""
+        if self._wanted:
+            return 0.0
         times = [self._stats_at]
         if (gathered := self.schedule.next_at()) is not None:
             times.append(gathered)
@@ -184,6 +215,7 @@ class LeaderStream:
         self._take_in(response.acks, Feed.acked, over)
         self._take_in(response.steers, self._steered, over)
         self._take_in(response.refusals, self._refused, over)
+        self._take_in(response.resends, self._resend, over)
         self._take_in(response.closed, lambda feed, _closed: feed.closed(), over)
         self.wake.set()
         return over
@@ -215,6 +247,11 @@ class LeaderStream:
         if feed.state is FeedState.OPEN:
             self.schedule.again(feed)
         return feed.state is FeedState.DONE
+
+    def _resend(self, feed: Feed, resend: ingest_pb2.Resend) -> bool:
+        feed.resending.add(resend.offset, resend.length)
+        self._wanted[feed] = None
+        return False
 
     def _steered(self, feed: Feed, steer: ingest_pb2.Steer) -> bool:
         feed.watched = steer.watched

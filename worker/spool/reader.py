@@ -56,8 +56,13 @@ class SpoolReader:
     WrongVersion.
     """
 
-    def __init__(self, folder: Path, keys: Callable[[str], SpoolKey | None] = no_keys) -> None:
+    def __init__(
+        self, folder: Path, keys: Callable[[str], SpoolKey | None] = no_keys, *, is_second: bool = False
+    ) -> None:
+        """is_second: see second()."""
         self.folder = folder
+        self._keys = keys
+        self._is_second = is_second
         self.spool_id = folder.name
         try:
             path = folder / TASK_FILE
@@ -80,6 +85,10 @@ class SpoolReader:
         self._oldest = 1
         self._damage_seen = False
         self._first_offsets: dict[int, int] = {}
+
+    def second(self) -> SpoolReader:
+        """Another reader of the same spool, at offset 0, which leaves it as it is: what this one meets is not noted."""
+        return SpoolReader(self.folder, self._keys, is_second=True)
 
     @property
     def length(self) -> int:
@@ -228,7 +237,7 @@ class SpoolReader:
 
     def _gap(self, end: int, newlines: int, reason: str) -> Record:
         """Declares [offset, end) missing and goes on behind it. A hash of all bytes is no proof any more then."""
-        if reason == LOST:
+        if reason == LOST and not self._is_second:
             self._control.put(CONTROL_DAMAGED, 1)
         body = json.dumps({"reason": reason}).encode()
         gap = Record(GAP, self.offset, end - self.offset, CODEC_NONE, b"", b"", newlines, self.lines, 0, 0, body)
@@ -269,7 +278,7 @@ class SpoolReader:
             return True
         if not is_dead:
             return False
-        if state != EOF and self._scan is scan:
+        if state != EOF and self._scan is scan and not self._is_second:
             scan.cut()
         return None
 

@@ -1,0 +1,195 @@
+"""Bytes that the leader's disk lost after it acked them, asked for again from workers that still have them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, NamedTuple
+
+from joblog.errors import Conflict, JoblogError
+from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.holes import Hole, find_hole, seams
+from joblog.leader.crypto.envelope import LogCipher
+from joblog.leader.ingest.live_log import Refused, checked_batch, sealed_chunk
+from joblog.v1 import ingest_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from joblog.leader.ingest.registry import Registry
+    from joblog.leader.ingest.session import Session
+
+log = logging.getLogger(__name__)
+
+EVENT_KIND = "bytes_restored"
+# How long a worker that was asked is not told that anything behind the hole is archived, whatever else is known of it.
+ASKED_SECONDS = 60.0
+# Of a log that lost everything, the first holes are enough at once.
+MAX_HOLES = 1000
+
+
+class _Asked(NamedTuple):
+    """origin: where the hole began when it was asked for. at: monotonic seconds."""
+
+    origin: int
+    at: float
+
+
+class Refills:
+    """Asks for what is missing in the middle of logs, and takes what comes.
+
+    A hole is filled from its begin, each batch by a write of its own that stands only if the hole still is what it was
+    when it was looked at. Nothing else of a log changes: neither its length nor where its writer goes on.
+    """
+
+    def __init__(
+        self, registry: Registry, pool: Executor, waiting: Callable[[int], Mapping[Session, int]], *, asks: bool
+    ) -> None:
+        """waiting: streams that wait for a closed log to be sealed. asks: workers may have what was acked."""
+        self._registry = registry
+        self._store = registry.store
+        self._pool = pool
+        self._waiting = waiting
+        self._asks = asks
+        self._lock = threading.Lock()
+        # By log, then the hole's begin.
+        self._asked: dict[int, dict[int, _Asked]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """From now on what is found damaged is asked for at once, where its worker is there. In the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def found(number: int, offset: int) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._found, number, offset)
+
+        if self._asks:
+            self._store.damage.on_found(found)
+
+    # Asking. In the event loop.
+
+    def _found(self, number: int, offset: int) -> None:
+        for session, handle in self._whom(number).items():
+            self._ask(session, {handle: number}, offset)
+
+    def _whom(self, number: int) -> Mapping[Session, int]:
+        live = self._registry.get(number)
+        if live is not None:
+            return {} if live.session is None else {live.session: live.handle}
+        return dict(self._waiting(number))
+
+    def opened(self, session: Session, numbers: Mapping[int, int]) -> None:
+        """The stream has opened these logs, by handle: whatever is missing in them it may have."""
+        if self._asks and numbers:
+            self._ask(session, numbers)
+
+    def _ask(self, session: Session, numbers: Mapping[int, int], offset: int | None = None) -> None:
+        task = asyncio.create_task(self._look(session, numbers, offset))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, session: Session, numbers: Mapping[int, int], offset: int | None) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._pool, self._holes, numbers, offset)
+        except (JoblogError, RuntimeError) as error:
+            # RuntimeError: the pool, or the store, is closed already.
+            log.warning("what is missing in the buffer can't be asked for: %s", error)
+            return
+        for handle, hole in found:
+            log.warning("log %d: offsets %d to %d are asked for again", numbers[handle], hole.begin, hole.end)
+            session.ask_again(handle, hole)
+
+    def _holes(self, numbers: Mapping[int, int], offset: int | None) -> list[tuple[int, Hole]]:
+        """In a thread. offset: where to look; None: where something is known, or seen at little cost, to be missing."""
+        found: list[tuple[int, Hole]] = []
+        with self._store.view() as view:
+            for handle, number in numbers.items():
+                offsets: Iterable[int] = [offset] if offset is not None else []
+                if offset is None:
+                    offsets = sorted({*self._store.damage.offsets(number), *seams(view.extents(number))})
+                holes = {hole for at in offsets if (hole := find_hole(view, number, at)) is not None}
+                for hole in sorted(holes)[:MAX_HOLES]:
+                    found.append((handle, hole))
+                    with self._lock:
+                        asked = _Asked(hole.begin, time.monotonic())
+                        self._asked.setdefault(number, {}).setdefault(hole.begin, asked)
+        return found
+
+    def hold_back(self, number: int, offset: int) -> int:
+        """Of what is archived below `offset`, what the worker may be told while it is asked for more."""
+        with self._lock:
+            asked = self._asked.get(number)
+            if asked is None:
+                return offset
+            since = time.monotonic() - ASKED_SECONDS
+            for begin in [begin for begin, one in asked.items() if one.at < since]:
+                del asked[begin]
+            if not asked:
+                del self._asked[number]
+            return min([offset, *asked])
+
+    def forget(self, number: int) -> None:
+        """The log is sealed or deleted."""
+        with self._lock:
+            self._asked.pop(number, None)
+
+    # Taking. In a thread.
+
+    def take(self, number: int, cipher: LogCipher, append: ingest_pb2.Append, max_batch_bytes: int) -> bool:
+        """Puts a batch where it is missing, synced; False where it does not fit there (any more).
+
+        Raises Refused when the batch is not as it must be, and what the store raises.
+        """
+        batch, offset = append.batch, append.offset
+        if not 1 <= batch.raw_length <= max_batch_bytes:
+            raise Refused(ingest_pb2.REFUSAL_CODE_INVALID, f"raw_length {batch.raw_length} is out of range")
+        checked_batch(batch, f"log {number}: batch at offset {offset}, which came again")
+        rewrites = self._store.rewrites(number)
+        with self._store.view() as view:
+            hole = find_hole(view, number, offset)
+        end = offset + batch.raw_length
+        if hole is None or hole.begin != offset or end > hole.end:
+            return False
+        lines = hole.lines_before + batch.newlines
+        if lines > hole.lines_after or (end == hole.end and lines != hole.lines_after):
+            message = (
+                f"log {number}: offsets {offset} to {end} came again with {batch.newlines} newlines, not as before"
+            )
+            raise Refused(ingest_pb2.REFUSAL_CODE_CORRUPT, message)
+        changes = Changes()
+        changes.guard(number, rewrites)
+        chunk = sealed_chunk(cipher, number, offset, batch, hole.lines_before)
+        changes.refill(number, offset, batch.raw_length, chunk)
+        if end == hole.end:
+            changes.put_event(number, self._event(number, hole))
+        if end < hole.end:
+            self._store.damage.shrink(number, offset, end)
+        try:
+            self._store.write(changes)
+        except Conflict as conflict:
+            log.info("log %d: what came again for offset %d is not taken: %s", number, offset, conflict)
+            return False
+        self._filled(number, hole, end)
+        return True
+
+    def _event(self, number: int, hole: Hole) -> types_pb2.Event:
+        with self._lock:
+            asked = self._asked.get(number, {}).get(hole.begin)
+        origin = hole.begin if asked is None else asked.origin
+        message = f"offsets {origin} to {hole.end} were damaged in the buffer, and came again from the worker"
+        return types_pb2.Event(offset=origin, time_ns=time.time_ns(), kind=EVENT_KIND, message=message)
+
+    def _filled(self, number: int, hole: Hole, end: int) -> None:
+        with self._lock:
+            asked = self._asked.get(number, {})
+            one = asked.pop(hole.begin, None)
+            if one is not None and end < hole.end:
+                asked[end] = _Asked(one.origin, time.monotonic())
+            if not asked:
+                self._asked.pop(number, None)
+        if end == hole.end:
+            log.info("log %d: offsets up to %d, which were missing, are here again", number, end)
