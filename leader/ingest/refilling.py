@@ -56,6 +56,8 @@ class Refills:
         self._lock = threading.Lock()
         # By log, then the hole's begin.
         self._asked: dict[int, dict[int, _Asked]] = {}
+        # By log, begins of holes that stay when they are filled: a damaged table hides what is put there too.
+        self._hidden: dict[int, set[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -113,8 +115,10 @@ class Refills:
                     offsets = sorted({*self._store.damage.offsets(number), *seams(view.extents(number))})
                 holes = {hole for at in offsets if (hole := find_hole(view, number, at)) is not None}
                 for hole in sorted(holes)[:MAX_HOLES]:
-                    found.append((handle, hole))
                     with self._lock:
+                        if hole.begin in self._hidden.get(number, ()):
+                            continue
+                        found.append((handle, hole))
                         asked = _Asked(hole.begin, time.monotonic())
                         self._asked.setdefault(number, {}).setdefault(hole.begin, asked)
         return found
@@ -136,6 +140,7 @@ class Refills:
         """The log is sealed or deleted."""
         with self._lock:
             self._asked.pop(number, None)
+            self._hidden.pop(number, None)
 
     # Taking. In a thread.
 
@@ -164,8 +169,6 @@ class Refills:
         changes.guard(number, rewrites)
         chunk = sealed_chunk(cipher, number, offset, batch, hole.lines_before)
         changes.refill(number, offset, batch.raw_length, chunk)
-        if end == hole.end:
-            changes.put_event(number, self._event(number, hole))
         if end < hole.end:
             self._store.damage.shrink(number, offset, end)
         try:
@@ -173,23 +176,40 @@ class Refills:
         except Conflict as conflict:
             log.info("log %d: what came again for offset %d is not taken: %s", number, offset, conflict)
             return False
+        with self._store.view() as view:
+            left = find_hole(view, number, offset)
+        if left is not None:
+            self._stays(number, hole)
+            return False
         self._filled(number, hole, end)
         return True
 
-    def _event(self, number: int, hole: Hole) -> types_pb2.Event:
+    def _stays(self, number: int, hole: Hole) -> None:
+        log.warning(
+            "log %d: offsets %d to %d came again, but the damaged table hides them too: see docs/operations.md",
+            number,
+            hole.begin,
+            hole.end,
+        )
         with self._lock:
-            asked = self._asked.get(number, {}).get(hole.begin)
-        origin = hole.begin if asked is None else asked.origin
-        message = f"offsets {origin} to {hole.end} were damaged in the buffer, and came again from the worker"
-        return types_pb2.Event(offset=origin, time_ns=time.time_ns(), kind=EVENT_KIND, message=message)
+            hidden = self._hidden.setdefault(number, set())
+            if len(hidden) < MAX_HOLES:
+                hidden.add(hole.begin)
+            self._asked.pop(number, None)
 
     def _filled(self, number: int, hole: Hole, end: int) -> None:
         with self._lock:
             asked = self._asked.get(number, {})
-            one = asked.pop(hole.begin, None)
-            if one is not None and end < hole.end:
-                asked[end] = _Asked(one.origin, time.monotonic())
-            if not asked:
+            one = asked.pop(hole.begin, _Asked(hole.begin, 0.0))
+            if end < hole.end:
+                self._asked.setdefault(number, {})[end] = one._replace(at=time.monotonic())
+            elif not asked:
                 self._asked.pop(number, None)
         if end == hole.end:
-            log.info("log %d: offsets up to %d, which were missing, are here again", number, end)
+            message = f"offsets {one.origin} to {end} were missing in the buffer, and came again from the worker"
+            log.info("log %d: %s", number, message)
+            changes = Changes()
+            changes.put_event(
+                number, types_pb2.Event(offset=one.origin, time_ns=time.time_ns(), kind=EVENT_KIND, message=message)
+            )
+            self._store.write(changes)
