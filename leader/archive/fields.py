@@ -157,10 +157,21 @@ class Fields:
         value = self._take(name)
         return None if value is None else Fields(value, f"{self._where}: {name}")
 
-    def objects(self, name: str) -> Iterator[Fields]:
-        """The JSON objects of a list."""
+    def is_null(self, name: str) -> bool:
+        """Whether the field, which must be there, is null; then it is taken."""
+        if name in self._left and self._left[name] is None:
+            del self._left[name]
+            return True
+        return False
+
+    def items(self, name: str) -> list[object]:
+        """A list of anything."""
         value = self._take(name)
         if not isinstance(value, list):
             self.fail(name, "is no list")
-        for at, item in enumerate(value):
+        return value
+
+    def objects(self, name: str) -> Iterator[Fields]:
+        """The JSON objects of a list."""
+        for at, item in enumerate(self.items(name)):
             yield Fields(item, f"{self._where}: {name}[{at}]")

@@ -40,6 +40,12 @@ class Sparing:
             self.spared = wanted
             return True
 
+    def copy_to(self, folder: Path) -> None:
+        """Notes the same for a copy of the store in `folder`."""
+        with self._lock:
+            if self.spared is not Spared.NOTHING:
+                (folder / _MARK).write_text(self.spared.value)
+
     def nothing(self) -> None:
         """Nothing is damaged any more."""
         with self._lock:

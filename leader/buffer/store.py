@@ -471,6 +471,10 @@ class Store:
                 self._engine.compact(family)
         return max(0, before - self.disk_bytes())
 
+    def checkpoint(self, folder: Path) -> None:
+        """Makes `folder` a store that holds what this one does now; see Engine.checkpoint(). Raises OutOfSpace."""
+        self._engine.checkpoint(folder)
+
     def stats(self) -> StoreStats:
         """What the store takes of disk and memory."""
         return StoreStats(self.disk_bytes(), *self._engine.memory(), self._engine.stalls)

@@ -1,0 +1,56 @@
+"""Pieces that a prune means to delete, written down in the target before it does so."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from typing import NamedTuple
+
+from joblog.errors import NotFound
+from joblog.leader.archive.fields import parse_document
+from joblog.leader.archive.objects import ObjectStore, walk
+from joblog.leader.backup.layout import TRASH_PREFIX, is_backup_id, is_copy_name
+
+_MAX_BYTES = 64 << 20
+# Of one list: some 4 MB.
+MAX_NAMES = 50_000
+_VERSION = 1
+
+
+class TrashList(NamedTuple):
+    """names: of objects with pieces. waits_for: backups that ran when it was written; None: not looked at yet."""
+
+    key: str
+    names: tuple[str, ...]
+    waits_for: tuple[str, ...] | None
+
+
+def new_trash_key() -> str:
+    """The key of a new list; later ones sort behind it."""
+    return f"{TRASH_PREFIX}{time.time_ns():020}-{secrets.token_hex(4)}.json"
+
+
+def put_trash(objects: ObjectStore, trash: TrashList) -> None:
+    """Writes the list, or writes it again."""
+    said = {"version": _VERSION, "names": trash.names, "waits_for": trash.waits_for}
+    objects.put(trash.key, json.dumps(said).encode() + b"\n")
+
+
+def trash_lists(objects: ObjectStore) -> list[TrashList]:
+    """All that are there. Raises Corrupt for one that is not as it must be."""
+    found = []
+    for info in list(walk(objects, TRASH_PREFIX)):
+        try:
+            data = objects.get(info.key)
+        except NotFound:
+            continue
+        fields = parse_document(data, info.key, _MAX_BYTES)
+        if fields.integer("version") != _VERSION:
+            fields.fail("version", "is not known to this joblog")
+        names = fields.texts("names")
+        waits = None if fields.is_null("waits_for") else tuple(fields.texts("waits_for"))
+        if not all(map(is_copy_name, names)) or not all(map(is_backup_id, waits or ())):
+            fields.fail("names", "are not those of pieces")
+        found.append(TrashList(info.key, tuple(names), waits))
+    return found

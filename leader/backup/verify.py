@@ -1,0 +1,239 @@
+"""Verifies a backup: every piece is read back, opened and held against its id; and what was restored is read whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from joblog.errors import Corrupt, Interrupted, JoblogError, NotFound, WrongVersion
+from joblog.identity import LogName
+from joblog.leader.access.snapshot import unpack_snapshot
+from joblog.leader.archive.fetch import ExtentReader
+from joblog.leader.archive.fields import format_time, parse_document
+from joblog.leader.backup.fetch import Fetcher, Progress, missing_pieces
+from joblog.leader.backup.layout import piece_key, verified_key
+from joblog.leader.backup.manifest import Manifest
+from joblog.leader.backup.repository import Repository
+from joblog.leader.backup.restore import Keys, check_store_version, open_keys
+from joblog.leader.backup.source import ACCESS_PATH
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.crypto.remembered import open_present
+from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.reading.reader import CipherCache
+from joblog.leader.reading.verify import verify_log
+from joblog.v1 import types_pb2
+
+MAX_PROBLEMS = 1000
+_PAGE = 500
+
+
+class VerifiedBackup(NamedTuple):
+    """What verifying found. logs: that were read whole, where it was restored; problems: the first ones, for people."""
+
+    id: str
+    verified_ns: int
+    bytes: int
+    objects: int
+    restored: bool
+    logs: int
+    problems: list[str]
+
+
+class BackupVerifier:
+    """Verifies one backup. Blocks; stop() may be called from any thread."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        manifest: Manifest,
+        *,
+        at_once: int = 8,
+        progress: Progress = lambda _done, _total: None,
+    ) -> None:
+        self._repository = repository
+        self._manifest = manifest
+        self._at_once = at_once
+        self._progress = progress
+        self._problems: list[str] = []
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._done = 0
+        self._fetcher: Fetcher | None = None
+
+    def stop(self) -> None:
+        """Has it end soon."""
+        self._stopping.set()
+        if self._fetcher is not None:
+            self._fetcher.stop()
+
+    def _problem(self, text: str) -> None:
+        with self._lock:
+            if len(self._problems) < MAX_PROBLEMS:
+                self._problems.append(text)
+
+    def verify(self) -> VerifiedBackup:
+        """Reads everything back. Raises Interrupted, and what the object store raises."""
+        needed = {piece.name: piece.length for file in self._manifest.files for piece in file.pieces}
+        total = sum(needed.values())
+        for name in missing_pieces(self._repository, self._manifest):
+            self._problem(f"{piece_key(name)}: is missing")
+            needed.pop(name)
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="verify") as pool:
+            coming: list[Future[None]] = []
+            try:
+                for name, length in needed.items():
+                    coming.append(pool.submit(self._check, name, length, total))
+                    if len(coming) > 4 * self._at_once:
+                        coming.pop(0).result()
+                for one in coming:
+                    one.result()
+            except BaseException:
+                for one in coming:
+                    one.cancel()
+                raise
+        return self._verdict(len(needed), restored=False, logs=0)
+
+    def _verdict(self, objects: int, *, restored: bool, logs: int) -> VerifiedBackup:
+        summary = self._manifest.summary
+        return VerifiedBackup(summary.id, time.time_ns(), summary.bytes, objects, restored, logs, list(self._problems))
+
+    def _check(self, name: str, length: int, total: int) -> None:
+        if self._stopping.is_set():
+            raise Interrupted("verifying was stopped")
+        try:
+            if len(self._repository.load_piece(name)) != length:
+                self._problem(f"{piece_key(name)}: has another length than its backup says")
+        except (Corrupt, NotFound, WrongVersion) as error:
+            self._problem(str(error))
+        with self._lock:
+            self._done += length
+            self._progress(self._done, total)
+
+    def verify_restored(
+        self,
+        scratch: Path,
+        keys: Keys,
+        *,
+        archive: ExtentReader | None = None,
+        on_log: Callable[[int, int], None] = lambda _done, _bytes: None,
+    ) -> VerifiedBackup:
+        """Restores into `scratch`, which is deleted at the end, and reads every log whole, as `joblog verify --all`.
+
+        archive: where bytes of logs that are archived are read; without it such logs are passed over. on_log(logs,
+        bytes) so far. Raises what fetching raises.
+        """
+        check_store_version(self._manifest)
+        try:
+            self._fetcher = Fetcher(self._repository, scratch, at_once=self._at_once, progress=self._progress)
+            self._fetcher.run(self._manifest.files)
+            state = scratch / ACCESS_PATH
+            unpack_snapshot(state.read_bytes())
+            store = Store.open(scratch / "store")
+            try:
+                for warning in open_keys(store, self._repository, keys):
+                    self._problem(warning)
+                logs = self._verify_logs(store, keys, archive, on_log)
+            finally:
+                store.close()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return self._verdict(len(set(self._manifest.names())), restored=True, logs=logs)
+
+    def _verify_logs(
+        self,
+        store: Store,
+        keys: Keys,
+        archive: ExtentReader | None,
+        on_log: Callable[[int, int], None],
+    ) -> int:
+        ciphers = CipherCache(store, Keyring(StoreKeys(store, open_present(store, keys.source).kms, store.store_id)))
+        logs = done_bytes = 0
+        for record in all_logs(store):
+            if self._stopping.is_set():
+                raise Interrupted("verifying was stopped")
+            if archive is None and any(True for _ in store.extents(record.number)):
+                continue
+            name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
+            try:
+                verdict = verify_log(
+                    store,
+                    record.number,
+                    ciphers.open,
+                    lambda _done, _all: None,
+                    stopped=self._stopping.is_set,
+                    archive=archive,
+                )
+            except Interrupted:
+                raise
+            except JoblogError as error:
+                self._problem(f"{name}: {error}")
+                continue
+            if record.state == types_pb2.LOG_STATE_COMPLETED or verdict.problems:
+                for problem in verdict.problems:
+                    self._problem(f"{name}: {problem}")
+            logs += 1
+            done_bytes += verdict.found.length
+            on_log(logs, done_bytes)
+        return logs
+
+
+def all_logs(store: Store) -> Iterator[types_pb2.LogRecord]:
+    """Every log of a store that nobody changes meanwhile."""
+    after = ""
+    while namespaces := store.list_namespaces(after, _PAGE):
+        for namespace in namespaces:
+            page = ""
+            while True:
+                runs, page = store.list_runs(namespace, page_token=page, limit=_PAGE)
+                for run in runs:
+                    yield from _logs_of(store, namespace, run.run)
+                if not page:
+                    break
+        after = namespaces[-1]
+
+
+def _logs_of(store: Store, namespace: str, run: str) -> Iterator[types_pb2.LogRecord]:
+    page = ""
+    while True:
+        logs, page = store.list_logs(namespace, run, page_token=page, limit=_PAGE)
+        yield from logs
+        if not page:
+            return
+
+
+def note_verified(repository: Repository, found: VerifiedBackup) -> None:
+    """Keeps in the target what was found, for those who list backups."""
+    said = {
+        "version": 1,
+        "id": found.id,
+        "verified_at": format_time(found.verified_ns),
+        "restored": found.restored,
+        "problems": len(found.problems),
+    }
+    repository.objects.put(verified_key(found.id), json.dumps(said).encode() + b"\n")
+
+
+class VerifiedNote(NamedTuple):
+    """When a backup was verified last, whether it was restored for that, and how many problems were found."""
+
+    verified_ns: int
+    restored: bool
+    problems: int
+
+
+def verified_note(repository: Repository, backup_id: str) -> VerifiedNote | None:
+    """What note_verified() kept; None where there is nothing that can be used."""
+    key = verified_key(backup_id)
+    try:
+        fields = parse_document(repository.objects.get(key), key, 64 << 10)
+        found = VerifiedNote(fields.time_ns("verified_at"), fields.truth("restored"), fields.integer("problems"))
+    except (NotFound, Corrupt):
+        return None
+    return found
