@@ -9,11 +9,13 @@ from pathlib import Path
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.access.roles import check_grant
-from joblog.leader.archive.options import ArchiveOptions, S3Options, check_customer_key, check_endpoint, check_url
+from joblog.leader.archive.options import ArchiveOptions, check_url
+from joblog.leader.backup_settings import BackupSettings
 from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen, check_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
 from joblog.leader.report_settings import DeathReportSettings
+from joblog.leader.s3_settings import S3Settings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -220,42 +222,6 @@ class ReadingSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class S3Settings:
-    """How to reach the bucket of an archive whose URL is s3://bucket/prefix."""
-
-    endpoint: str = setting("", "The server's address, http(s)://HOST:PORT. Empty: AWS.", check=check_endpoint)
-    region: str = setting("", "The bucket's region. Empty: as boto3 finds it, else us-east-1.")
-    path_style: bool = setting(False, "Name the bucket in the path instead of the host, as most other servers need it.")
-    ca_file: Path | None = setting(None, "Certificates (PEM) to trust instead of the system's.")
-    access_key: str = setting("", "Access key. Empty: credentials as boto3 finds them.", secret=True)
-    secret_key: str = setting("", "The access key's secret.", secret=True)
-    session_token: str = setting("", "Session token that belongs to a temporary access key.", secret=True)
-    sse: str = setting(
-        "",
-        "Encryption at the server, beside joblog's own. Empty: as the bucket has it.",
-        choices=("", "s3", "kms", "customer"),
-    )
-    sse_kms_key: str = setting("", "Key of the server's KMS, for sse = kms. Empty: the bucket's.")
-    sse_customer_key: str = setting(
-        "", "Key for sse = customer: 32 bytes in base64.", secret=True, check=check_customer_key
-    )
-    storage_class: str = setting("", "Storage class of objects that stay. Empty: the bucket's.")
-    object_lock_mode: str = setting("", "Object lock for objects that stay.", choices=("", "GOVERNANCE", "COMPLIANCE"))
-    object_lock_days: int = setting(0, "How long they are locked.", unit="days", low=0, high=36_500)
-    max_connections: int = setting(32, "Connections to the server at most.", low=1, high=1000)
-    connect_timeout_seconds: float = setting(5.0, "How long a connection may take.", unit="seconds", low=0.1, high=300)
-    read_timeout_seconds: float = setting(
-        60.0, "How long the server may be silent.", unit="seconds", low=0.1, high=3600
-    )
-    verify: str = setting(
-        "checksum",
-        "How a new object is verified before anything is dropped. checksum: by what the server says it has. read: it "
-        "is read back.",
-        choices=("checksum", "read"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ArchiveSettings:
     """Where logs go for good. Without an archive the buffer keeps them."""
 
@@ -310,8 +276,7 @@ class ArchiveSettings:
 
     def options(self) -> ArchiveOptions:
         """What the object store is opened with."""
-        s3 = S3Options(**{name: getattr(self.s3, name) for name in S3Settings.__slots__})
-        return ArchiveOptions(self.url, self.create_bucket, self.retry_seconds, s3)
+        return ArchiveOptions(self.url, self.create_bucket, self.retry_seconds, self.s3.options())
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +302,7 @@ class LeaderSettings(Settings):
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
     archive: ArchiveSettings = section(ArchiveSettings, "Where logs go for good.")
+    backup: BackupSettings = section(BackupSettings, "Where backups of the store go, and when they are made.")
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     quotas: QuotaSettings = section(QuotaSettings, "How much there may be in a namespace.")
     limits: LimitSettings = section(LimitSettings, "How much connections and requests may take.")
@@ -368,12 +334,8 @@ class LeaderSettings(Settings):
         yield from self.limits.problems()
         yield from self.oidc.problems()
         archive = self.archive
-        if archive.s3.sse == "customer" and not archive.s3.sse_customer_key:
-            yield "archive.s3.sse", "needs a key: set JOBLOG_ARCHIVE_S3_SSE_CUSTOMER_KEY"
-        if bool(archive.s3.object_lock_mode) != bool(archive.s3.object_lock_days):
-            yield "archive.s3.object_lock_mode", "and archive.s3.object_lock_days must be given together"
-        if bool(archive.s3.access_key) != bool(archive.s3.secret_key):
-            yield "archive.s3.access_key", "and archive.s3.secret_key must be given together"
+        yield from archive.s3.problems("archive")
+        yield from self.backup.problems(archive.url)
         if archive.plain_copy and archive.require_envelope:
             yield "archive.plain_copy", "can't be switched on together with archive.require_envelope"
         if archive.plain_copy and not (archive.url.startswith("s3:") and archive.s3.sse in ("s3", "kms")):

@@ -12,8 +12,9 @@ from joblog.leader.access.snapshot import pack_snapshot, take_snapshot
 from joblog.leader.access.store import AccessStore
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import ObjectStore
-from joblog.leader.backup.create import CreateLimits, Creator
+from joblog.leader.backup.create import Creator
 from joblog.leader.backup.manifest import Summary
+from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.repository import Repository, create_repository, need_repository
 from joblog.leader.backup.restore import Keys, Restore, Restored
 from joblog.leader.backup.source import Source

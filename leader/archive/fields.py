@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from joblog.errors import Corrupt
 
@@ -164,7 +164,7 @@ class Fields:
             return True
         return False
 
-    def items(self, name: str) -> list[object]:
+    def items(self, name: str) -> list[Any]:
         """A list of anything."""
         value = self._take(name)
         if not isinstance(value, list):

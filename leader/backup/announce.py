@@ -14,8 +14,8 @@ import threading
 from joblog.errors import Conflict, JoblogError, NotFound
 from joblog.leader.archive.objects import ObjectStore, PreconditionFailed
 from joblog.leader.backup.layout import running_key
+from joblog.leader.backup.options import RENEW_SECONDS
 
-RENEW_SECONDS = 30.0
 # Longer than any outage that a backup lives through: its requests are tried again for far less.
 DEAD_AFTER_SECONDS = 600.0
 

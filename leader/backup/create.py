@@ -23,9 +23,10 @@ import joblog
 from joblog.errors import Corrupt, Interrupted, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive.objects import size_of
 from joblog.leader.backup import failpoints
-from joblog.leader.backup.announce import RENEW_SECONDS, Announcement
+from joblog.leader.backup.announce import Announcement
 from joblog.leader.backup.layout import backup_key, new_backup_id, new_copy_name, piece_key, piece_of
 from joblog.leader.backup.manifest import BackedUp, Manifest, PieceRef, Summary, content_of, pack_manifest
+from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.pace import BytePace
 from joblog.leader.backup.piece import pack_piece
 from joblog.leader.backup.repository import Repository
@@ -33,8 +34,6 @@ from joblog.leader.backup.source import ACCESS_PATH, Moment, Source, moment
 from joblog.leader.backup.trash import trash_lists
 
 log = logging.getLogger(__name__)
-
-MIB = 1 << 20
 
 
 class Progress(NamedTuple):
@@ -44,16 +43,6 @@ class Progress(NamedTuple):
     read_bytes: int
     total_bytes: int
     sent_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class CreateLimits:
-    """piece_bytes: files are cut at that size. at_once: pieces that are worked on. bytes_per_second 0: no limit."""
-
-    piece_bytes: int = 16 * MIB
-    at_once: int = 4
-    bytes_per_second: int = 0
-    renew_seconds: float = RENEW_SECONDS
 
 
 @dataclass

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from joblog.errors import InvalidInput
 from joblog.leader.backup.manifest import Summary
+from joblog.leader.backup.options import KeepRules
 
 DAY_NS = 24 * 3600 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class KeepRules:
-    """A backup is kept when one of the rules keeps it; 0: that rule keeps none. All 0: all are kept.
-
-    last: so many of the newest. days: those that are younger. daily, weekly, monthly: the newest one of each of so many
-    days, weeks and months (UTC) in which there are any.
-    """
-
-    last: int = 0
-    days: float = 0.0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-
-    def __bool__(self) -> bool:
-        return any((self.last, self.days, self.daily, self.weekly, self.monthly))
 
 
 def _day(backup: Summary) -> tuple[int, ...]:

@@ -14,9 +14,10 @@ from joblog.errors import NotFound
 from joblog.leader.archive.objects import MAX_DELETES, walk
 from joblog.leader.backup import failpoints
 from joblog.leader.backup.announce import DEAD_AFTER_SECONDS
-from joblog.leader.backup.keeping import KeepRules, kept
+from joblog.leader.backup.keeping import kept
 from joblog.leader.backup.layout import RUNNING_PREFIX, backup_key, parse_running_key, piece_key, verified_key
 from joblog.leader.backup.manifest import Summary
+from joblog.leader.backup.options import KeepRules
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.trash import MAX_NAMES, TrashList, new_trash_key, put_trash, trash_lists
 
