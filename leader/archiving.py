@@ -28,14 +28,14 @@ class ArchiveEnd(Service):
     name = "archive"
 
     def __init__(self, objects: ObjectStore, *readers: ExtentReader) -> None:
-        self._objects = objects
+        self.objects = objects
         self._readers = readers
 
     async def stop(self) -> None:
         """Ends reads that are under way, and connections."""
         for reader in self._readers:
             await asyncio.to_thread(reader.close)
-        await asyncio.to_thread(self._objects.close)
+        await asyncio.to_thread(self.objects.close)
 
 
 class TakingOver(Service):

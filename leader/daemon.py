@@ -28,6 +28,7 @@ from joblog.leader.admission import AdminTokenFile, Admission, AdmissionOptions,
 from joblog.leader.api.bounds import raise_open_files
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
+from joblog.leader.api.grpc_backups import BackupsService
 from joblog.leader.api.grpc_ingest import IngestService
 from joblog.leader.api.grpc_keys import KeysService
 from joblog.leader.api.grpc_logs import LogsService
@@ -44,6 +45,10 @@ from joblog.leader.archive.rebuild import is_unfinished
 from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.auditing import Auditing, AuditOptions
+from joblog.leader.backing_up import backup_service
+from joblog.leader.backup.schedule import parse_schedule
+from joblog.leader.backup.service import BackupPlan, BackupService
+from joblog.leader.backup.swap import finish_swaps
 from joblog.leader.buffer.options import StoreOptions
 from joblog.leader.buffer.store import Store
 from joblog.leader.compaction import Compactor
@@ -70,7 +75,7 @@ from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
-from joblog.v1 import access_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
+from joblog.v1 import access_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +166,8 @@ async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys
         cache_bytes=buffer.cache_bytes,
         background_jobs=buffer.background_jobs,
     )
+    for backup_id in finish_swaps(folder):
+        log.warning("the restore of backup %s had come to its last step, and is finished", backup_id)
     store = Store.open(folder.store, options=options)
     readers = ThreadPoolExecutor(settings.reading.threads, thread_name_prefix="reading")
     admission: Admission | None = None
@@ -312,6 +319,25 @@ def _auditing(core: _Core, reader: LogReader, archive: ArchiveParts | None) -> l
     return [auditing]
 
 
+def _backups(core: _Core, archive: ArchiveParts | None) -> BackupService | None:
+    """What makes backups; None where no place for them is set."""
+    asked = core.settings.backup
+    if not asked.url:
+        return None
+    plan = BackupPlan(
+        asked.limits(), asked.keep(), parse_schedule(asked.schedule), parse_schedule(asked.verify_schedule)
+    )
+    return backup_service(
+        open_store(asked.options()),
+        plan,
+        core.keys,
+        core.keys.source,
+        access=core.admission.store,
+        access_folder=core.folder.access,
+        archive=(archive.end.objects, archive.extents) if archive else None,
+    )
+
+
 def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     """gRPC, HTTP, and the file that says where they are."""
     store, ingest, metrics = core.store, core.ingest, core.metrics
@@ -333,6 +359,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     http: list[HttpServer] = []
     auditing = _auditing(core, reader, archive)
     gate = core.admission.gate
+    backups = _backups(core, archive)
     issuer = Issuer(
         core.admission.store,
         address=lambda: transport.advertised(grpc),
@@ -358,12 +385,13 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
             *ingest.quotas.warnings(),
             *(archive.archiver.warnings() if archive else []),
             *(archive.access.warnings() if archive and archive.access else []),
+            *(backups.warnings() if backups else []),
             *(warning for one in auditing for warning in one.warnings()),
         ],
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
-        operated = Operated(core.keys, archive.archiver if archive else None)
+        operated = Operated(core.keys, archive.archiver if archive else None, backups)
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
         if oidc:
             context = replace(context, oidc=oidc[0])
@@ -393,6 +421,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
             partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
             partial(access_pb2_grpc.add_AccessServicer_to_server, access),
             partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
+            partial(backup_pb2_grpc.add_BackupsServicer_to_server, BackupsService(backups)),
         ],
         ends=[ingest.drain],
     )
@@ -403,4 +432,5 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     watch = [CertificateWatch(transport.server)] if transport.server else []
     refused = metrics.api.connections_refused.labels("grpc", "peer")
     sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
-    return [shredder, *reports, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]
+    made = [backups] if backups is not None else []
+    return [shredder, *made, *reports, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]

@@ -55,6 +55,8 @@ _COMMANDS = {
     "certificates": _Command("tokens", "certificates_app", _MACHINE),
     "audit": _Command("auditing", "app", _MACHINE),
     "archive": _Command("archive", "app", _MACHINE),
+    "backup": _Command("backups", "app", _MACHINE),
+    "restore": _Command("restoring", "restore", _MACHINE),
     "config": _Command("configuring", "app", _MACHINE),
     "doctor": _Command("diagnosing", "doctor", _MACHINE),
     "completion": _Command("configuring", "completion", _MACHINE),

@@ -27,6 +27,7 @@ else:
 _AUTHORIZATION = "authorization"
 # A client that reads nothing does not hear why its call ends; then it is just cut.
 _SAY_SECONDS = 0.5
+_MAX_SUBJECT = 400
 
 
 def value_at(message: Any, path: str) -> str:
@@ -38,7 +39,13 @@ def value_at(message: Any, path: str) -> str:
 
 
 def subject_of(request: Any) -> str:
-    """What a request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as that is given."""
+    """What a request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as that is given.
+
+    Of a backup its id, and the runs that are to be taken from it.
+    """
+    if backup_id := getattr(request, "backup_id", ""):
+        runs = [f"{one.namespace}:{one.run}" for one in getattr(request, "runs", ())]
+        return " ".join([backup_id, *runs])[:_MAX_SUBJECT]
     named = getattr(request, "id", request)
     namespace = getattr(named, "namespace", "")
     parts = [str(getattr(named, name, "") or "") for name in ("run", "task", "attempt")]

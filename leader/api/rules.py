@@ -50,6 +50,10 @@ def _keys(act: str) -> Rule:
     return Rule(Permission.KEYS_MANAGE, Where.WHOLE, act=act, changes=True)
 
 
+def _backups(act: str) -> Rule:
+    return Rule(Permission.LEADER_OPERATE, Where.WHOLE, act=act, changes=True)
+
+
 _SEE = Rule(Permission.RUN_SEE, Where.NAMESPACE)
 _SEE_LOG = Rule(Permission.RUN_SEE, Where.NAMESPACE, "id.namespace")
 _READ = Rule(Permission.LOG_READ, Where.NAMESPACE, "id.namespace", act="log.read")
@@ -86,6 +90,12 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Keys/RotateKeys": _keys("keys.rotate"),
     "/joblog.v1.Keys/RewrapKeys": _keys("keys.rewrap"),
     "/joblog.v1.Keys/ExportKeys": _keys("keys.export"),
+    "/joblog.v1.Backups/CreateBackup": _backups("backup.create"),
+    "/joblog.v1.Backups/ListBackups": _OPERATE,
+    "/joblog.v1.Backups/GetBackup": _OPERATE,
+    "/joblog.v1.Backups/VerifyBackup": _backups("backup.verify"),
+    "/joblog.v1.Backups/PruneBackups": _backups("backup.prune"),
+    "/joblog.v1.Backups/RestoreRuns": _backups("backup.restore"),
     "/joblog.v1.Access/Join": Rule(Permission.LOG_WRITE, Where.SOMEWHERE),
     "/joblog.v1.Access/Renew": Rule(None, Where.WORKER),
     "/joblog.v1.Access/WhoAmI": _WHO_AM_I,
@@ -140,6 +150,12 @@ HTTP: dict[str, Rule] = {
     "list_workers": _CERTIFICATES,
     "get_storage": _OPERATE,
     "count_archive": _OPERATE,
+    "list_backups": _OPERATE,
+    "get_backup": _OPERATE,
+    "create_backup": _backups("backup.create"),
+    "verify_backup": _backups("backup.verify"),
+    "prune_backups": _backups("backup.prune"),
+    "restore_runs": _backups("backup.restore"),
     "get_keys": _GET_KEYS,
     "rotate_keys": _keys("keys.rotate"),
 }

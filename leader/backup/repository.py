@@ -160,6 +160,14 @@ class Repository:
         summary_end(begin, backup_id, info.size)
         return unpack_summary(self.keys, begin, backup_id, info.size)
 
+    def summary(self, backup_id: str) -> Summary:
+        """Raises NotFound, Corrupt, WrongVersion."""
+        key = backup_key(backup_id)
+        info = self.objects.head(key)
+        if info is None:
+            raise NotFound(f"{self.objects.name}: there is no backup {backup_id}")
+        return self._summary(backup_id, info)
+
     def resolve(self, name: str) -> str:
         """The id of the backup: `name`, or the newest one for "latest". Raises NotFound, InvalidInput."""
         if name != LATEST:

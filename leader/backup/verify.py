@@ -193,13 +193,14 @@ def all_logs(store: Store) -> Iterator[types_pb2.LogRecord]:
             while True:
                 runs, page = store.list_runs(namespace, page_token=page, limit=_PAGE)
                 for run in runs:
-                    yield from _logs_of(store, namespace, run.run)
+                    yield from logs_of_run(store, namespace, run.run)
                 if not page:
                     break
         after = namespaces[-1]
 
 
-def _logs_of(store: Store, namespace: str, run: str) -> Iterator[types_pb2.LogRecord]:
+def logs_of_run(store: Store, namespace: str, run: str) -> Iterator[types_pb2.LogRecord]:
+    """Every log of a run, by task and attempt."""
     page = ""
     while True:
         logs, page = store.list_logs(namespace, run, page_token=page, limit=_PAGE)

@@ -76,10 +76,15 @@ class Keyring:
         """(dek, wrapped dek) for the new log `uid`; the wrapped one goes into the store with the log's record."""
         if len(uid) != UID_BYTES:
             raise Corrupt(f"a log's uid has {len(uid)} bytes, must be {UID_BYTES}")
-        dek, nonce = urandom(DEK_BYTES), urandom(NONCE_BYTES)
+        dek = urandom(DEK_BYTES)
+        return dek, self.wrap_dek(uid, dek)
+
+    def wrap_dek(self, uid: bytes, dek: bytes) -> bytes:
+        """The DEK of the log `uid`, wrapped by the store key of now. Raises as StoreKeys.current()."""
+        nonce = urandom(NONCE_BYTES)
         key_id, store_key = self.store_keys.current()
         head = bytes([_DEK_VERSION]) + key_id
-        return dek, head + nonce + store_key.encrypt(nonce, dek, _DEK_DOMAIN + uid)
+        return head + nonce + store_key.encrypt(nonce, dek, _DEK_DOMAIN + uid)
 
     def open_dek(self, uid: bytes, wrapped: bytes) -> bytes:
         """The DEK of the log `uid`.

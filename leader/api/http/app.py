@@ -21,6 +21,7 @@ from joblog.leader.api.errors import INTERNAL_MESSAGE
 from joblog.leader.api.http import (
     access,
     audit,
+    backups,
     catalog,
     data,
     keys,
@@ -88,7 +89,7 @@ def make_routes(context: ApiContext, place: Place | None = None, cookies: Cookie
     app.state.context = context
     app.state.place = place
     app.state.cookies = cookies or Cookies("")
-    routed = (catalog, data, raw, search, access, session, audit, workers, storage, keys)
+    routed = (catalog, data, raw, search, access, session, audit, workers, storage, keys, backups)
     for router in (one.router for one in routed):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     # Providers add parameters of their own.

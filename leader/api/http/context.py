@@ -19,6 +19,7 @@ from joblog.leader.api.oidc_sign_in import OidcSignIn
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import Archiver
+from joblog.leader.backup.service import BackupService
 from joblog.leader.buffer.store import Store
 from joblog.leader.deletion import Deleter
 from joblog.leader.key_service import KeyService
@@ -29,10 +30,11 @@ from joblog.leader.search.searcher import Searcher
 
 @dataclass(frozen=True, slots=True)
 class Operated:
-    """What operators look after. archiver: None where no archive is set; keys: None in a server that has none."""
+    """What operators look after. archiver, backups: None where none are set; keys: None in a server that has none."""
 
     keys: KeyService | None = None
     archiver: Archiver | None = None
+    backups: BackupService | None = None
 
 
 @dataclass(frozen=True, slots=True)
