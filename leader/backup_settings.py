@@ -50,7 +50,7 @@ class BackupSettings:
     )
     pieces_at_once: int = setting(4, "Pieces that are read and sent at once; each takes memory.", low=1, high=64)
     max_bytes_per_second: int = setting(
-        0, "How fast a backup may send. 0: as fast as it can.", unit="bytes", low=0, high=1024 * GIB
+        0, "Bytes that a backup may send in a second. 0: as fast as it can.", low=0, high=1024 * GIB
     )
     retry_seconds: float = setting(60.0, "How long a request is tried again.", unit="seconds", low=0, high=3600)
     s3: S3Settings = section(S3Settings, "How to reach the bucket.")

@@ -26,7 +26,7 @@ def delete(
     leader: Leader = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete a run, a task's logs or one log, with their keys: afterwards no copy can be read, in no backup either."""
+    """Delete a run, a task's logs or one log, with their keys: no copy can be read then, but in backups made before."""
     target = parse_target(path, namespace)
     with open_client(leader, data_dir) as client:
         logs = _logs_of(client, target)

@@ -26,9 +26,10 @@ from joblog.leader.access.recognition import Recogniser
 from joblog.leader.access.roles import Grant
 from joblog.leader.api import rules
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.grpc_backups import BackupsService
 from joblog.leader.api.http.app import make_routes
 from joblog.token import Token
-from joblog.v1 import ingest_pb2_grpc, keys_pb2_grpc
+from joblog.v1 import backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
 from tests.e2e.access_callers import (
     OTHER,
     OWN,
@@ -74,6 +75,12 @@ METHODS: dict[str, tuple[set[str], str]] = {
     "Keys/RotateKeys": (OPERATE, "whole"),
     "Keys/RewrapKeys": (OPERATE, "whole"),
     "Keys/ExportKeys": (OPERATE, "whole"),
+    "Backups/CreateBackup": (OPERATE, "whole"),
+    "Backups/ListBackups": (OPERATE, "whole"),
+    "Backups/GetBackup": (OPERATE, "whole"),
+    "Backups/VerifyBackup": (OPERATE, "whole"),
+    "Backups/PruneBackups": (OPERATE, "whole"),
+    "Backups/RestoreRuns": (OPERATE, "whole"),
     "Access/Join": (WRITE, "somewhere"),
     "Access/Renew": (set(), "whole"),
     "Access/WhoAmI": (ANYBODY, "somewhere"),
@@ -126,6 +133,12 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "list_workers": (OPERATE, "whole"),
     "get_storage": (OPERATE, "whole"),
     "count_archive": (OPERATE, "whole"),
+    "list_backups": (OPERATE, "whole"),
+    "create_backup": (OPERATE, "whole"),
+    "get_backup": (OPERATE, "whole"),
+    "verify_backup": (OPERATE, "whole"),
+    "prune_backups": (OPERATE, "whole"),
+    "restore_runs": (OPERATE, "whole"),
     "get_keys": (OPERATE, "whole"),
     "rotate_keys": (OPERATE, "whole"),
 }
@@ -184,6 +197,7 @@ def add_the_others(server: grpc.aio.Server) -> None:
     """Stubs of the services that a server of the tests lacks: what the gate lets in is not implemented there."""
     ingest_pb2_grpc.add_IngestServicer_to_server(ingest_pb2_grpc.IngestServicer(), server)  # type: ignore[no-untyped-call]
     keys_pb2_grpc.add_KeysServicer_to_server(keys_pb2_grpc.KeysServicer(), server)  # type: ignore[no-untyped-call]
+    backup_pb2_grpc.add_BackupsServicer_to_server(BackupsService(None), server)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -254,6 +268,7 @@ async def test_methods(api: Api) -> None:
 def paths_of(api: Api, namespace: str) -> Iterator[tuple[str, str, str]]:
     """Name, method and path of every route, with things in the namespace that are not there."""
     values = {"namespace": namespace, "run": "nothing", "task": "nothing", "attempt": "1", "token_id": "nothing"}
+    values["backup_id"] = "latest"
     for route in iter_route_contexts(make_routes(api.http_server._context).routes):
         assert route.name is not None and route.path is not None
         for method in sorted(route.methods or ()):

@@ -24,6 +24,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Backups
+         * @description All backups, and what is done with them now.
+         */
+        get: operations["list_backups"];
+        put?: never;
+        /**
+         * Create Backup
+         * @description Begins a backup; `list_backups` says how far it is. 409 while another job runs.
+         */
+        post: operations["create_backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/prune": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prune Backups
+         * @description Deletes backups that no rule keeps, and what no backup needs; safe beside a backup that is being made.
+         */
+        post: operations["prune_backups"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{backup_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Backup
+         * @description One backup with its files.
+         */
+        get: operations["get_backup"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{backup_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restore Runs
+         * @description Begins to take runs from a backup into this leader; they read as before, under the same links.
+         */
+        post: operations["restore_runs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backups/{backup_id}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify Backup
+         * @description Begins to read a backup back and to check it; `list_backups` says how far it is.
+         */
+        post: operations["verify_backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/certificates": {
         parameters: {
             query?: never;
@@ -769,6 +873,136 @@ export interface components {
             next_cursor: string;
         };
         /**
+         * Backup
+         * @description One backup.
+         */
+        Backup: {
+            /** Bytes */
+            bytes: number;
+            /**
+             * Created At
+             * @description The moment that it holds
+             */
+            created_at: string | null;
+            /** Files */
+            files: number;
+            /** Finished At */
+            finished_at: string | null;
+            /** Host */
+            host: string;
+            /** Id */
+            id: string;
+            /** Kms */
+            kms: string;
+            /** Kms Key Id */
+            kms_key_id: string;
+            /**
+             * Reason
+             * @description `schedule` or `asked`
+             */
+            reason: string;
+            /**
+             * Sent Bytes
+             * @description Bytes of objects that were new
+             */
+            sent_bytes: number;
+            /** Store Id */
+            store_id: string;
+            verified: components["schemas"]["Verified"] | null;
+            /**
+             * Version
+             * @description Of joblog
+             */
+            version: string;
+        };
+        /**
+         * BackupDetails
+         * @description One backup in full.
+         */
+        BackupDetails: {
+            backup: components["schemas"]["Backup"];
+            /** Files */
+            files: components["schemas"]["FileInBackup"][];
+            /**
+             * Missing
+             * @description Objects that it needs and that are not in the target
+             */
+            missing: number;
+            /** Objects */
+            objects: number;
+            /** Stored Bytes */
+            stored_bytes: number;
+        };
+        /**
+         * BackupJob
+         * @description Something that is done with a backup, or was done last.
+         */
+        BackupJob: {
+            /** Backup Id */
+            backup_id: string;
+            /** Done Bytes */
+            done_bytes: number;
+            /**
+             * Error
+             * @description Why it failed; empty: it did not
+             */
+            error: string;
+            /**
+             * Finished At
+             * @description None: it runs
+             */
+            finished_at: string | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "backup" | "verify" | "restore";
+            /**
+             * Logs
+             * @description Logs that were verified or restored
+             */
+            logs: number;
+            /**
+             * Problems
+             * @description What verifying found, or what is missing of restored runs
+             */
+            problems: string[];
+            /** Reason */
+            reason: string;
+            /** Sent Bytes */
+            sent_bytes: number;
+            /** Started At */
+            started_at: string | null;
+            /**
+             * Total Bytes
+             * @description 0: not known yet
+             */
+            total_bytes: number;
+        };
+        /**
+         * Backups
+         * @description All backups, the newest first, and what is done with them.
+         */
+        Backups: {
+            /** Backups */
+            backups: components["schemas"]["Backup"][];
+            /** @description What runs, or ran last since the leader started */
+            job: components["schemas"]["BackupJob"] | null;
+            /** @description What a scheduled prune keeps; all 0: nothing is pruned */
+            keep: components["schemas"]["Rules"];
+            /**
+             * Next Backup At
+             * @description By schedule
+             */
+            next_backup_at: string | null;
+            /** Next Verify At */
+            next_verify_at: string | null;
+            /** Target */
+            target: string;
+            /** Unreadable */
+            unreadable: components["schemas"]["Unreadable"][];
+        };
+        /**
          * Buffer
          * @description The store on the leader's disk. disk_*: of the file system that it lies on.
          */
@@ -1004,6 +1238,18 @@ export interface components {
             events: components["schemas"]["Event"][];
         };
         /**
+         * FileInBackup
+         * @description A file of the store.
+         */
+        FileInBackup: {
+            /** Path */
+            path: string;
+            /** Pieces */
+            pieces: number;
+            /** Size */
+            size: number;
+        };
+        /**
          * FoundHit
          * @description A line that matches.
          */
@@ -1138,6 +1384,16 @@ export interface components {
         HTTPValidationError: {
             /** Detail */
             detail?: components["schemas"]["ValidationError"][];
+        };
+        /**
+         * Kept
+         * @description A backup that is kept, and the rules that keep it.
+         */
+        Kept: {
+            /** Id */
+            id: string;
+            /** Rules */
+            rules: string[];
         };
         /**
          * Keys
@@ -1444,6 +1700,52 @@ export interface components {
             message: string;
         };
         /**
+         * PruneResult
+         * @description What a prune did, or would do.
+         */
+        PruneResult: {
+            /** Deleted */
+            deleted: string[];
+            /** Deleted Bytes */
+            deleted_bytes: number;
+            /** Deleted Objects */
+            deleted_objects: number;
+            /** Kept */
+            kept: components["schemas"]["Kept"][];
+            /**
+             * Waits For
+             * @description Backups that are being made, for whose end some objects wait
+             */
+            waits_for: string[];
+        };
+        /**
+         * PruneWanted
+         * @description What a prune is to do. Without rules, those of the leader's settings count, unless backups are dropped by id.
+         */
+        PruneWanted: {
+            /**
+             * Drop
+             * @description Ids of backups that go whatever the rules say
+             * @default []
+             */
+            drop: string[];
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run: boolean;
+            /**
+             * @default {
+             *       "daily": 0,
+             *       "days": 0,
+             *       "last": 0,
+             *       "monthly": 0,
+             *       "weekly": 0
+             *     }
+             */
+            keep: components["schemas"]["Rules"];
+        };
+        /**
          * Quota
          * @description What a token's holder may use; 0: no limit.
          */
@@ -1482,12 +1784,54 @@ export interface components {
             operation: string;
         };
         /**
+         * RestoreWanted
+         * @description Runs to be taken from a backup into the running leader.
+         */
+        RestoreWanted: {
+            /** Runs */
+            runs: components["schemas"]["RunWanted"][];
+        };
+        /**
          * Rotated
          * @description A new store key was made.
          */
         Rotated: {
             /** Store Key Id */
             store_key_id: string;
+        };
+        /**
+         * Rules
+         * @description Which backups a prune keeps: those that one of the rules keeps. 0: that rule keeps none.
+         */
+        Rules: {
+            /**
+             * Daily
+             * @description The newest one of so many days
+             * @default 0
+             */
+            daily: number;
+            /**
+             * Days
+             * @description Those that are younger
+             * @default 0
+             */
+            days: number;
+            /**
+             * Last
+             * @description So many of the newest
+             * @default 0
+             */
+            last: number;
+            /**
+             * Monthly
+             * @default 0
+             */
+            monthly: number;
+            /**
+             * Weekly
+             * @default 0
+             */
+            weekly: number;
         };
         /**
          * Run
@@ -1516,6 +1860,16 @@ export interface components {
             state: string;
             /** Tasks Failed */
             tasks_failed: number;
+        };
+        /**
+         * RunWanted
+         * @description A run to be restored.
+         */
+        RunWanted: {
+            /** Namespace */
+            namespace: string;
+            /** Run */
+            run: string;
         };
         /**
          * Runs
@@ -1823,6 +2177,16 @@ export interface components {
             tokens: components["schemas"]["Token"][];
         };
         /**
+         * Unreadable
+         * @description A backup that can't be used.
+         */
+        Unreadable: {
+            /** Id */
+            id: string;
+            /** Why */
+            why: string;
+        };
+        /**
          * Use
          * @description What counts for quotas now.
          */
@@ -1872,6 +2236,33 @@ export interface components {
              * @description False: the log is not completed yet, and only what is there so far was checked
              */
             sealed: boolean;
+        };
+        /**
+         * Verified
+         * @description What verifying a backup has found.
+         */
+        Verified: {
+            /** At */
+            at: string | null;
+            /** Problems */
+            problems: number;
+            /**
+             * Restored
+             * @description It was restored into a scratch folder, and every log there read whole
+             */
+            restored: boolean;
+        };
+        /**
+         * VerifyWanted
+         * @description How a backup is verified.
+         */
+        VerifyWanted: {
+            /**
+             * Restore
+             * @description Restore it into a scratch folder, and read every log there whole
+             * @default false
+             */
+            restore: boolean;
         };
         /**
          * Who
@@ -2012,6 +2403,615 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    list_backups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backups"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    create_backup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupJob"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    prune_backups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PruneWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PruneResult"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_backup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backup's id, or `latest` */
+                backup_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupDetails"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    restore_runs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backup's id, or `latest` */
+                backup_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupJob"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    verify_backup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backup's id, or `latest` */
+                backup_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VerifyWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupJob"];
                 };
             };
             /** @description A value is not allowed */
