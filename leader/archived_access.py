@@ -7,7 +7,16 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from joblog.errors import Corrupt, Denied, Interrupted, JoblogError, NotFound, WrongVersion
+from joblog.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Interrupted,
+    InvalidInput,
+    JoblogError,
+    NotFound,
+    WrongVersion,
+)
 from joblog.leader.access.authority import Authority
 from joblog.leader.access.snapshot import pack_snapshot, restore, take_snapshot, unpack_snapshot
 from joblog.leader.access.store import AccessStore
@@ -15,6 +24,7 @@ from joblog.leader.archive.access_object import AccessWriter, load_access
 from joblog.leader.archive.claim import ClaimLost, read_claim
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.crypto.keyring import DescribedKeys
+from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.service import Service
 
 log = logging.getLogger(__name__)
@@ -36,17 +46,19 @@ class AccessRestorer:
         store: AccessStore,
         authority: Authority,
         folder: Path,
+        spool_keys: SpoolKeys,
         *,
         renew: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._authority = authority
         self._folder = folder
+        self._spool_keys = spool_keys
         self._renew = renew
 
     def keeper(self, writer: AccessWriter) -> AccessKeeper:
         """What keeps the archive's copy new."""
-        return AccessKeeper(self._store, self._folder, writer)
+        return AccessKeeper(self._store, self._folder, self._spool_keys, writer)
 
     @property
     def is_needed(self) -> bool:
@@ -61,16 +73,21 @@ class AccessRestorer:
                 log.warning("archive %s keeps no tokens and no CA: %s", objects.name, _JOIN_AGAIN)
                 return False
             found = unpack_snapshot(content)
+            # First, as tokens say that all of it was restored.
+            for worker_id, key, kept_ns in found.spool_keys:
+                self._spool_keys.keep(worker_id, key, kept_ns=kept_ns)
             restore(self._store, self._authority, self._folder, found)
-        except (Corrupt, Denied, NotFound, WrongVersion) as error:
+        except (Conflict, Corrupt, Denied, InvalidInput, NotFound, WrongVersion) as error:
             log.error("tokens and CA of archive %s can't be used (%s): %s", objects.name, error, _JOIN_AGAIN)
             return False
         self._renew()
         log.warning(
-            "archive %s: took over the CA, %d tokens, %d certificates; the former leader's own admin token is revoked",
+            "archive %s: took over the CA, %d tokens, %d certificates, %d spool keys; the former leader's own admin "
+            "token is revoked",
             objects.name,
             len(found.tokens),
             len(found.certificates),
+            len(found.spool_keys),
         )
         return True
 
@@ -97,13 +114,20 @@ class AccessKeeper(Service):
     name = "access in the archive"
 
     def __init__(
-        self, store: AccessStore, folder: Path, writer: AccessWriter, *, look_seconds: float = LOOK_SECONDS
+        self,
+        store: AccessStore,
+        folder: Path,
+        spool_keys: SpoolKeys,
+        writer: AccessWriter,
+        *,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._store = store
         self._folder = folder
+        self._spool_keys = spool_keys
         self._writer = writer
         self._look_seconds = look_seconds
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[tuple[int, int], int] | None = None
         self._failure = ""
         self._writing = asyncio.Lock()
 
@@ -138,10 +162,10 @@ class AccessKeeper(Service):
             return True
 
     def _write(self) -> None:
-        changes = self._store.changes()
+        changes = self._store.changes(), self._spool_keys.changes()
         if changes == self._seen and self._writer.is_new_enough():
             return
-        content = pack_snapshot(take_snapshot(self._store, self._folder))
+        content = pack_snapshot(take_snapshot(self._store, self._folder, self._spool_keys.all()))
         if not self._writer.is_current(content):
             self._writer.write(content)
         self._seen = changes

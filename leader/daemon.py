@@ -157,6 +157,7 @@ class _Core(NamedTuple):
     ingest: Ingest
     admission: Admission
     transport: Transport
+    spool_keys: SpoolKeys
 
 
 async def _run(settings: LeaderSettings, folder: DataFolder, load_keys: LoadKeys) -> int:
@@ -248,7 +249,8 @@ def _services(
     ingest = Ingest(
         store, keyring, metrics, limits, keep_until_archived=keep, quotas=quotas, deaths=death_rules(deaths)
     )
-    core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport)
+    spool_keys = SpoolKeys(store, keyring.store_keys)
+    core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport, spool_keys)
     housekeeping = Housekeeping(store, metrics)
     if settings.archive.url:
         archive = _archive(core)
@@ -281,6 +283,7 @@ def _archive(core: _Core) -> ArchiveParts:
         core.admission.store,
         core.transport.authority,
         core.folder.access,
+        core.spool_keys,
         renew=server.renew if server is not None else lambda: None,
     )
     cache = RangeCache(asked.cache_memory_bytes, asked.cache_disk_bytes, core.folder.leader / "cache")
@@ -298,7 +301,7 @@ def _archive(core: _Core) -> ArchiveParts:
 
 def _ingest_service(core: _Core) -> IngestService:
     """What workers talk to."""
-    return IngestService(core.ingest, SpoolKeys(core.store, core.keyring.store_keys), core.readers)
+    return IngestService(core.ingest, core.spool_keys, core.readers)
 
 
 def _auditing(core: _Core, reader: LogReader, archive: ArchiveParts | None) -> list[Auditing]:

@@ -218,7 +218,7 @@ def rebuild(
         keyring = Keyring.open(store, known, store.store_id)
         copies = None if found is None else found.copies
         described = archive_keys(objects, known, copies)
-        with access.restoring(objects, described) as restore:
+        with access.restoring(objects, described, keyring, store) as restore:
             rebuilt = Rebuild(store, keyring, objects, keys=described, claimed=restore).run(show)
     for key, why in rebuilt.problems:
         err.print(printable(f"joblog: {key}: {why}"), markup=False)

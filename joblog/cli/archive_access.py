@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from joblog.leader.archive.cost import Counted
     from joblog.leader.archive.objects import ObjectStore
     from joblog.leader.buffer.store import Store
-    from joblog.leader.crypto.keyring import DescribedKeys
+    from joblog.leader.crypto.keyring import DescribedKeys, Keyring
     from joblog.leader.crypto.kms import Kms
     from joblog.leader.crypto.store_key_record import DescribedKey
     from joblog.leader.settings import LeaderSettings
@@ -174,19 +174,23 @@ class ArchiveAccess:
             store.close()
 
     @contextmanager
-    def restoring(self, objects: ObjectStore, keys: DescribedKeys) -> Iterator[Callable[[], bool]]:
-        """What puts the CA, tokens and certificates that the archive keeps into the data folder.
+    def restoring(
+        self, objects: ObjectStore, keys: DescribedKeys, keyring: Keyring, records: Store
+    ) -> Iterator[Callable[[], bool]]:
+        """What puts the CA, tokens, certificates and spool keys that the archive keeps into the data folder.
 
         Raises Corrupt, WrongVersion for a folder of those that is damaged.
         """
         from joblog.leader.access.authority import Authority
         from joblog.leader.access.store import AccessStore
         from joblog.leader.archived_access import AccessRestorer
+        from joblog.leader.ingest.spool_keys import SpoolKeys
 
         paths.make_folder(self.folder.access)
         store = AccessStore(self.folder.access_store)
         try:
-            restorer = AccessRestorer(store, Authority.open(self.folder.access), self.folder.access)
+            authority, spool_keys = Authority.open(self.folder.access), SpoolKeys(records, keyring.store_keys)
+            restorer = AccessRestorer(store, authority, self.folder.access, spool_keys)
             yield lambda: restorer.restore(objects, keys)
         finally:
             store.close()

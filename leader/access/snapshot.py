@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,18 +25,28 @@ T = TypeVar("T")
 
 
 class AccessSnapshot(NamedTuple):
-    """ca, ca_key: PEM. tokens: without when they were last used. certificates: those that have not expired."""
+    """ca, ca_key: PEM. tokens: without when they were last used. certificates: those that have not expired.
+
+    spool_keys: (worker's id, key in clear, since when it is kept).
+    """
 
     ca: bytes
     ca_key: bytes
     tokens: list[TokenRecord]
     certificates: list[CertificateRecord]
+    spool_keys: Sequence[tuple[str, bytes, int]] = ()
 
     def __repr__(self) -> str:
         return f"AccessSnapshot({len(self.tokens)} tokens, {len(self.certificates)} certificates)"
 
 
-def take_snapshot(store: AccessStore, folder: Path, *, clock: Callable[[], int] = time.time_ns) -> AccessSnapshot:
+def take_snapshot(
+    store: AccessStore,
+    folder: Path,
+    spool_keys: Iterable[tuple[str, bytes, int]] = (),
+    *,
+    clock: Callable[[], int] = time.time_ns,
+) -> AccessSnapshot:
     """What is there now. folder: of the CA. Raises what reading raises."""
     now = clock()
     tokens = [dataclasses.replace(token, last_used_ns=0) for token in _all(store.list_tokens)]
@@ -44,7 +54,8 @@ def take_snapshot(store: AccessStore, folder: Path, *, clock: Callable[[], int] 
     # So that the same content gives the same bytes.
     tokens.sort(key=lambda token: token.id)
     certificates.sort(key=lambda one: one.serial)
-    return AccessSnapshot(read_private(folder / CA_FILE), read_private(folder / CA_KEY_FILE), tokens, certificates)
+    ca, ca_key = read_private(folder / CA_FILE), read_private(folder / CA_KEY_FILE)
+    return AccessSnapshot(ca, ca_key, tokens, certificates, sorted(spool_keys))
 
 
 def _all(page_of: Callable[[str, int], tuple[list[T], str]]) -> Iterator[T]:
@@ -87,6 +98,7 @@ def pack_snapshot(snapshot: AccessSnapshot) -> bytes:
         "ca_key": snapshot.ca_key.decode(),
         "tokens": [_token_fields(token) for token in snapshot.tokens],
         "certificates": [dataclasses.asdict(one) for one in snapshot.certificates],
+        "spool_keys": [[worker_id, key.hex(), kept_ns] for worker_id, key, kept_ns in snapshot.spool_keys],
     }
     packed = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     if len(packed) > MAX_BYTES:
@@ -115,6 +127,7 @@ def unpack_snapshot(data: bytes) -> AccessSnapshot:
             document["ca_key"].encode(),
             [_token(fields) for fields in document["tokens"]],
             [CertificateRecord(**fields) for fields in document["certificates"]],
+            [(str(name), bytes.fromhex(key), int(kept_ns)) for name, key, kept_ns in document.get("spool_keys", [])],
         )
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"what is kept of tokens and certificates can't be read: {error!r:.200}") from None

@@ -165,6 +165,36 @@ def test_workers_and_users_elsewhere_go_on_with_a_leader_whose_disk_is_lost(clus
     cluster.assert_no_crash()
 
 
+def test_what_lies_sealed_on_a_worker_is_read_by_the_next_leader(cluster: Cluster) -> None:
+    """The worker, whose memory had the key, is gone as well as the leader's disk: only the archive has it."""
+    cluster.environment |= {
+        "JOBLOG_KEYS_FILE": str(cluster.folder / "kek.key"),
+        "JOBLOG_SPOOL_ENCRYPTION": "on",
+    }
+    leader = cluster.start_leader()
+    address = cluster.grpc_address
+    file = cluster.folder / "w.token"
+    file.write_text(token(cluster, "writer", "w"))
+    worker = joined_worker(cluster, "--join-file", str(file))
+    task = cluster.task("live", 2).wait_begun()
+
+    def is_kept() -> bool:
+        kept = archived_access(cluster)
+        return kept is not None and len(kept.spool_keys) == 1 and len(kept.certificates) == 1
+
+    until(is_kept, "the archive has the spool key")
+    until(lambda: cluster.records(), "the log is there")
+    leader.kill()
+    assert task.finish() == 0
+    worker.kill()
+    shutil.rmtree(cluster.leader_dir)
+    joined_worker(cluster)
+    leader = cluster.start_leader(address=address)
+    cluster.wait_settled()
+    cluster.assert_whole(task)
+    assert leader.terminate() == 0
+
+
 def certificates(cluster: Cluster) -> list[CertificateRecord]:
     """Those that the leader has issued, the newest first."""
     path = DataFolder(cluster.leader_dir).access_store

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,10 +24,14 @@ from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import ACCESS_KEY
 from joblog.leader.archive.verify import Verifier
 from joblog.leader.archived_access import AccessKeeper, AccessRestorer
+from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.token import Token
 from tests.archiving import ArchiveSite, CountedPuts, Killed, kill_at
 
+SPOOL_KEY = bytes(range(32))
 HOUR_NS = 3600 * 10**9
 
 
@@ -37,13 +43,20 @@ class Known:
         self.folder = folder
         self.store = AccessStore(folder / "access.sqlite3")
         self.authority = Authority.open(folder)
+        self.keys = Store.open(folder / "keys")
+        keyring = Keyring.open(self.keys, FileKms(folder / "own.key"), self.keys.store_id)
+        self.spool_keys = SpoolKeys(self.keys, keyring.store_keys)
+
+    def close(self) -> None:
+        self.store.close()
+        self.keys.close()
 
     def admin(self) -> Token:
         ensure_admin_token(self.store, self.folder / "admin.token")
         return Token.parse((self.folder / "admin.token").read_text())
 
     def restorer(self) -> AccessRestorer:
-        return AccessRestorer(self.store, self.authority, self.folder)
+        return AccessRestorer(self.store, self.authority, self.folder, self.spool_keys)
 
 
 @pytest.fixture
@@ -57,7 +70,7 @@ def known(tmp_path: Path) -> Iterator[Callable[[str], Known]]:
     yield make
     failpoints.disarm()
     for one in made:
-        one.store.close()
+        one.close()
 
 
 @pytest.fixture
@@ -78,7 +91,7 @@ def writer(site: ArchiveSite, ready: Callable[[], None] | None = None) -> Access
 
 
 def content_of(known: Known) -> bytes:
-    return pack_snapshot(take_snapshot(known.store, known.folder))
+    return pack_snapshot(take_snapshot(known.store, known.folder, known.spool_keys.all()))
 
 
 def test_the_next_leader_knows_who_the_one_before_knew(known: Callable[[str], Known]) -> None:
@@ -219,7 +232,7 @@ async def test_what_changes_is_written_and_an_outage_is_told(
             raise Unavailable("nobody answers")
         site.context.claim.ensure()
 
-    keeper = AccessKeeper(one.store, one.folder, writer(site, ready))
+    keeper = AccessKeeper(one.store, one.folder, one.spool_keys, writer(site, ready))
     await keeper.drain(1.0)
     assert keeper.warnings() == ["archive: tokens and certificates are not kept there: nobody answers"]
     is_out = False
@@ -232,6 +245,30 @@ async def test_what_changes_is_written_and_an_outage_is_told(
     one.store.write_used()
     await keeper.drain(1.0)
     assert sum(key == ACCESS_KEY for key, _ in objects.puts) == 2
+    one.spool_keys.keep("w1", SPOOL_KEY)
+    await keeper.drain(1.0)
+    assert load_access(objects, access_keys(objects, site.leader.keyring)) == content_of(one)
+    assert SPOOL_KEY.hex().encode() in zlib.decompress(content_of(one))
+
+
+def test_spool_keys_go_on_to_the_next_leader(
+    site: ArchiveSite, objects: CountedPuts, known: Callable[[str], Known]
+) -> None:
+    one, two = known("a"), known("b")
+    one.store.create_token("w", (Grant("writer"),), created_by="ann")
+    one.spool_keys.keep("w1", SPOOL_KEY, kept_ns=123)
+    one.spool_keys.keep("w2", SPOOL_KEY[::-1], kept_ns=124)
+    # A damaged record is that worker's loss alone.
+    one.keys.put_key(b"spool/w3", b"\xff\xff")
+    writer(site).write(content_of(one))
+    document = objects.get(ACCESS_KEY)
+    assert not any(form in document for form in (SPOOL_KEY, SPOOL_KEY.hex().encode(), base64.b64encode(SPOOL_KEY)))
+    for _ in range(2):
+        assert two.restorer().restore(objects, access_keys(objects, site.leader.keyring))
+        (kept,) = two.spool_keys.get("w1")
+        assert (kept.key, kept.kept_ns) == (SPOOL_KEY, 123)
+        assert [one.key for one in two.spool_keys.get("w2")] == [SPOOL_KEY[::-1]]
+    assert SPOOL_KEY.hex() not in repr(two.spool_keys.all())
 
 
 def test_a_leader_that_has_the_archive_and_lost_who_it_knew_gets_it_back(
@@ -255,6 +292,4 @@ def test_what_is_cut_short_or_none_of_ours_is_refused() -> None:
 
 
 def _empty() -> bytes:
-    import zlib
-
     return zlib.compress(b'{"ca": "", "ca_key": "", "tokens": [], "certificates": []}')
