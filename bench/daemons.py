@@ -31,9 +31,17 @@ T = TypeVar("T")
 class Daemons:
     """The two daemons while they run, and tasks under them."""
 
-    def __init__(self, folder: DataFolder, *, with_worker: bool, leader_settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: DataFolder,
+        *,
+        with_worker: bool,
+        leader_settings: Sequence[str] = (),
+        worker_settings: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         settings = [part for setting in leader_settings for part in ("--set", setting)]
+        worker = [part for setting in worker_settings for part in ("--set", setting)]
         self._log = (folder.root / "daemons.log").open("wb")
         listen = ["--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
         self.worker: subprocess.Popen[bytes] | None = None
@@ -42,7 +50,7 @@ class Daemons:
             file = wait_for(self._leader_file, "the leader")
             self.grpc_address, self.http_url = file.grpc_address, file.http_url
             if with_worker:
-                self.worker = self._start(["worker", "--leader", self.grpc_address])
+                self.worker = self._start(["worker", "--leader", self.grpc_address, *worker])
                 wait_for(lambda: _or_none(self._ping), "the worker")
         except BaseException:
             self.stop()
@@ -135,14 +143,18 @@ class Task:
 
 
 @contextlib.contextmanager
-def daemons(*, with_worker: bool = True, leader_settings: Sequence[str] = ()) -> Iterator[Daemons]:
+def daemons(
+    *, with_worker: bool = True, leader_settings: Sequence[str] = (), worker_settings: Sequence[str] = ()
+) -> Iterator[Daemons]:
     """Starts leader and worker in a new folder (in TMPDIR), stops them, deletes the folder; what they said is shown
     when the block fails.
     """
     folder = DataFolder(Path(tempfile.mkdtemp(prefix="joblog-bench-")))
     running: Daemons | None = None
     try:
-        running = Daemons(folder, with_worker=with_worker, leader_settings=leader_settings)
+        running = Daemons(
+            folder, with_worker=with_worker, leader_settings=leader_settings, worker_settings=worker_settings
+        )
         yield running
     except BaseException:
         sys.stderr.write((folder.root / "daemons.log").read_text(errors="replace")[-4000:])

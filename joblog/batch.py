@@ -138,10 +138,15 @@ def inflate(payload: bytes, raw_length: int, what: str = "payload") -> bytes:
     return raw
 
 
+def compress(raw: bytes | memoryview) -> bytes:
+    """`raw` as a zstd frame that says its content size, made with this thread's compressor."""
+    return _codecs_of_thread().compressor.compress(raw)
+
+
 def deflate(raw: bytes) -> tuple[int, bytes]:
     """(codec, payload) for raw: compressed where that pays."""
     if len(raw) >= MIN_COMPRESS_BYTES:
-        payload = _codecs_of_thread().compressor.compress(raw)
+        payload = compress(raw)
         if len(payload) < len(raw):
             return CODEC_ZSTD, payload
     return CODEC_NONE, raw

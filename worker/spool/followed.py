@@ -7,10 +7,12 @@ import os
 import time
 from collections.abc import Callable
 
+from joblog.batch import compress
 from joblog.errors import Conflict, Corrupt, NotFound, OutOfSpace
 from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.control import Control
 from joblog.worker.spool.format import (
+    CODEC_NONE,
     CONTROL_ENDED,
     CONTROL_LENGTH,
     LOCK_FILE,
@@ -22,6 +24,8 @@ from joblog.worker.spool.format import (
 from joblog.worker.spool.recovery import Recovered, recover
 from joblog.worker.spool.sealing import SpoolKey, no_keys, open_task
 from joblog.worker.spool.writer import SpoolWriter
+
+_COMPRESS_BYTES = 16 << 10
 
 
 class FollowedWriter(SpoolWriter):
@@ -116,6 +120,12 @@ class FollowedWriter(SpoolWriter):
     def note(self) -> bool:
         """Writes what was noted last and the gap that is open, whatever the bounds; False when the disk is full."""
         return self._position is None or self._append(self._position_record(*self._position), force=True)
+
+    def _pack(self, view: memoryview) -> tuple[int, bytes | memoryview, int]:
+        # Many writers share a thread, and its compressor; the shipper's thread has all of them to serve.
+        if len(view) < _COMPRESS_BYTES:
+            return CODEC_NONE, view, 0
+        return self._packed(view, compress(view))
 
     def _preamble(self) -> bytes:
         """A segment may be the only one that is left: each begins with where the one before had come."""

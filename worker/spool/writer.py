@@ -222,7 +222,6 @@ class SpoolWriter:
     def _pack(self, view: memoryview) -> tuple[int, bytes | memoryview, int]:
         if len(view) < COMPRESS_BYTES:
             return CODEC_NONE, view, 0
-        import google_crc32c
         import zstandard
 
         from joblog.memory import keep_memory
@@ -230,7 +229,12 @@ class SpoolWriter:
         if self._compressor is None:
             self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
             keep_memory(2 * MAX_RAW_BYTES)
-        payload = self._compressor.compress(view)  # type: ignore[attr-defined]
+        return self._packed(view, self._compressor.compress(view))  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _packed(view: memoryview, payload: bytes) -> tuple[int, bytes | memoryview, int]:
+        import google_crc32c
+
         crc32c = google_crc32c.value(view.tobytes())
         return (CODEC_ZSTD, payload, crc32c) if len(payload) < len(view) else (CODEC_NONE, view, crc32c)
 
