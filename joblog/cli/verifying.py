@@ -15,6 +15,7 @@ from joblog.client import Client, log_name
 from joblog.errors import InvalidInput, NotFound
 from joblog.formats import gap_reason
 from joblog.identity import LogName
+from joblog.uncounted import uncounted
 from joblog.v1 import logs_pb2, types_pb2
 
 PROBLEMS_EXIT_CODE = 1
@@ -32,7 +33,7 @@ def verify(
     """Read logs whole and hold them against their seals: length, SHA-256, lines, gaps.
 
     Exit code 0: all are complete, byte for byte what the tasks wrote. 1: bytes are missing, damaged, or still to come;
-    also where the seal says which are missing and the rest is as it was (`sound` in JSON).
+    also where seal or events say that some are missing and the rest is as it was (`sound` in JSON).
     A log that is still being written is no problem with --all, where it is only mentioned.
     """
     if (path is None) is not everything:
@@ -89,14 +90,16 @@ def _verify_one(client: Client, record: types_pb2.LogRecord, progress: Progress)
         problems.append("the leader ended without a verdict")
     sound = last.done and last.complete and not problems
     gaps = last.found.gaps or last.expected.gaps
+    missing = uncounted(client.log(name).events)
     verdict.update(
         sound=sound,
-        complete=sound and not gaps,
+        complete=sound and not gaps and not missing,
         problems=problems,
         expected=as_dict(last.expected),
         found=as_dict(last.found),
     )
     verdict["gaps"] = [_gap_text(gap) for gap in gaps]
+    verdict["missing"] = [f"at offset {event.offset}: {event.message}" for event in missing]
     return verdict
 
 
@@ -107,7 +110,7 @@ def _gap_text(gap: types_pb2.Gap) -> str:
 def _print_verdict(verdict: dict[str, Any]) -> None:
     word = "[green]complete[/green]" if verdict["complete"] else "[red]NOT COMPLETE[/red]"
     if verdict["sound"] and not verdict["complete"]:
-        word = "[yellow]not complete, as its seal says[/yellow]"
+        word = "[yellow]not complete, as its record says[/yellow]"
     if verdict["state"] == "live":
         word = "[cyan]live[/cyan]"
     out.print(f"{verdict['log']}: {word}")
@@ -118,5 +121,7 @@ def _print_verdict(verdict: dict[str, Any]) -> None:
         out.print(f"  {found['length']:,} bytes, {found['newlines']:,} lines, {len(gaps)} gaps, sha256 {sha256}")
         for gap in gaps:
             out.print(f"  gap: {gap}")
+        for text in verdict["missing"]:
+            out.print(f"  missing: {printable(text)}", markup=False)
     for problem in verdict["problems"]:
         out.print(f"  {printable(problem)}", markup=False)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from joblog.uncounted import LOST_LINES, START_MISSING
 from joblog.worker.following.chain import chain
 from joblog.worker.following.files import HEAD_BYTES, FileKey, Head, LogFile, NotAllowedError, digest
 
@@ -23,9 +24,6 @@ _SNAPSHOT_TRIES = 20
 # A file from which nothing came for so long, while there is a newer one, is not written to any more: a runtime goes
 # over to the new file first, and then lets the old one have what it still has of it.
 LINGER_SECONDS = 0.5
-
-START_MISSING = "start_missing"
-LOST_LINES = "lost_lines"
 
 
 class DoneFile(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any
 from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
 from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
 from joblog.service import Service
+from joblog.uncounted import LOST_LINES
 from joblog.worker.following.finished import Finished, FinishedLogs
 from joblog.worker.following.follower import Follower, decode_place
 from joblog.worker.following.lane import RESCAN_SECONDS, Lane
@@ -288,6 +289,12 @@ class FollowingService(Service):
             self._say_refused(follower)
             entry.follower = follower
 
+    def _is_open(self, entry: _Log) -> bool:
+        """Whether there is something to follow: no log is made of what can't be read."""
+        if entry.follower is None or not entry.follower.files:
+            self._hold([entry])
+        return entry.follower is not None and bool(entry.follower.files)
+
     def _say_refused(self, follower: Follower) -> None:
         if follower.refusal and follower.refusal not in self._refusals and len(self._refusals) < 1000:
             self._refusals.add(follower.refusal)
@@ -322,6 +329,9 @@ class FollowingService(Service):
                 self._logs.pop(entry.found.key, None)
                 return
         else:
+            if not await asyncio.to_thread(self._is_open, entry):
+                entry.retry_at = time.monotonic() + RESCAN_SECONDS
+                return
             target = await self._source(entry).target(entry.found)
             if isinstance(target, NotYet):
                 entry.retry_at = time.monotonic() + target.seconds
@@ -456,7 +466,7 @@ class FollowingService(Service):
             "the files were deleted while nobody followed them; what they held behind this, if anything, is missing; "
             "nobody knows how much"
         )
-        writer.append_event("lost_lines", message)
+        writer.append_event(LOST_LINES, message)
         if not writer.end(outcome_of(end, message, writer.task.started_ns)):
             writer.close()
 
