@@ -210,6 +210,8 @@ class KubernetesApi:
         self._open.add(transport)
         try:
             return await handler(request)
+        except ConnectionResetError:
+            return web.Response(status=499)
         finally:
             self._open.discard(transport)
 

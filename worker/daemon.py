@@ -14,7 +14,7 @@ from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
-from joblog.worker.following.wiring import following_service
+from joblog.worker.following.wiring import following_service, node_pods
 from joblog.worker.launch import launcher
 from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
@@ -100,7 +100,10 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
     notify = NotifyListener(folder.notify_socket, shipper.notified)
     renewal = Renewal(membership, shipper.reconnect)
     services: list[Service] = [keys, shipper, renewal, notify, control]
-    following = following_service(settings, folder, keys, shipper.adopt)
+    pods = node_pods(settings.kubernetes, os.environ)
+    if pods is not None:
+        services.append(pods)
+    following = following_service(settings, folder, keys, shipper.adopt, pods)
     if following is not None:
         # The last to start and the first to stop: what it wrote is still shipped.
         services.append(following)

@@ -192,5 +192,6 @@ class WorkerSettings(Settings):
             rates(self.kubernetes)
         except InvalidInput as error:
             yield "kubernetes.byte_rates", f"is not allowed: {error}"
+        yield from self.kubernetes.identity.problems("kubernetes.identity")
         if self.kubernetes.enabled and self.kubernetes.pod_log_dir is None:
             yield "kubernetes.pod_log_dir", "must be a folder"

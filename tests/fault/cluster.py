@@ -48,7 +48,7 @@ class Process:
     def __init__(self, command: list[str], environment: dict[str, str], messages: Path) -> None:
         with messages.open("ab") as file:
             self.popen = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
 
     @property

@@ -12,8 +12,9 @@ from joblog.errors import InvalidInput
 from joblog.identity import LogName, check_labels, check_writable_name
 from joblog.worker.kubernetes.pod import parse_pod
 from joblog.worker.kubernetes.pods import ContainerRef
-from joblog.worker.kubernetes.presets import PRESETS, preset
+from joblog.worker.kubernetes.presets import preset
 from joblog.worker.kubernetes.rules import Container, Identity, parse_rule
+from joblog.worker.kubernetes.settings import PRESETS
 from tests.unit.kubernetes_pods import pod_json
 
 ALL = Identity([rule for name in PRESETS for rule in preset(name)])
@@ -154,7 +155,7 @@ def test_a_pod_can_not_write_into_the_namespace_of_others() -> None:
 
 
 def test_own_rules() -> None:
-    rule = parse_rule("namespace=team-*,label:app=ci: run={label:build|'none'}.x task={container} attempt=restart")
+    rule = parse_rule("namespace=team-*&label:app=ci: run={label:build|'none'}.x task={container} attempt=restart")
     identity = Identity([rule, *ALL.rules])
     labels = {"app": "ci", "build": "77"}
     assert identity.name(container_of(labels=labels, restart=1)) == LogName("team-a", "77.x", "main", 2)

@@ -13,7 +13,7 @@ import pytest
 from joblog.errors import Denied, InvalidSettings, NotFound
 from joblog.identity import LogName
 from joblog.worker.kubernetes.api_pods import ApiPods, LabelSelection
-from joblog.worker.kubernetes.client import KubernetesClient
+from joblog.worker.kubernetes.client import Connection, KubernetesClient
 from joblog.worker.kubernetes.pods import ContainerEnd, ContainerRef, Excluded, LogTarget, NotYet, Selection
 from joblog.worker.kubernetes.presets import preset
 from joblog.worker.kubernetes.rules import Identity
@@ -30,16 +30,16 @@ def api() -> Iterator[KubernetesApi]:
 
 @asynccontextmanager
 async def pods_of(api: KubernetesApi, folder: Path, **options: Any) -> AsyncIterator[ApiPods]:
-    client = await KubernetesClient.open(str(api.kubeconfig(folder / "kubeconfig")))
+    connection = Connection(str(api.kubeconfig(folder / "kubeconfig")))
     options.setdefault("watched", Watched(node="node-1"))
-    pods = ApiPods(lambda: client, options.pop("watched"), options.pop("identity", Identity()), **options)
+    pods = ApiPods(connection, options.pop("watched"), options.pop("identity", Identity()), **options)
     running = asyncio.create_task(pods.run())
     try:
         yield pods
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await client.close()
+        await pods.stop()
 
 
 async def until(condition: Any, what: str) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joblog.errors import InvalidInput
-from joblog.settings import setting
+from joblog.settings import section, setting
 from joblog.values import parse_size
+from joblog.worker.kubernetes.settings import ApiSettings, IdentitySettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class KubernetesSettings:
     exclude: tuple[str, ...] = setting(
         (), "Do not collect these: globs over NAMESPACE or NAMESPACE/CONTAINER, as in */istio-proxy."
     )
+    api: ApiSettings = section(ApiSettings, "How the Kubernetes API is reached.")
+    identity: IdentitySettings = section(IdentitySettings, "Which log a container's output is.")
     byte_rates: tuple[str, ...] = setting(
         (),
         "How fast the logs of a namespace are read: NAMESPACE_GLOB=BYTES_PER_SECOND, as in ci-*=10MiB; the first one "

@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,9 @@ from joblog.worker.spool.bound import SharedBounds
 if TYPE_CHECKING:
     from joblog.paths import DataFolder
     from joblog.worker.following.service import FollowingService
+    from joblog.worker.following.settings import KubernetesSettings
     from joblog.worker.following.source import Source
+    from joblog.worker.kubernetes.api_pods import ApiPods
     from joblog.worker.kubernetes.pods import Pods
     from joblog.worker.settings import WorkerSettings
     from joblog.worker.shipper.keys import SpoolKeys
@@ -48,7 +50,7 @@ def following_service(
 
     _raise_file_limit()
     spool = settings.spool
-    host = os.environ.get("NODE_NAME") or socket.gethostname()
+    host = node_name(os.environ)
     limits = FollowLimits(
         SharedBounds(spool.max_task_bytes, spool.max_bytes, spool.segment_bytes),
         held_bytes=settings.kubernetes.held_bytes,
@@ -65,6 +67,31 @@ def following_service(
         keys=keys.find,
         adopt=adopt,
         secret=_secret(folder),
+    )
+
+
+def node_name(environ: Mapping[str, str]) -> str:
+    """What this node is called in Kubernetes, as far as it can be known here."""
+    return environ.get("NODE_NAME") or socket.gethostname()
+
+
+def node_pods(settings: KubernetesSettings, environ: Mapping[str, str]) -> ApiPods | None:
+    """Who asks the Kubernetes API about this node's pods; None where nobody does."""
+    if not settings.enabled or not settings.api.is_on(environ):
+        return None
+    from joblog.worker.kubernetes.api_pods import ApiPods
+    from joblog.worker.kubernetes.client import Connection
+    from joblog.worker.kubernetes.pods import Selection
+    from joblog.worker.kubernetes.watching import Watched
+
+    api = settings.api
+    return ApiPods(
+        Connection(str(api.kubeconfig or ""), api.context),
+        Watched(node=node_name(environ)),
+        settings.identity.identity(),
+        Selection(settings.include, settings.exclude),
+        settings.identity.labels(),
+        wait_seconds=api.wait_seconds,
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from joblog.worker.kubernetes.client import KubernetesClient
+from joblog.worker.kubernetes.client import Connection
 from joblog.worker.kubernetes.pod import Pod
 from joblog.worker.kubernetes.pods import (
     ContainerEnd,
@@ -64,7 +64,7 @@ class ApiPods(PodWatch):
 
     def __init__(
         self,
-        open_client: Callable[[], KubernetesClient],
+        connection: Connection,
         watched: Watched,
         identity: Identity,
         selection: Selection | None = None,
@@ -73,7 +73,7 @@ class ApiPods(PodWatch):
         wait_seconds: float = 60.0,
         unknown_seconds: float = UNKNOWN_SECONDS,
     ) -> None:
-        super().__init__(open_client, watched)
+        super().__init__(connection, watched)
         self._identity = identity
         self._selection = selection or Selection()
         self._labels = labels or LabelSelection()

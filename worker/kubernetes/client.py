@@ -6,6 +6,7 @@ Its generated models are not used: objects stay JSON, of which joblog takes what
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -194,3 +195,26 @@ def _refusal(code: int, data: bytes, what: str) -> JoblogError:
     except (ValueError, RecursionError):
         message = data[:200].decode(errors="replace")
     return refusal_of(code, f"Kubernetes API, {what}: {code} {message[:300]}")
+
+
+class Connection:
+    """A client that is opened when it is first asked for, and then is the same for all who ask."""
+
+    def __init__(self, kubeconfig: str = "", context: str = "") -> None:
+        """As of KubernetesClient.open()."""
+        self._options = kubeconfig, context
+        self._client: KubernetesClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def __call__(self) -> KubernetesClient:
+        """The client. Raises InvalidSettings."""
+        async with self._opening:
+            if self._client is None:
+                self._client = await KubernetesClient.open(*self._options)
+            return self._client
+
+    async def close(self) -> None:
+        """Ends the client's connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None

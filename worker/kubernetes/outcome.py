@@ -20,10 +20,8 @@ _KINDS = {
 }
 
 
-def outcome_of(end: ContainerEnd | None) -> dict[str, object]:
-    """The fields of an Outcome, as a spool's end holds them. None: nothing is known of how it ended."""
-    if end is None:
-        return {"kind": int(types_pb2.OUTCOME_KIND_UNSPECIFIED)}
+def outcome_of(end: ContainerEnd) -> dict[str, object]:
+    """The fields of an Outcome, as a spool's end holds them."""
     code = end.exit_code
     signal = end.signal
     if not signal and code is not None and _SIGNAL_BASE < code <= _SIGNAL_BASE + _LAST_SIGNAL:

@@ -101,7 +101,6 @@ _PRESETS: dict[str, tuple[Rule, ...]] = {
         ),
     ),
 }
-PRESETS = tuple(_PRESETS)
 
 
 def preset(name: str) -> tuple[Rule, ...]:

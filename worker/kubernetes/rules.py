@@ -1,6 +1,6 @@
 """Which log a container's output is: rules over what is known of its pod. Pure.
 
-A rule is a text, `WHEN: run=TEMPLATE task=TEMPLATE ...`. WHEN is conditions with commas between them, all of which must
+A rule is a text, `WHEN: run=TEMPLATE task=TEMPLATE ...`. WHEN is conditions with & between them, all of which must
 hold: `label:KEY=GLOB`, `annotation:KEY=GLOB`, `namespace=GLOB`, `container=GLOB`, `owner_kind=GLOB`, ...; `*` is
 always true. A template is text with `{source}` or `{source|source|'text'}` in it: the first source that has a value. A
 rule of which a template has a source without any does not hold.
@@ -157,7 +157,7 @@ def parse_rule(text: str) -> Rule:
     if not colon:
         raise InvalidInput(f"{text[:80]!r} is no rule: write WHEN: run=... task=..., as `label:app=ci: run={{pod}}`")
     conditions = []
-    for condition in when.split(","):
+    for condition in when.split("&"):
         if condition.strip() == "*":
             continue
         source, equals, glob = condition.strip().partition("=")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from joblog.errors import InvalidInput, JoblogError
 from joblog.service import Service
-from joblog.worker.kubernetes.client import Gone, KubernetesClient, refusal_of
+from joblog.worker.kubernetes.client import Connection, Gone, refusal_of
 from joblog.worker.kubernetes.pod import Pod, parse_pod
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ class PodWatch(Service):
 
     def __init__(
         self,
-        open_client: Callable[[], KubernetesClient],
+        connection: Connection,
         watched: Watched,
         *,
         changed: Callable[[Pod, bool], None] = lambda _pod, _gone: None,
         seconds: tuple[int, int] = WATCH_SECONDS,
     ) -> None:
         """changed: called with each pod that is new or changed, and True when it is gone."""
-        self._client = open_client
+        self._connection = connection
         self._watched = watched
         self._changed = changed
         self._seconds = seconds
@@ -87,6 +87,14 @@ class PodWatch(Service):
             return self._pods[api_uid], False
         gone = self._gone.get(place)
         return None if gone is None else (gone[1], True)
+
+    async def start(self) -> None:
+        """Finds out how to reach the API; whether it is there is not asked yet. Raises InvalidSettings."""
+        await self._connection()
+
+    async def stop(self) -> None:
+        """Ends the connections."""
+        await self._connection.close()
 
     async def run(self) -> None:
         """Watches until cancelled."""
@@ -118,7 +126,7 @@ class PodWatch(Service):
         found: dict[str, Pod] = {}
         query = {**self._watched.query(), "limit": PAGE}
         while True:
-            page = await self._client().get(self._watched.path, query)
+            page = await (await self._connection()).get(self._watched.path, query)
             for item in page.get("items") or []:
                 if (pod := _parsed(item)) is not None:
                     found[pod.api_uid] = pod
@@ -144,7 +152,8 @@ class PodWatch(Service):
             "resourceVersion": self._version,
             "timeoutSeconds": seconds,
         }
-        async for event in self._client().lines(self._watched.path, query, silence_seconds=SILENCE_SECONDS):
+        client = await self._connection()
+        async for event in client.lines(self._watched.path, query, silence_seconds=SILENCE_SECONDS):
             self._take(event)
             self._has_progressed = True
             if self.failure:
