@@ -47,9 +47,7 @@ class Process:
 
     def __init__(self, command: list[str], environment: dict[str, str], messages: Path) -> None:
         with messages.open("ab") as file:
-            self.popen = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-            )
+            self.popen = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
     @property
     def pid(self) -> int:
