@@ -34,6 +34,7 @@ from joblog.leader.api.grpc_keys import KeysService
 from joblog.leader.api.grpc_logs import LogsService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext, Operated
+from joblog.leader.api.http.turns import Turns
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.peer_sweep import PeerSweep
 from joblog.leader.api.signing_in import SignIn
@@ -396,8 +397,8 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         host, _, port = core.settings.http.listen.rpartition(":")
         operated = Operated(core.keys, archive.archiver if archive else None, backups)
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
-        if oidc:
-            context = replace(context, oidc=oidc[0])
+        turns, open_bytes = Turns(lambda: store.put_bytes), ingest.registry.open_bytes
+        context = replace(context, oidc=oidc[0] if oidc else None, turns=turns, open_bytes=open_bytes)
         tls = core.transport.server.context() if core.transport.server else None
         place, names = core.settings.http.place(), core.settings.tls.names
         http.append(

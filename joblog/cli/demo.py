@@ -1,7 +1,8 @@
-"""What `make run` does: a leader and a worker as processes of their own, a real task through them, its output live.
+"""What `make run` does: a leader and a worker as processes of their own, real tasks through them, their output live.
 
-Usage: python -m joblog.cli.demo [--data-dir DIR]. Ctrl-C stops it. With DEMO_EXIT=1 in the environment it stops by
-itself once the task's log is verified.
+Usage: python -m joblog.cli.demo [--data-dir DIR]. Completed logs go to an archive, a folder beside the rest. A second
+task of the same run goes on for some minutes, to be looked at in a browser. Ctrl-C stops it all. With DEMO_EXIT=1 in
+the environment there is no second task, and it stops by itself once the first one's log is verified.
 """
 
 from __future__ import annotations
@@ -37,18 +38,28 @@ def main(arguments: list[str]) -> int:
     data_dir = Path(arguments[1] if arguments[:1] == ["--data-dir"] else ".data").absolute()
     signal.signal(signal.SIGTERM, _interrupt)
     up: subprocess.Popen[bytes] | None = None
+    long: subprocess.Popen[bytes] | None = None
+    run = f"demo-{new_run_id()}"
+    # Not that of the user's own settings: what is tried here belongs together.
+    environment = {"JOBLOG_ARCHIVE_URL": f"file://{data_dir}/archive"} | os.environ
     try:
-        up = subprocess.Popen([*_joblog("up", data_dir), *_listen_flags()], process_group=0)
+        up = subprocess.Popen([*_joblog("up", data_dir), *_listen_flags()], process_group=0, env=environment)
         leader = _wait_until_up(up, data_dir)
-        code = _show_task(data_dir)
-        if code == 0 and not os.environ.get("DEMO_EXIT"):
-            _say_where_to_look(data_dir, leader)
+        if not os.environ.get("DEMO_EXIT"):
+            long = _start_long_task(data_dir, run)
+        code = _show_task(data_dir, run)
+        if code == 0 and long is not None:
+            _say_where_to_look(data_dir, leader, run)
             code = up.wait()
     except KeyboardInterrupt:
         code = 0 if up is not None else Interrupted.exit_code
     except JoblogError as error:
         print(f"joblog: {error}", file=sys.stderr)
         code = error.exit_code
+    if long is not None and long.poll() is None:
+        # Its log is to be complete: the worker still carries what it writes at its end.
+        long.terminate()
+        long.wait()
     if up is not None:
         stopped = _stop(up)
         code = code or stopped
@@ -89,9 +100,17 @@ def _wait_until_up(up: subprocess.Popen[bytes], data_dir: Path) -> LeaderFile:
     raise Unavailable(f"`joblog up` ended with exit code {up.returncode}; its messages say why")
 
 
-def _show_task(data_dir: Path) -> int:
+def _start_long_task(data_dir: Path, run: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "joblog.cli.demo_task"]
+    flags = ["--quiet", "--run", run, "--task", "check", "--label", "demo=yes"]
+    # Out of reach of Ctrl-C: it is told to end while the daemons still run.
+    return subprocess.Popen(
+        [*_joblog("run", data_dir), *flags, "--", *command], stdin=subprocess.DEVNULL, process_group=0
+    )
+
+
+def _show_task(data_dir: Path, run: str) -> int:
     """Runs a task with its own output turned off, follows its log from another process, then verifies it."""
-    run = f"demo-{new_run_id()}"
     log = f"{run}/compile"
     with tempfile.TemporaryDirectory() as folder:
         library = sysconfig.get_path("stdlib")
@@ -128,7 +147,7 @@ def _follow(data_dir: Path, log: str, task: subprocess.Popen[bytes]) -> int:
         raise Unavailable(f"the log {log} did not end within {TASK_SECONDS:g} s") from None
 
 
-def _say_where_to_look(data_dir: Path, leader: LeaderFile) -> None:
+def _say_where_to_look(data_dir: Path, leader: LeaderFile, run: str) -> None:
     joblog = shlex.join([str(Path(sys.executable).with_name("joblog"))])
     where = f"--data-dir {shlex.quote(str(data_dir))}"
     lines = ["joblog is running. Look around from another terminal:"]
@@ -136,6 +155,7 @@ def _say_where_to_look(data_dir: Path, leader: LeaderFile) -> None:
         with Client(data_dir=data_dir) as client:
             link = sign_in_link(client)
         lines += [f"  {link}", f"    in a browser, within two minutes; `{joblog} ui {where}` makes another link"]
+        lines.append(f"    the run {run} is in progress there, for some three minutes")
         lines.append(f"  {leader.http_url}/api/v1/openapi.json describes the API")
     lines += [
         f"  {joblog} ls {where}",

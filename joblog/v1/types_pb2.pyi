@@ -244,7 +244,7 @@ class LogRecord(_message.Message):
     def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ..., token_id: _Optional[str] = ...) -> None: ...
 
 class RunRecord(_message.Message):
-    __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed")
+    __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed", "completed_bytes", "tasks_live", "tasks_succeeded", "tasks_interrupted")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +262,10 @@ class RunRecord(_message.Message):
     LOGS_COMPLETED_FIELD_NUMBER: _ClassVar[int]
     LOGS_INTERRUPTED_FIELD_NUMBER: _ClassVar[int]
     TASKS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TASKS_LIVE_FIELD_NUMBER: _ClassVar[int]
+    TASKS_SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
+    TASKS_INTERRUPTED_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     run: str
     state: RunState
@@ -272,4 +276,8 @@ class RunRecord(_message.Message):
     logs_completed: int
     logs_interrupted: int
     tasks_failed: int
-    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., logs_live: _Optional[int] = ..., logs_completed: _Optional[int] = ..., logs_interrupted: _Optional[int] = ..., tasks_failed: _Optional[int] = ...) -> None: ...
+    completed_bytes: int
+    tasks_live: int
+    tasks_succeeded: int
+    tasks_interrupted: int
+    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., logs_live: _Optional[int] = ..., logs_completed: _Optional[int] = ..., logs_interrupted: _Optional[int] = ..., tasks_failed: _Optional[int] = ..., completed_bytes: _Optional[int] = ..., tasks_live: _Optional[int] = ..., tasks_succeeded: _Optional[int] = ..., tasks_interrupted: _Optional[int] = ...) -> None: ...

@@ -55,6 +55,26 @@ def did_fail(record: LogRecord | None) -> bool:
     return record.outcome.kind != types_pb2.OUTCOME_KIND_EXITED or record.outcome.exit_code != 0
 
 
+def task_counter(newest: LogRecord | None) -> str:
+    """The counter of a run that a task is counted in, by its newest attempt; "" where it has none."""
+    if newest is None:
+        return ""
+    if newest.state == types_pb2.LOG_STATE_COMPLETED:
+        return "tasks_failed" if did_fail(newest) else "tasks_succeeded"
+    return "tasks_live" if newest.state == types_pb2.LOG_STATE_LIVE else "tasks_interrupted"
+
+
+def _add_to(run: RunRecord, counter: str, step: int) -> None:
+    # What an earlier version counted nothing of must not go below nothing.
+    setattr(run, counter, max(0, getattr(run, counter) + step))
+
+
+def _completed_bytes(record: LogRecord | None) -> int:
+    if record is None or record.state != types_pb2.LOG_STATE_COMPLETED or record.id.task == RUN_LOG_TASK:
+        return 0
+    return record.seal.length
+
+
 def state_of(run: RunRecord) -> types_pb2.RunState:
     """A run's state, from its counters."""
     if run.logs_live:
@@ -152,6 +172,7 @@ class Ledger:
             if record is not None:
                 counter = COUNTERS[record.state]
                 setattr(run, counter, getattr(run, counter) + step)
+        _add_to(run, "completed_bytes", _completed_bytes(new) - _completed_bytes(old))
         if new is not None:
             run.created_ns = run.created_ns or new.created_ns
             run.completed_ns = max(run.completed_ns, new.completed_ns)
@@ -247,8 +268,9 @@ class Ledger:
     def _finish_runs(self) -> None:
         for task, changed in self._attempts.items():
             if task[2] != RUN_LOG_TASK:
-                step = did_fail(self._newest(task, changed)) - did_fail(self._newest(task, {}))
-                self._runs[task[:2]].tasks_failed += step
+                for newest, step in ((self._newest(task, {}), -1), (self._newest(task, changed), 1)):
+                    if counter := task_counter(newest):
+                        _add_to(self._runs[task[:2]], counter, step)
         for place, run in self._runs.items():
             self._finish_run(self._before[place], run)
 

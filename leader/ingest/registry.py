@@ -7,11 +7,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from joblog.errors import InvalidInput, JoblogError, NotFound
-from joblog.identity import AUDIT_NAMESPACE, LogName, check_labels, check_log_name
+from joblog.identity import AUDIT_NAMESPACE, RUN_LOG_TASK, LogName, check_labels, check_log_name
 from joblog.leader.access.quota import Scope
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_DATA
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 WRITER_ID_BYTES = 16
 MAX_START_BYTES = 256 << 10
+# The sizes of runs that are written are counted anew no more often than this: there may be ten thousand logs.
+_SIZES_SECONDS = 2.0
 
 
 class Registry:
@@ -43,6 +45,8 @@ class Registry:
         self.max_log_bytes = max_log_bytes
         self._lock = threading.Lock()
         self.logs: dict[int, LiveLog] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._sizes_until = 0.0
 
     def load(self) -> list[LiveLog]:
         """Takes up all logs that an earlier life of the leader left live or interrupted."""
@@ -63,6 +67,18 @@ class Registry:
     def get(self, number: int) -> LiveLog | None:
         """The log, when it is open for writing."""
         return self.logs.get(number)
+
+    def open_bytes(self) -> Mapping[tuple[str, str], int]:
+        """Bytes of tasks' logs that are open for writing, by namespace and run, as they were seconds ago at most."""
+        now = time.monotonic()
+        if now >= self._sizes_until:
+            sizes = Counter[tuple[str, str]]()
+            for live in self.all():
+                name = live.record.id
+                if name.task != RUN_LOG_TASK:
+                    sizes[name.namespace, name.run] += live.durable_offset
+            self._sizes, self._sizes_until = sizes, now + _SIZES_SECONDS
+        return self._sizes
 
     def remove(self, number: int) -> LiveLog | None:
         """Takes a completed or deleted log out: nothing is accepted or committed for it any more."""

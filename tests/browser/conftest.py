@@ -1,4 +1,4 @@
-"""What the browser tests share: one browser, and for each file daemons of its own with an archive in a folder."""
+"""What the browser tests share: daemons with an archive in a folder, and for each file a browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from joblog.leader.api.http import ui
+from joblog.paths import DataFolder
 from tests.browser.chromium import chromium, chromium_missing
+from tests.browser.seeding import seed
 from tests.browser.tab import Site, Tab
 
 
@@ -27,12 +29,13 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    """A leader and a worker that run, with an archive that takes completed logs at once."""
+@pytest.fixture(scope="session")
+def site(own_environment: None) -> Iterator[Site]:
+    """A leader and a worker that run, with an archive that takes completed logs at once; see seeding.py, too."""
     folder = Path(tempfile.mkdtemp(prefix="joblog."))
     made = Site(folder)
     try:
+        seed(DataFolder(made.machine.data_dir).leader)
         made.machine.start_up()
         yield made
     finally:

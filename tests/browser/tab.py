@@ -49,9 +49,9 @@ class Site:
         """That of the leader's own user."""
         return own_token(self.machine.data_dir)
 
-    def task(self, run: str, task: str, script: str) -> Task:
-        """Starts a shell script that reads from what `say` is given."""
-        return Task(self, run, task, script)
+    def task(self, run: str, task: str, script: str, namespace: str = "default") -> Task:
+        """Starts a shell script that goes on with what `do` is given."""
+        return Task(self, run, task, script, namespace)
 
     def archived(self, log: str) -> None:
         """Waits until a log lies in the archive and nowhere else."""
@@ -61,14 +61,18 @@ class Site:
 class Task:
     """A task that runs while the test goes on; each line that it is given is a command of its shell."""
 
-    def __init__(self, site: Site, run: str, task: str, script: str = "") -> None:
+    def __init__(self, site: Site, run: str, task: str, script: str, namespace: str) -> None:
         self.log = f"{run}/{task}"
+        self._namespace = namespace
         self._site = site
         shell = ["sh", "-c", f'{script}\nwhile read -r line; do eval "$line"; done']
-        flags = ["run", "--quiet", "--run", run, "--task", task, "--"]
+        flags = ["run", "--quiet", "--namespace", namespace, "--run", run, "--task", task, "--"]
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = site.machine.start(*flags, *shell, **streams)
-        until(lambda: site.machine.record(self.log)["state"] == "live", f"{self.log} is live")
+        until(lambda: self._state() == "live", f"{self.log} is live")
+
+    def _state(self) -> str:
+        return str(self._site.machine.record(self.log, self._namespace)["state"])
 
     def do(self, command: str) -> None:
         """Has the task do something."""
@@ -80,7 +84,7 @@ class Task:
         """Lets the task end, and waits until its log is completed."""
         assert self._process.stdin is not None
         self._process.communicate()
-        until(lambda: self._site.machine.record(self.log)["state"] == "completed", f"{self.log} is completed")
+        until(lambda: self._state() == "completed", f"{self.log} is completed")
 
 
 class Tab:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.seeding import GAPPED
 from tests.browser.tab import Site, Tab
 
 HOSTILE = b"""
@@ -262,6 +263,64 @@ def test_all_is_reached_by_keyboard(tab: Tab, lines: str) -> None:
         assert name[1], name
         seen.add(name[0])
     assert {"Search in this log", "Download", "About this log", "Keys", "To the end"} <= seen
+
+
+def test_one_line_number_is_a_tab_stop_and_arrows_go_to_the_others(tab: Tab, lines: str) -> None:
+    tab.open_log(lines, "#L100")
+    expect(tab.line(100)).to_be_in_viewport()
+    stops = tab.page.locator("#log-rows [data-number][tabindex='0']")
+    expect(stops).to_have_count(1)
+    tab.page.keyboard.press("Tab")
+    number = tab.line(100).get_by_role("link", name="Line 100", exact=True)
+    expect(number).to_be_focused()
+    for _ in range(40):
+        tab.page.keyboard.press("ArrowDown")
+    expect(tab.line(140).get_by_role("link", name="Line 140", exact=True)).to_be_focused()
+    expect(tab.line(140)).to_be_in_viewport()
+    expect(stops).to_have_count(1)
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("ArrowUp")
+    tab.page.keyboard.press("ArrowUp")
+    tab.page.keyboard.press("Shift+Enter")
+    assert tab.page.url.endswith("#L138-140")
+    # The next Tab leaves the lines: nobody has to go through all of them.
+    tab.page.keyboard.press("Tab")
+    assert tab.page.evaluate("document.activeElement.closest('[data-line]')") is None
+
+
+def test_errors_and_warnings_are_listed(tab: Tab, lines: str) -> None:
+    tab.open_log(lines)
+    tab.button("1 error").click()
+    tab.page.get_by_role("menuitem").filter(has_text="ERROR: needle here").click()
+    expect(tab.line(4711)).to_be_in_viewport()
+
+
+def test_what_is_missing_is_shown_in_its_place(site: Site, new_tab: Callable[..., Tab]) -> None:
+    log = f"{GAPPED.run}/{GAPPED.task}"
+    for _ in range(2):
+        tab = new_tab()
+        tab.open_log(log, "#L100")
+        expect(tab.page.get_by_text("parts missing")).to_be_visible()
+        expect(tab.line(100)).to_contain_text("before 100")
+        tab.page.locator("#log-rows").focus()
+        tab.page.keyboard.press("End")
+        expect(tab.line(402)).to_contain_text("last")
+        expect(tab.line(401)).to_contain_text(re.compile(r"half of .*1 KiB are missing here \(lost\)"))
+        # The lines between are known to be missing; what the task wrote before and after keeps its numbers.
+        tab.page.goto(tab.page.url.partition("#")[0] + "#L301")
+        first = tab.line(301)
+        expect(first).to_contain_text("between 301")
+        expect(first.get_by_role("note").filter(has_text="10 KiB are missing here (spool full)")).to_be_visible()
+        tab.page.goto(tab.page.url.partition("#")[0] + "#L250")
+        expect(tab.line(250)).to_contain_text("this line is missing")
+        tab.page.goto(tab.page.url.partition("#")[0] + "#L100")
+        expect(tab.page.get_by_role("note").filter(has_text="worker lost: said")).to_be_visible()
+        tab.page.keyboard.press("i")
+        about = tab.page.get_by_role("complementary", name="About this log")
+        expect(about).to_contain_text("2 ranges missing")
+        expect(about).to_contain_text("worker lost: said")
+        # The same, from the archive.
+        site.archived(log)
 
 
 def test_wrapped_lines_do_not_jump(site: Site, tab: Tab) -> None:

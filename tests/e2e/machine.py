@@ -142,11 +142,11 @@ class Machine:
         self.call("run", "--quiet", "--run", run, "--task", task, *flags, "--", "sh", "-c", script, check=False)
         until(lambda: self.record(log)["state"] == "completed", f"{log} is completed")
 
-    def record(self, log: str) -> dict[str, Any]:
+    def record(self, log: str, namespace: str = DEFAULT_NAMESPACE) -> dict[str, Any]:
         """A log's record as `joblog stat` has it; of state "" where there is none yet. Asked in this process."""
         try:
             with self._as_user(), open_client(None, self.data_dir) as client:
-                found: dict[str, Any] = as_dict(client.log(parse_log_path(log, DEFAULT_NAMESPACE)).log)
+                found: dict[str, Any] = as_dict(client.log(parse_log_path(log, namespace)).log)
         except (NotFound, Unavailable):
             return {"state": ""}
         return found

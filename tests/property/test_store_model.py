@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,11 @@ class StoreMachine(RuleBasedStateMachine):
     def change_state(self, data: st.DataObject, state: types_pb2.LogState, code: int) -> None:
         changes = Changes()
         for _ in range(data.draw(st.integers(1, 3))):
-            record = self.pick(data).record
+            log = self.pick(data)
+            record = log.record
             record.state = state
             record.outcome.kind, record.outcome.exit_code = types_pb2.OUTCOME_KIND_EXITED, code
+            record.seal.length = log.length
             changes.put_log(record)
         self.store.write(changes)
 
@@ -199,17 +202,21 @@ class StoreMachine(RuleBasedStateMachine):
             newest: dict[str, LogRecord] = {}
             for record in sorted(mine, key=lambda record: record.id.attempt):
                 newest[record.id.task] = record
-            failed = sum(
-                task != "@run" and record.state == COMPLETED and record.outcome.exit_code != 0
+            ends = Counter(
+                (record.state, record.state == COMPLETED and record.outcome.exit_code)
                 for task, record in newest.items()
+                if task != "@run"
             )
-            expected[run] = (*counts, failed)
+            tasks = (ends[LIVE, False], ends[COMPLETED, 0], ends[COMPLETED, 1], ends[INTERRUPTED, False])
+            completed = [record for record in mine if record.state == COMPLETED and record.id.task != "@run"]
+            expected[run] = (*counts, *tasks, sum(record.seal.length for record in completed))
         found, token = self.store.list_runs("n")
         assert token == ""
         assert [run.run for run in found] == sorted(expected, key=lambda run: -self.created[run])
         for entry in found:
-            counters = (entry.logs_live, entry.logs_completed, entry.logs_interrupted, entry.tasks_failed)
-            assert counters == expected[entry.run]
+            logs = (entry.logs_live, entry.logs_completed, entry.logs_interrupted)
+            tasks = (entry.tasks_live, entry.tasks_succeeded, entry.tasks_failed, entry.tasks_interrupted)
+            assert (*logs, *tasks, entry.completed_bytes) == expected[entry.run]
             assert dict(entry.labels) == self.labels[entry.run]
             label = (("label", entry.labels["label"]),)
             assert entry in self.store.list_runs("n", RunFilter(frozenset({entry.state}), label))[0]

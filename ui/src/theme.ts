@@ -34,6 +34,7 @@ export const readable: CSSVariablesResolver = () => ({
     "--mantine-color-green-light-color": "#1e6b31",
     "--mantine-color-red-light-color": "#b02323",
     "--mantine-color-orange-light-color": "#8f3d00",
+    "--mantine-color-yellow-light-color": "#7a4f01",
     "--mantine-color-blue-light-color": "#1559a8",
     "--mantine-color-gray-light-color": "#495057",
     "--mantine-color-red-outline": "#c92a2a",
@@ -43,5 +44,9 @@ export const readable: CSSVariablesResolver = () => ({
     "--mantine-color-dimmed": "#a3a3a3",
     "--mantine-color-placeholder": "#9a9a9a",
     "--mantine-color-error": "#ff8787",
+    "--mantine-color-green-light-color": "#b2f2bb",
+    "--mantine-color-red-light-color": "#ffa8a8",
+    "--mantine-color-orange-light-color": "#ffc078",
+    "--mantine-color-blue-light-color": "#a5d8ff",
   },
 });

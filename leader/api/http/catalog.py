@@ -12,10 +12,11 @@ from joblog.errors import NotFound
 from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.access.principal import current
 from joblog.leader.api.http import models, names
-from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog, NumberedLog
+from joblog.leader.api.http.context import LOG_PATH, ApiContext, Context, NamedLog, NumberedLog
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.seen import namespaces_seen, status_seen
 from joblog.leader.reading.tail import read_tail
+from joblog.v1 import types_pb2
 
 router = APIRouter(prefix="/api/v1")
 
@@ -37,6 +38,12 @@ async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor =
     return models.Namespaces(namespaces=names, next_cursor=names[-1] if len(names) == limit else "")
 
 
+def _run(context: ApiContext, record: types_pb2.RunRecord) -> models.Run:
+    is_open = record.logs_live or record.logs_interrupted
+    more = context.open_bytes().get((record.namespace, record.run), 0) if is_open else 0
+    return models.Run.of(record, open_bytes=more)
+
+
 @router.get("/namespaces/{namespace}/runs", tags=["runs"])
 async def list_runs(
     *,
@@ -49,8 +56,9 @@ async def list_runs(
     """Runs of a namespace, newest first."""
     check_name("namespace", namespace)
     work = functools.partial(context.store.list_runs, namespace, wanted, cursor, limit)
-    runs, token = await context.reader.run(work)
-    return models.Runs(runs=[models.Run.of(run) for run in runs], next_cursor=token)
+    async with context.turns.turn():
+        runs, token = await context.reader.run(work)
+        return models.Runs(runs=[_run(context, run) for run in runs], next_cursor=token)
 
 
 @router.get("/namespaces/{namespace}/runs/{run}", tags=["runs"])
@@ -61,7 +69,7 @@ async def get_run(context: Context, namespace: names.Namespace, run: names.Run) 
     record = await context.reader.run(functools.partial(context.store.get_run, namespace, run))
     if record is None:
         raise NotFound(f"there is no run {namespace}:{run}")
-    return models.Run.of(record)
+    return _run(context, record)
 
 
 @router.get("/namespaces/{namespace}/runs/{run}/logs", tags=["logs"])
@@ -80,8 +88,9 @@ async def list_logs(
     if task:
         check_name("task", task, reserved=task == RUN_LOG_TASK)
     work = functools.partial(context.store.list_logs, namespace, run, task, cursor, limit)
-    records, token = await context.reader.run(work)
-    return models.Logs(logs=[models.Log.of(record) for record in records], next_cursor=token)
+    async with context.turns.turn():
+        records, token = await context.reader.run(work)
+        return models.Logs(logs=[models.Log.of(record) for record in records], next_cursor=token)
 
 
 @router.get(LOG_PATH, tags=["logs"])

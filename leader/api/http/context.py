@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from joblog.leader.api.gate import Gate
 from joblog.leader.api.http import names
 from joblog.leader.api.http.cookies import Cookies
 from joblog.leader.api.http.place import Place
+from joblog.leader.api.http.turns import Turns
 from joblog.leader.api.oidc_sign_in import OidcSignIn
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
@@ -37,9 +39,16 @@ class Operated:
     backups: BackupService | None = None
 
 
+def _nothing_open() -> Mapping[tuple[str, str], int]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """What answers come from. closing: set when the server stops; requests that wait then end."""
+    """What answers come from. closing: set when the server stops; requests that wait then end.
+
+    open_bytes: of tasks' logs that are open for writing, by namespace and run. turns: of those who look at logs.
+    """
 
     store: Store
     reader: LogReader
@@ -52,6 +61,8 @@ class ApiContext:
     sign_in: SignIn
     operated: Operated = Operated()
     oidc: OidcSignIn | None = None
+    turns: Turns = field(default_factory=lambda: Turns(lambda: 0))
+    open_bytes: Callable[[], Mapping[tuple[str, str], int]] = _nothing_open
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 

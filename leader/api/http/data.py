@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from joblog.errors import InvalidInput
 from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
-from joblog.leader.api.http.paging import Page, await_page, read_lines
+from joblog.leader.api.http.paging import Page, await_page, read_lines, read_page
 from joblog.leader.api.http.polling import Polling
 from joblog.leader.reading.piece import FROM_THE_BEGINNING, MAX_OFFSET, ReadSpec, Start, StartKind
 from joblog.leader.reading.selection import join_frames
@@ -149,20 +149,19 @@ async def get_bytes(
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
     spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None, with_frames=frames)
+    seen_ns = int(events_seen) if events_seen else None
+    async with context.turns.turn():
+        page = await read_page(context.reader, number, spec)
     page = await await_page(
-        context.reader,
-        number,
-        spec,
-        wait_seconds=wait,
-        closing=context.closing,
-        events_seen=int(events_seen) if events_seen else None,
+        context.reader, number, spec, page, wait_seconds=wait, closing=context.closing, events_seen=seen_ns
     )
-    seen = str(max([int(events_seen or 0), *(event.time_ns for event in page.events)]))
+    seen = str(max([seen_ns or 0, *(event.time_ns for event in page.events)]))
     if format == "octets":
         return _octets(page, seen)
-    pause_seconds = polling.pause_seconds() if wait > 0 else 0.0
-    chunk = _chunk(page, seen, with_frames=frames, with_text=text, pause_seconds=pause_seconds)
-    return await _json(request, chunk)
+    pause_seconds = polling.pause_seconds(page.next_offset - page.offset) if wait > 0 else 0.0
+    async with context.turns.turn():
+        chunk = _chunk(page, seen, with_frames=frames, with_text=text, pause_seconds=pause_seconds)
+        return await _json(request, chunk)
 
 
 async def _json(request: Request, chunk: models.Chunk) -> Response:
@@ -184,7 +183,8 @@ async def get_lines(
 ) -> models.Lines:
     """Lines of a log; fewer than asked for when they are long (4 MiB in a reply) or the log ends."""
     number = await context.reader.find(name)
-    page = await read_lines(context.reader, number, first, count)
+    async with context.turns.turn():
+        page = await read_lines(context.reader, number, first, count)
     lines = []
     for line in page.lines:
         text = _text(line.data)

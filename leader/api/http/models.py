@@ -269,11 +269,15 @@ class Run(BaseModel):
     logs_live: int
     logs_completed: int
     logs_interrupted: int
+    tasks_live: int = Field(description="Tasks by the state of their newest attempt")
+    tasks_succeeded: int
     tasks_failed: int
+    tasks_interrupted: int
+    length: int = Field(description="Bytes of its tasks' logs, all attempts; of live ones as of seconds ago")
 
     @classmethod
-    def of(cls, run: types_pb2.RunRecord) -> Run:
-        """From a message."""
+    def of(cls, run: types_pb2.RunRecord, *, open_bytes: int = 0) -> Run:
+        """From a message. open_bytes: of those of its logs that are not completed."""
         return cls(
             namespace=run.namespace,
             run=run.run,
@@ -284,7 +288,11 @@ class Run(BaseModel):
             logs_live=run.logs_live,
             logs_completed=run.logs_completed,
             logs_interrupted=run.logs_interrupted,
+            tasks_live=run.tasks_live,
+            tasks_succeeded=run.tasks_succeeded,
             tasks_failed=run.tasks_failed,
+            tasks_interrupted=run.tasks_interrupted,
+            length=run.completed_bytes + open_bytes,
         )
 
 

@@ -103,17 +103,17 @@ async def await_page(
     reader: LogReader,
     number: int,
     spec: ReadSpec,
+    page: Page,
     *,
     wait_seconds: float,
     closing: asyncio.Event,
     events_seen: int | None = None,
 ) -> Page:
-    """As read_page(); when there is nothing yet, waits for bytes, a gap, an event or another state.
+    """The page that read_page() gave; when nothing is in it, waits for bytes, a gap, an event or another state.
 
     A page without bytes comes when the time is up, the log is completed, or the server stops. events_seen: see _News;
     events up to it are left out.
     """
-    page = await read_page(reader, number, spec)
     news = _News(page, events_seen)
     if not news.is_in(page) and wait_seconds > 0 and page.state != types_pb2.LOG_STATE_COMPLETED:
         following = replace(spec, start=Start(StartKind.OFFSET, page.next_offset), follow=True)

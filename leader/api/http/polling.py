@@ -1,4 +1,4 @@
-"""How often those who follow logs are to ask: less often, the more of them there are."""
+"""How often those who follow logs are to ask: less often, the more of them there are and the more they are sent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 5.0
-# Replies a second that all of them together shall need.
+# Replies a second that all of them together shall need, and bytes of logs in them.
 MAX_REPLIES_PER_SECOND = 100.0
+MAX_BYTES_PER_SECOND = 4e6
 
 
 class Polling:
@@ -22,15 +23,18 @@ class Polling:
         self._clock = clock
         self._began = clock()
         self._replies = 0
+        self._bytes = 0
         self._seconds = MIN_SECONDS
 
-    def pause_seconds(self) -> float:
-        """Counts a reply; returns the pause that goes with it."""
+    def pause_seconds(self, size_bytes: int = 0) -> float:
+        """Counts a reply with so many bytes of a log; returns the pause that goes with it."""
         now = self._clock()
         span = now - self._began
         if span >= max(1.0, self._seconds):
-            viewers = self._replies / span * self._seconds
-            self._seconds = min(MAX_SECONDS, max(MIN_SECONDS, viewers / MAX_REPLIES_PER_SECOND))
-            self._began, self._replies = now, 0
+            # How many times the bound is what would be asked for with no pause but a second.
+            asked = max(self._replies / MAX_REPLIES_PER_SECOND, self._bytes / MAX_BYTES_PER_SECOND)
+            self._seconds = min(MAX_SECONDS, max(MIN_SECONDS, asked / span * self._seconds))
+            self._began, self._replies, self._bytes = now, 0, 0
         self._replies += 1
+        self._bytes += size_bytes
         return self._seconds

@@ -1846,6 +1846,11 @@ export interface components {
             labels: {
                 [key: string]: string;
             };
+            /**
+             * Length
+             * @description Bytes of its tasks' logs, all attempts; of live ones as of seconds ago
+             */
+            length: number;
             /** Logs Completed */
             logs_completed: number;
             /** Logs Interrupted */
@@ -1860,6 +1865,15 @@ export interface components {
             state: string;
             /** Tasks Failed */
             tasks_failed: number;
+            /** Tasks Interrupted */
+            tasks_interrupted: number;
+            /**
+             * Tasks Live
+             * @description Tasks by the state of their newest attempt
+             */
+            tasks_live: number;
+            /** Tasks Succeeded */
+            tasks_succeeded: number;
         };
         /**
          * RunWanted

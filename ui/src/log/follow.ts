@@ -1,7 +1,7 @@
 // Following the end of a log: asks for what was appended since, and for nothing else.
 
 import { ApiError } from "../api/client";
-import type { Fetch, LineStore } from "./store";
+import { END_WINDOWS, type Fetch, type LineStore } from "./store";
 
 const WAIT_SECONDS = 25;
 /** A tab that nobody looks at asks less often. */
@@ -39,6 +39,7 @@ export async function follow(
   offline: (gone: boolean) => void,
 ): Promise<void> {
   let failures = 0;
+  let behind = 0;
   while (!signal.aborted) {
     try {
       // Once it was gone, whether the leader is back is to be known at once.
@@ -51,7 +52,13 @@ export async function follow(
       if (chunk.state === "completed" && chunk.next_offset === chunk.offset) return;
       if (document.hidden && chunk.data_base64 === "") await pause(HIDDEN_PAUSE_MS, signal);
       // The leader says how often it wants to be asked.
-      else if (chunk.poll_after_ms > 0 && !store.behind(chunk)) await pause(chunk.poll_after_ms, signal);
+      else if (chunk.poll_after_ms > 0) await pause(chunk.poll_after_ms, signal);
+      behind = store.behind(chunk) ? behind + 1 : 0;
+      // Nobody reads so fast: the end is shown, and not all that passes.
+      if (behind >= END_WINDOWS && !signal.aborted) {
+        behind = 0;
+        await store.skipToEnd(signal);
+      }
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof ApiError && !error.passing) throw error;

@@ -8,6 +8,8 @@ const keys: readonly (readonly [string, readonly string[]])[] = [
   ["To the start", ["g"]],
   ["Live or paused", ["Space"]],
   ["Scroll", ["↑", "↓", "Page Up", "Page Down"]],
+  ["Next line's number, previous one (after Tab to one)", ["↓", "↑"]],
+  ["Select that line, or all up to it", ["Enter", "Shift Enter"]],
   ["Next error or warning, previous one", ["n", "p"]],
   ["Search in this log", ["/", "Ctrl F"]],
   ["Next hit, previous one (in the search field)", ["↓", "↑"]],

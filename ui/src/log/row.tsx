@@ -28,6 +28,9 @@ export interface RowProps {
   current: boolean;
   group: "open" | "folded" | undefined;
   depth: number;
+  /** Tab goes to this line's number: to one of all that are there. */
+  tabStop: boolean;
+  onFocusNumber: (number: number) => void;
   onSelect: (number: number, extend: boolean) => void;
   onFold: (number: number) => void;
 }
@@ -155,6 +158,7 @@ export const Row = memo(function Row(props: RowProps): ReactNode {
     props.selected ? styles.selected : "",
     props.hit ? styles.hit : "",
     props.current ? styles.current : "",
+    group !== undefined ? styles.group : "",
   ];
   const notes = notesOf(line, props.events);
   return (
@@ -183,6 +187,9 @@ export const Row = memo(function Row(props: RowProps): ReactNode {
           className={styles.number}
           href={`#L${number}`}
           aria-label={`Line ${number}`}
+          data-number=""
+          tabIndex={props.tabStop ? 0 : -1}
+          onFocus={() => props.onFocusNumber(number)}
           onClick={(event) => {
             event.preventDefault();
             props.onSelect(number, event.shiftKey);

@@ -150,6 +150,38 @@ describe("LineStore", () => {
     expect(store.get(2)).toMatchObject({ length: 5_000_003, complete: true });
   });
 
+  it("leaves out what passes too fast, and has it when it is looked at", async () => {
+    const leader = new Leader();
+    leader.data = "begin\nhalf";
+    const store = new LineStore(leader.fetch);
+    await store.loadEnd(signal);
+    leader.data += Array.from({ length: 50_000 }, (_, index) => ` a line\n${index + 3} ${"z".repeat(20)}`).join("");
+    // Little more than is known already: nothing is left out.
+    await store.skipToEnd(signal);
+    expect(store.place.nextOffset).toBe(leader.data.length);
+    const { lines } = store.place;
+    expect(text(store, lines)).toBe(`50002 ${"z".repeat(20)}`);
+    expect(store.get(20_000)).toBeUndefined();
+    leader.data += " end\nlast\n";
+    store.append(await leader.fetch(store.poll, signal));
+    expect(text(store, lines)).toBe(`50002 ${"z".repeat(20)} end`);
+    store.want(2, 20);
+    store.want(20_000, 20_010);
+    await expect.poll(() => store.get(20_010)).toBeDefined();
+    expect(text(store, 20_001)).toContain("20001 zzz");
+    expect(text(store, 2)).toBe("half a line");
+  });
+
+  it("leaves nothing out of what it can reach", async () => {
+    const leader = new Leader();
+    leader.data = "begin\n";
+    const store = new LineStore(leader.fetch);
+    await store.loadEnd(signal);
+    leader.data += "one\ntwo\n";
+    await store.skipToEnd(signal);
+    expect([1, 2, 3].map((line) => text(store, line))).toEqual(["begin", "one", "two"]);
+  });
+
   it("asks once for lines that no window has", async () => {
     const leader = new Leader();
     leader.data = "a\nb\n";

@@ -4,6 +4,9 @@ import { type Chunk, getJson, type LogEvent, type LogId, logPath } from "../api/
 import { cutLines, joinLines, type Line, SHOWN_LINE_BYTES } from "./lines";
 
 const WINDOW_BYTES = 256 * 1024;
+/** What is asked for at the end that is followed, and what is shown of it where it is too far away. */
+const FOLLOW_BYTES = 128 * 1024;
+const SKIP_BYTES = 64 * 1024;
 const MAX_BYTES = 24 * 1024 * 1024;
 /** What a line takes in memory beside its bytes. */
 const LINE_OVERHEAD_BYTES = 150;
@@ -11,7 +14,7 @@ const END_LINES = 2_000;
 /** Empty lines are many in a window: no more of them are kept. */
 const WINDOW_LINES = 10_000;
 /** Windows that are read on to the end, before what lies between is left out for now. */
-const END_WINDOWS = 4;
+export const END_WINDOWS = 4;
 /** Lines that are loaded before those that are looked at. */
 const BEFORE_LINES = 20;
 /** A page ends early when it has so many frames. */
@@ -148,7 +151,7 @@ export class LineStore {
     // Long lines: the end is further away than one window.
     for (let windows = 0; isFull(chunk, windows === 0 ? 2 * WINDOW_BYTES : WINDOW_BYTES); windows++) {
       if (windows === END_WINDOWS) {
-        await this.#skipToEnd(signal);
+        await this.skipToEnd(signal);
         break;
       }
       chunk = await this.#fetch({ offset: chunk.next_offset, limit: WINDOW_BYTES }, signal);
@@ -157,20 +160,37 @@ export class LineStore {
     this.#tell();
   }
 
-  /** Goes on at the last bytes; of the line that they begin in, what it begins with is loaded. */
-  async #skipToEnd(signal: AbortSignal): Promise<void> {
-    const end = await this.#fetch({ tail_bytes: WINDOW_BYTES, limit: WINDOW_BYTES }, signal);
+  /** Goes on at the last bytes; of the line that they begin in, what it begins with is loaded. What lies between is asked
+   * for when it is looked at. */
+  async skipToEnd(signal: AbortSignal): Promise<void> {
+    const end = await this.#fetch({ tail_bytes: SKIP_BYTES, limit: SKIP_BYTES }, signal);
+    if (end.offset <= this.place.nextOffset) {
+      // Nothing lies between.
+      this.append(await this.#fetch({ offset: this.place.nextOffset, limit: WINDOW_BYTES }, signal));
+      return;
+    }
     const lines = cutLines(end);
     const begun = lines.shift();
     this.#note(end);
-    if (begun !== undefined && this.#blockOf(begun.number) === undefined)
-      this.#put(await this.#fetch({ line: begun.number, limit: SHOWN_LINE_BYTES }, signal));
+    const last = this.#pinned?.lines.at(-1);
+    // The rest of it is in what is left out: it is asked for again.
+    if (last !== undefined && !last.complete && last.number !== begun?.number) this.#pinned?.lines.pop();
+    if (begun !== undefined) {
+      const known = this.get(begun.number);
+      const isWhole = known !== undefined && (known.complete || known.offset + known.length >= begun.offset);
+      if (!isWhole) {
+        const head = await this.#fetch({ line: begun.number, limit: SHOWN_LINE_BYTES }, signal);
+        const [line] = cutLines(head, 1);
+        if (known === undefined) this.#put(head);
+        else if (line !== undefined) this.#replace(line);
+      }
+      const line = this.get(begun.number);
+      if (line !== undefined && !line.complete) this.#replace(joinLines(line, begun));
+    }
     const there = begun === undefined ? undefined : this.#blockOf(begun.number);
-    const line = begun === undefined ? undefined : there?.lines[begun.number - there.first];
-    if (there !== undefined && line !== undefined && begun !== undefined)
-      there.lines[begun.number - there.first] = joinLines(line, begun);
     if (lines.length > 0) this.#pinned = this.#add(lines);
     else if (there !== undefined) this.#pinned = there;
+    this.#tell();
   }
 
   /** Takes in what follows the end. */
@@ -205,12 +225,12 @@ export class LineStore {
 
   /** Whether there is more right behind a chunk of the tail. */
   behind(chunk: Chunk): boolean {
-    return isFull(chunk, 2 * WINDOW_BYTES);
+    return isFull(chunk, FOLLOW_BYTES);
   }
 
   /** Parameters of the next poll at the end. */
   get poll(): Record<string, string | number> {
-    return { offset: this.place.nextOffset, limit: 2 * WINDOW_BYTES, events_seen: this.#eventsSeen };
+    return { offset: this.place.nextOffset, limit: FOLLOW_BYTES, events_seen: this.#eventsSeen };
   }
 
   /** How many lines the log's record says it has. */
@@ -258,6 +278,11 @@ export class LineStore {
     if (last !== undefined && !last.complete && lines.length > 1 && chunk.next_offset < this.place.nextOffset)
       lines.pop();
     return lines.length > 0 ? this.#add(lines) : null;
+  }
+
+  #replace(line: Line): void {
+    const block = this.#blockOf(line.number);
+    if (block !== undefined) block.lines[line.number - block.first] = line;
   }
 
   /** Adds lines as a block; those that are there already stay as they are, unless more of a line is here. */

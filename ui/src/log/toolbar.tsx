@@ -1,6 +1,18 @@
 // What stands above a log: what it is, and what can be done with it.
 
-import { ActionIcon, Badge, Button, Group, Menu, Select, Switch, Text, Tooltip } from "@mantine/core";
+import {
+  ActionIcon,
+  Anchor,
+  Badge,
+  Button,
+  Group,
+  Menu,
+  ScrollArea,
+  Select,
+  Switch,
+  Text,
+  Tooltip,
+} from "@mantine/core";
 import {
   IconAlertCircle,
   IconAlertTriangle,
@@ -17,12 +29,16 @@ import {
   IconSearch,
 } from "@tabler/icons-react";
 import type { ReactNode } from "react";
+import { Link } from "react-router";
 import { apiUrl, type FoundMark, type Log, type LogId, logPath } from "../api/client";
 import { LogState } from "../parts/badges";
 import type { StreamName } from "./lines";
 import type { Selection } from "./selection";
+import { visible } from "./text";
 import { type TimeStyle, timeStyles } from "./time";
 import styles from "./toolbar.module.css";
+
+const segment = encodeURIComponent;
 
 export type Panel = "search" | "about" | null;
 
@@ -44,6 +60,7 @@ export interface ToolbarProps {
   selection: Selection | null;
   onLive: (live: boolean) => void;
   onJump: (step: 1 | -1) => void;
+  onShow: (line: number) => void;
   onFoldAll: (fold: boolean) => void;
   onStream: (stream: StreamName | null) => void;
   onTimes: (times: TimeStyle) => void;
@@ -82,20 +99,57 @@ function Act(props: {
   );
 }
 
-function Problems({ problems, onJump }: Pick<ToolbarProps, "problems" | "onJump">): ReactNode {
+/** More of them are too many to choose from; the keys go through all. */
+const LISTED_PROBLEMS = 200;
+
+function Problems({ problems, onJump, onShow }: Pick<ToolbarProps, "problems" | "onJump" | "onShow">): ReactNode {
   if (problems.length === 0) return null;
   const errors = problems.filter((mark) => mark.kind === "error").length;
+  const listed = problems.slice(0, LISTED_PROBLEMS);
   return (
     <Group gap={2} wrap="nowrap">
-      <Badge
-        variant="light"
-        color={errors > 0 ? "red" : "yellow"}
-        leftSection={
-          errors > 0 ? <IconAlertCircle size={12} aria-hidden /> : <IconAlertTriangle size={12} aria-hidden />
-        }
-      >
-        {errors > 0 ? counted(errors, "error") : counted(problems.length, "warning")}
-      </Badge>
+      <Menu width={420} position="bottom-end">
+        <Menu.Target>
+          <Button
+            size="compact-xs"
+            variant="light"
+            color={errors > 0 ? "red" : "yellow"}
+            leftSection={
+              errors > 0 ? <IconAlertCircle size={14} aria-hidden /> : <IconAlertTriangle size={14} aria-hidden />
+            }
+          >
+            {errors > 0 ? counted(errors, "error") : counted(problems.length, "warning")}
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <ScrollArea.Autosize mah={360} type="auto">
+            {listed.map((mark) => (
+              <Menu.Item
+                key={mark.line}
+                py={4}
+                leftSection={
+                  mark.kind === "error" ? (
+                    <IconAlertCircle size={14} color="var(--mantine-color-red-text)" aria-label="Error" />
+                  ) : (
+                    <IconAlertTriangle size={14} color="var(--mantine-color-yellow-text)" aria-label="Warning" />
+                  )
+                }
+                onClick={() => onShow(mark.line)}
+              >
+                <span className={styles.problem}>
+                  <Text span size="xs" c="dimmed">
+                    {mark.line}
+                  </Text>
+                  <bdi className={styles.title}>{visible(mark.title)}</bdi>
+                </span>
+              </Menu.Item>
+            ))}
+            {problems.length > listed.length ? (
+              <Menu.Label>{`and ${problems.length - listed.length} more`}</Menu.Label>
+            ) : null}
+          </ScrollArea.Autosize>
+        </Menu.Dropdown>
+      </Menu>
       <Act
         label="Previous error or warning"
         hint="Previous (p)"
@@ -168,6 +222,12 @@ export function Toolbar(props: ToolbarProps): ReactNode {
   return (
     <Group className={styles.head} gap="xs" wrap="wrap">
       <Text component="h1" fw={600} truncate className={styles.name}>
+        <Anchor component={Link} inherit fw={400} to={`/runs/${segment(id.namespace)}/${segment(id.run)}`}>
+          {id.run}
+        </Anchor>
+        <Text span c="dimmed" fw={400}>
+          {" / "}
+        </Text>
         {id.task}{" "}
         <Text span c="dimmed">
           #{log.attempt}
@@ -190,7 +250,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
         </Button>
       ) : null}
       <span className={styles.space} />
-      <Problems problems={props.problems} onJump={props.onJump} />
+      <Problems problems={props.problems} onJump={props.onJump} onShow={props.onShow} />
       {props.groups > 0 ? (
         <Act
           label={props.folded > 0 ? "Unfold all groups" : "Fold all groups"}
@@ -201,7 +261,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
       ) : null}
       <Select
         size="xs"
-        w={120}
+        w={116}
         aria-label="Streams"
         data={streams}
         value={props.stream ?? ""}
@@ -210,7 +270,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
       />
       <Select
         size="xs"
-        w={130}
+        w={126}
         aria-label="Times"
         data={[...timeStyles]}
         value={props.times}
@@ -223,24 +283,28 @@ export function Toolbar(props: ToolbarProps): ReactNode {
         checked={props.wrap}
         onChange={(event) => props.onWrap(event.currentTarget.checked)}
       />
-      <Act
-        label="Search in this log"
-        hint="Search (/)"
-        icon={<IconSearch size={18} />}
-        pressed={panel === "search"}
-        onClick={() => toggle("search")}
-      />
-      {props.selection !== null ? <CopyMenu onCopy={props.onCopy} /> : null}
-      <DownloadMenu id={id} selection={props.selection} onSave={props.onSave} />
-      <Act label="To the end" hint="To the end (G)" icon={<IconArrowBarToDown size={18} />} onClick={props.onEnd} />
-      <Act
-        label="About this log"
-        hint="About this log (i)"
-        icon={<IconInfoCircle size={18} />}
-        pressed={panel === "about"}
-        onClick={() => toggle("about")}
-      />
-      <Act label="Keys" hint="Keys (?)" icon={<IconHelp size={18} />} onClick={props.onHelp} />
+      <Group gap={2} wrap="nowrap">
+        <Act
+          label="Search in this log"
+          hint="Search (/)"
+          icon={<IconSearch size={18} />}
+          pressed={panel === "search"}
+          onClick={() => toggle("search")}
+        />
+        {props.selection !== null ? <CopyMenu onCopy={props.onCopy} /> : null}
+        <DownloadMenu id={id} selection={props.selection} onSave={props.onSave} />
+        <Act label="To the end" hint="To the end (G)" icon={<IconArrowBarToDown size={18} />} onClick={props.onEnd} />
+        <Act
+          label="About this log"
+          hint="About this log (i)"
+          icon={<IconInfoCircle size={18} />}
+          pressed={panel === "about"}
+          onClick={() => toggle("about")}
+        />
+        <span className={styles.keys}>
+          <Act label="Keys" hint="Keys (?)" icon={<IconHelp size={18} />} onClick={props.onHelp} />
+        </span>
+      </Group>
     </Group>
   );
 }

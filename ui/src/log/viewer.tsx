@@ -148,6 +148,28 @@ export function Viewer(props: ViewerProps): ReactNode {
     }
   }, [base, count, rows, onScrolled, virtual]);
 
+  // Of all numbers one is a tab stop: arrows go from there to the others.
+  const [focused, setFocused] = useState<number | null>(null);
+  const toFocus = useRef(false);
+  const moveFocus = (event: React.KeyboardEvent): boolean => {
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+    if (step === 0 || focused === null) return false;
+    event.preventDefault();
+    if (step < 0) onScrolled(false);
+    const row = clamp(rows.rowOf(focused) + step, 0, rows.count - 1);
+    toFocus.current = true;
+    setFocused(rows.lineOf(row));
+    if (row >= base && row < base + count) virtual.scrollToIndex(row - base, { align: "auto" });
+    return true;
+  };
+  useEffect(() => {
+    if (!toFocus.current || focused === null) return;
+    const number = scroller.current?.querySelector<HTMLElement>(`[data-line="${focused}"] [data-number]`);
+    if (number === null || number === undefined) return;
+    toFocus.current = false;
+    number.focus({ preventScroll: true });
+  });
+
   const onWheel = (event: React.WheelEvent): void => {
     input.current = performance.now();
     if (event.deltaY < 0) onScrolled(false);
@@ -157,6 +179,7 @@ export function Viewer(props: ViewerProps): ReactNode {
     onScrolled(false);
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (event.target instanceof HTMLElement && event.target.dataset.number !== undefined && moveFocus(event)) return;
     if (!SCROLL_KEYS.has(event.key)) return;
     input.current = performance.now();
     if (UP_KEYS.has(event.key)) onScrolled(false);
@@ -177,6 +200,11 @@ export function Viewer(props: ViewerProps): ReactNode {
     [goTo, onScrolled, rows, visible],
   );
   const selection = props.selection;
+  const inSight = items.map((item) => rows.lineOf(base + item.index));
+  const tabStop =
+    [focused, selection?.first, topItem === undefined ? undefined : rows.lineOf(base + topItem.index)].find(
+      (line) => typeof line === "number" && inSight.includes(line),
+    ) ?? inSight[0];
 
   return (
     <div className={styles.frame}>
@@ -218,6 +246,8 @@ export function Viewer(props: ViewerProps): ReactNode {
                   current={props.current === number}
                   group={group === undefined ? undefined : props.folded.has(number) ? "folded" : "open"}
                   depth={group?.depth ?? 0}
+                  tabStop={number === tabStop}
+                  onFocusNumber={setFocused}
                   onSelect={props.onSelect}
                   onFold={props.onFold}
                 />

@@ -142,14 +142,16 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
 
   const onSelect = useCallback(
     (number: number, extend: boolean) => {
+      // The address may not be there yet when the next line is chosen.
+      const before = extend ? selectionOf(chosen.current) : null;
       const next: Selection =
-        extend && selection !== null
-          ? { first: Math.min(selection.first, number), last: Math.max(selection.last, number) }
+        before !== null
+          ? { first: Math.min(before.first, number), last: Math.max(before.last, number) }
           : { first: number, last: number };
       chosen.current = hashOf(next);
       navigate({ hash: chosen.current }, { replace: true, preventScrollReset: true });
     },
-    [navigate, selection],
+    [navigate],
   );
   const onFold = useCallback((line: number) => {
     setFolded((before) => {
@@ -249,6 +251,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
         selection={selection}
         onLive={(wanted) => (wanted ? toLive() : setLive(false))}
         onJump={jump}
+        onShow={show}
         onFoldAll={foldAll}
         onStream={setStream}
         onTimes={setTimes}

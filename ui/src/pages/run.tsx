@@ -72,10 +72,10 @@ function TaskRow({ log, axis, now }: { log: Log; axis: Axis; now: number }): Rea
           #{log.attempt}
         </Text>
       </span>
-      <span role="cell">
+      <span role="cell" className={styles.state}>
         <LogState log={log} />
       </span>
-      <span role="cell">
+      <span role="cell" className={styles.when}>
         <Bar log={log} axis={axis} now={now} />
       </span>
       <span role="cell">{spanText(ended(log, now) - began(log))}</span>

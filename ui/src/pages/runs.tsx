@@ -1,5 +1,5 @@
 import { Anchor, Badge, Button, Group, MultiSelect, Select, Text, TextInput, Title } from "@mantine/core";
-import { useDebouncedValue, useDocumentTitle } from "@mantine/hooks";
+import { useDebouncedValue, useDocumentTitle, useInterval } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
@@ -7,7 +7,7 @@ import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { getJson, type Run, type Schemas } from "../api/client";
 import { State } from "../parts/badges";
-import { countText, momentText, spanText } from "../parts/format";
+import { bytesText, countText, momentText, spanText } from "../parts/format";
 import { useRuns } from "../parts/runs";
 import { Empty, Failure, Loading } from "../parts/states";
 import styles from "./runs.module.css";
@@ -25,22 +25,40 @@ export function runUrl(run: Pick<Run, "namespace" | "run">): string {
   return `/runs/${encodeURIComponent(run.namespace)}/${encodeURIComponent(run.run)}`;
 }
 
-function tasksText(run: Run): string {
-  const parts = [
-    run.logs_live > 0 ? `${run.logs_live} live` : "",
-    run.tasks_failed > 0 ? `${run.tasks_failed} failed` : "",
-    run.logs_interrupted > 0 ? `${run.logs_interrupted} interrupted` : "",
-  ].filter((part) => part !== "");
-  const all = run.logs_live + run.logs_completed + run.logs_interrupted;
-  return parts.length > 0 ? `${all}: ${parts.join(", ")}` : String(all);
+const taskStates = [
+  ["live", "blue"],
+  ["failed", "red"],
+  ["interrupted", "orange"],
+  ["succeeded", "green"],
+] as const;
+
+function Tasks({ run }: { run: Run }): ReactNode {
+  const counts = taskStates
+    .map(([state, color]) => ({ state, color, count: run[`tasks_${state}`] }))
+    .filter(({ count }) => count > 0);
+  if (counts.length === 0) return "–";
+  return counts.map(({ state, color, count }, index) => (
+    <span key={state}>
+      {index > 0 ? ", " : ""}
+      <Text span inherit c={color === "green" ? "inherit" : `var(--mantine-color-${color}-light-color)`}>
+        {countText(count)} {state}
+      </Text>
+    </span>
+  ));
 }
 
-function RunRow({ run, onLabel }: { run: Run; onLabel: (label: string) => void }): ReactNode {
+interface RowProps {
+  run: Run;
+  now: number;
+  onLabel: (label: string) => void;
+}
+
+function RunRow({ run, now, onLabel }: RowProps): ReactNode {
   const began = run.created_at ? Date.parse(run.created_at) : 0;
-  const ended = run.completed_at ? Date.parse(run.completed_at) : Date.now();
+  const ended = run.completed_at ? Date.parse(run.completed_at) : run.state === "live" ? now : 0;
   return (
     <>
-      <span role="cell">
+      <span role="cell" className={styles.state}>
         <State state={run.state} />
       </span>
       <span role="cell" className={styles.name}>
@@ -48,11 +66,14 @@ function RunRow({ run, onLabel }: { run: Run; onLabel: (label: string) => void }
           {run.run}
         </Anchor>
       </span>
-      <span role="cell">{tasksText(run)}</span>
+      <span role="cell" className={styles.tasks}>
+        <Tasks run={run} />
+      </span>
       <span role="cell" title={run.created_at ?? ""}>
         {momentText(run.created_at)}
       </span>
-      <span role="cell">{began > 0 ? spanText(ended - began) : "–"}</span>
+      <span role="cell">{began > 0 && ended > 0 ? spanText(ended - began) : "–"}</span>
+      <span role="cell">{bytesText(run.length)}</span>
       <span role="cell" className={styles.labels}>
         {Object.entries(run.labels).map(([name, value]) => (
           <Badge
@@ -116,7 +137,11 @@ export default function Runs(): ReactNode {
     if ((query.get("text") ?? "") !== settled) change("text", settled);
   }, [settled]);
 
-  const list = useRuns({ namespace, text: settled, states, label, createdFrom, createdBefore: "" }, top);
+  const inSight = useRef<readonly Run[]>([]);
+  const wanted = { namespace, text: settled, states, label, createdFrom, createdBefore: "" };
+  const list = useRuns(wanted, top, () => inSight.current);
+  const [now, setNow] = useState(Date.now);
+  useInterval(() => setNow(Date.now()), 1_000, { autoInvoke: true });
   const rows = useVirtualizer({
     count: list.runs.length,
     getScrollElement: () => scroller.current,
@@ -125,6 +150,7 @@ export default function Runs(): ReactNode {
     getItemKey: (index) => list.runs[index]?.run ?? index,
   });
   const items = rows.getVirtualItems();
+  inSight.current = items.map((item) => list.runs[item.index]).filter((run) => run !== undefined);
   const last = items.at(-1)?.index ?? 0;
   const { loadMore } = list;
   useEffect(() => {
@@ -138,7 +164,7 @@ export default function Runs(): ReactNode {
         <Title order={1} size="h4">
           Runs
         </Title>
-        {names.length > 1 ? (
+        {names.length > 0 ? (
           <Select
             size="xs"
             aria-label="Namespace"
@@ -187,13 +213,7 @@ export default function Runs(): ReactNode {
           </Button>
         ) : null}
         {list.fresh > 0 ? (
-          <Button
-            size="compact-sm"
-            onClick={() => {
-              list.takeFresh();
-              scroller.current?.scrollTo({ top: 0 });
-            }}
-          >
+          <Button size="compact-sm" onClick={() => scroller.current?.scrollTo({ top: 0 })}>
             {list.fresh} new {list.fresh === 1 ? "run" : "runs"}
           </Button>
         ) : null}
@@ -201,6 +221,8 @@ export default function Runs(): ReactNode {
       {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
       {list.loading ? (
         <Loading label="Loading the runs" />
+      ) : list.runs.length === 0 && list.more && !list.error ? (
+        <Loading label="Looking through older runs" />
       ) : list.runs.length === 0 && !list.error ? (
         <Empty title={filtered ? "No run is like this" : "No runs yet"}>
           {filtered ? (
@@ -223,7 +245,7 @@ export default function Runs(): ReactNode {
         >
           <div role="table" aria-label="Runs" aria-rowcount={list.more ? -1 : list.runs.length + 1}>
             <div role="row" className={`${styles.row} ${styles.header}`}>
-              {["State", "Run", "Tasks", "Started", "Took", "Labels"].map((name) => (
+              {["State", "Run", "Tasks", "Started", "Took", "Size", "Labels"].map((name) => (
                 <span role="columnheader" key={name}>
                   {name}
                 </span>
@@ -242,7 +264,7 @@ export default function Runs(): ReactNode {
                     className={`${styles.row} ${styles.placed}`}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <RunRow run={run} onLabel={(chosen) => change("label", chosen)} />
+                    <RunRow run={run} now={now} onLabel={(chosen) => change("label", chosen)} />
                   </div>
                 );
               })}

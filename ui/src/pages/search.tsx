@@ -123,7 +123,7 @@ export default function Search(): ReactNode {
                 />
               </>
             )}
-            <NumberInput label="Lines of each log" min={1} max={10_000} value={each} onChange={setEach} w={130} />
+            <NumberInput label="Lines per log" min={1} max={10_000} value={each} onChange={setEach} w={130} />
             {state.running ? (
               <Button variant="default" onClick={stop}>
                 Stop

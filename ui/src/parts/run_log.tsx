@@ -64,7 +64,7 @@ export function RunLog({ logs }: { logs: readonly Log[] }): ReactNode {
       </div>
       <div className={styles.lines} tabIndex={0} role="region" aria-label="Lines of the run log">
         {(data ?? []).map((line) => (
-          <div key={line.key} className={styles.line}>
+          <div key={line.key} className={styles.line} title={line.text}>
             <time>{timeText(line.timeUs, "clock", 0).slice(11, 19)}</time> <span dir="ltr">{line.text}</span>
           </div>
         ))}

@@ -1,0 +1,114 @@
+"""The list of runs: a hundred thousand of them, live ones on top, brought up to date without a jump."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.seeding import MANY, MANY_RUNS, run_name
+from tests.browser.tab import Site, Tab
+
+MAX_FIRST_PAGE_MS = 1000
+SHOWN = """(name) => new Promise((resolve) => { const look = () =>
+    [...document.querySelectorAll('[role=row] a')].some((link) => link.textContent === name)
+      ? resolve(performance.now()) : requestAnimationFrame(look); look(); })"""
+ROWS = """() => [...document.querySelectorAll('[role=rowgroup] [role=row]')].map((row) => [
+    Number(row.getAttribute('aria-rowindex')) - 2, row.querySelector('a').textContent])"""
+
+
+def rows(tab: Tab) -> dict[int, str]:
+    """The runs in the document by their place in the list."""
+    found: list[tuple[int, str]] = tab.page.evaluate(ROWS)
+    return dict(found)
+
+
+def scroll(tab: Tab, pixels: int) -> None:
+    tab.page.get_by_role("region", name="Runs").evaluate("(box, pixels) => box.scrollBy(0, pixels)", pixels)
+
+
+def test_the_first_of_very_many_runs_are_there_at_once(site: Site, tab: Tab) -> None:
+    tab.open("search")
+    expect(tab.page.get_by_label("Which logs say")).to_be_visible()
+    # From a loaded page, as by a click on a link: how quick the machine starts scripts does not count.
+    tab.page.get_by_role("link", name="Runs").click()
+    tab.page.get_by_role("combobox", name="Namespace").click()
+    began = tab.page.evaluate("performance.now()")
+    tab.page.get_by_role("option", name=MANY, exact=True).click()
+    assert tab.page.evaluate(SHOWN, run_name(0)) - began < MAX_FIRST_PAGE_MS
+    assert len(rows(tab)) < 60
+    row = tab.page.get_by_role("row").filter(has_text=run_name(3))
+    expect(row).to_contain_text(re.compile(r"failed.*1 failed, 2 succeeded.*4\.0 s.*2\.9 KiB"))
+
+
+@pytest.mark.parametrize(
+    "last", [2_000, pytest.param(MANY_RUNS, marks=pytest.mark.fault)], ids=["2,000 runs", "100,000 runs"]
+)
+@pytest.mark.timeout(900)
+def test_the_list_goes_on_and_each_run_is_in_it_once(site: Site, tab: Tab, last: int) -> None:
+    tab.open(f"runs?namespace={MANY}")
+    expect(tab.page.get_by_role("link", name=run_name(0))).to_be_visible()
+    seen: dict[int, str] = {}
+
+    def more() -> bool:
+        for place, name in rows(tab).items():
+            assert seen.setdefault(place, name) == name
+        scroll(tab, 1100 if last < MANY_RUNS else 100_000)
+        return max(seen) >= last - 1
+
+    tab.wait(more, f"run {last} is reached")
+    assert all(name == run_name(place) for place, name in seen.items())
+    assert last == MANY_RUNS or sorted(seen) == list(range(max(seen) + 1))
+    assert len(rows(tab)) < 60
+    if last == MANY_RUNS:
+        expect(tab.page.get_by_role("status").filter(has_text="100\u202f000 runs")).to_be_attached()
+
+
+def test_live_runs_are_on_top_and_nothing_jumps_when_others_come(site: Site, new_tab: Callable[..., Tab]) -> None:
+    older = site.task("older", "t", "echo begun", namespace=MANY)
+    tab = new_tab()
+    tab.open(f"runs?namespace={MANY}")
+    expect(tab.page.get_by_role("row").nth(1)).to_contain_text(re.compile("live.*older"))
+    newer = site.task("newer", "t", "echo done", namespace=MANY)
+    newer.end()
+    expect(tab.page.get_by_role("link", name="newer")).to_be_visible()
+    assert [rows(tab)[place] for place in (0, 1, 2)] == ["older", "newer", run_name(0)]
+
+    # Somebody looks at older runs: what comes is counted, and moves nothing.
+    scroll(tab, 44 * 50)
+    tab.wait(lambda: 55 in rows(tab), "further runs are there")
+    before = {name: box for name, box in _places(tab).items() if name.startswith("nightly")}
+    newest = site.task("newest", "t", "echo begun", namespace=MANY)
+    expect(tab.button("1 new run")).to_be_visible()
+    after = _places(tab)
+    assert before
+    assert all(after[name] == place for name, place in before.items())
+    tab.button("1 new run").click()
+    expect(tab.page.get_by_role("row").nth(1)).to_contain_text(re.compile("live.*newest"))
+    expect(tab.page.get_by_role("row").nth(2)).to_contain_text(re.compile("live.*older"))
+
+    # A run that ends says so by itself, and goes to its place by time.
+    older.end()
+    newest.end()
+    expect(tab.page.get_by_role("row").filter(has_text="older")).to_contain_text("succeeded")
+    tab.wait(lambda: [rows(tab).get(place) for place in (0, 1, 2)] == ["newest", "newer", "older"], "all is in order")
+
+
+def _places(tab: Tab) -> dict[str, float]:
+    found: dict[str, float] = tab.page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll('[role=rowgroup] [role=row]')].map((row) =>
+        [row.querySelector('a').textContent, row.getBoundingClientRect().top]))"""
+    )
+    return found
+
+
+def test_runs_are_found_among_very_many(site: Site, tab: Tab) -> None:
+    tab.open(f"runs?namespace={MANY}")
+    tab.page.get_by_label("Filter by name or label").fill(run_name(54_321)[-6:])
+    expect(tab.page.get_by_role("link", name=run_name(54_321))).to_be_visible()
+    expect(tab.page.get_by_role("status").filter(has_text="1 run")).to_be_visible()
+    tab.page.get_by_label("Filter by name or label").fill("no run is called this")
+    expect(tab.page.get_by_role("heading", name="No run is like this")).to_be_visible()
+    assert "text=no+run" in tab.page.url
