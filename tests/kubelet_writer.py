@@ -118,9 +118,8 @@ class ContainerLog:
     def _write(self, encoded: bytes) -> None:
         os.write(self._fd, encoded)
 
-    def print_bulk(self, block: Block) -> None:
-        """Many lines at once, without a look at each of them."""
-        encoded, plain = block.at(self._clock(), self.random)
+    def print_encoded(self, encoded: bytes, plain: bytes) -> None:
+        """Many lines at once, without a look at each of them: as they are in the file, and as they were printed."""
         self._account(plain)
         self._write(encoded)
 

@@ -133,10 +133,10 @@ def churn(
     max_log_bytes: int,
     max_files: int = 5,
     between: Callable[[], None] = lambda: None,
-) -> None:
+) -> float:
     """Containers print for a while, at about this rate together; what the kubelet does is done to their files.
 
-    between: called between two rounds, for what is to happen to the agent.
+    Returns how many bytes a second it was. between: called between two rounds, for what is to happen to the agent.
     """
     rng = random.Random(seed)
     rounds_per_second = 10
@@ -146,8 +146,9 @@ def churn(
     began = time.monotonic()
     round_number = 0
     while (now := time.monotonic()) - began < seconds:
+        lines = block.at(time.time_ns(), rng)
         for log in logs:
-            log.print_bulk(block)
+            log.print_encoded(*lines)
             if rng.random() < 0.02:
                 log.print(b"a fragment, " if rng.random() < 0.5 else b"x" * rng.randrange(40_000) + b"\n", 1)
             if log.size() > max_log_bytes:
@@ -155,3 +156,4 @@ def churn(
         between()
         round_number += 1
         time.sleep(max(0.0, began + round_number / rounds_per_second - now))
+    return sum(log.length for log in logs) / (time.monotonic() - began)

@@ -47,7 +47,7 @@ def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
         where.start()
         until(lambda: where.collects(1), "the agent collects")
         kills = Kills(where, SEED, 3)
-        churn(
+        rate = churn(
             where,
             SEED,
             containers=12,
@@ -57,7 +57,7 @@ def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
             max_files=20,
             between=kills,
         )
-        print(f"{kills.count} kills, {sum(log.rotations for log in where.containers)} rotations")
+        print(f"{rate / 1e6:.1f} MB/s, {kills.count} kills, {sum(log.rotations for log in where.containers)} rotations")
         assert sum(log.rotations for log in where.containers) > 10
         for log in where.containers:
             log.end()
@@ -65,4 +65,38 @@ def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
         for log in where.containers:
             log.delete_pod()
         where.wait_completed()
+        where.assert_whole()
+
+
+@pytest.mark.parametrize("encryption", ["off", "on"])
+def test_as_fast_as_a_node_prints(tmp_path: Path, encryption: str) -> None:
+    """250 containers, up to 200 MB/s together: far more than is taken along at once, so the files are the buffer."""
+    print(f"FAULT_SEED={SEED}")
+    seconds = float(os.environ.get("AGENT_SECONDS", "20"))
+    with node(
+        tmp_path,
+        JOBLOG_KUBERNETES_MAX_FILES="1000",
+        JOBLOG_SPOOL_ENCRYPTION=encryption,
+        JOBLOG_SPOOL_MAX_BYTES="256MiB",
+    ) as where:
+        where.start()
+        until(lambda: where.collects(1), "the agent collects")
+        kills = Kills(where, SEED, 10)
+        rate = churn(
+            where,
+            SEED,
+            containers=250,
+            seconds=seconds,
+            bytes_per_second=200_000_000,
+            max_log_bytes=4 << 20,
+            max_files=1000,
+            between=kills,
+        )
+        print(f"{rate / 1e6:.1f} MB/s, {kills.count} kills, {sum(log.rotations for log in where.containers)} rotations")
+        for log in where.containers:
+            log.end()
+        where.wait_stored(1200)
+        for log in where.containers:
+            log.delete_pod()
+        where.wait_completed(300)
         where.assert_whole()

@@ -1,0 +1,169 @@
+"""A log from a container's files to its spool: killed anywhere, with a spool that is full, at a rate."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from joblog.worker.following.follower import Follower
+from joblog.worker.following.rates import Rates
+from joblog.worker.following.source import Found
+from joblog.worker.following.track import BLOCK_BYTES, Track
+from joblog.worker.spool.bound import SharedBounds
+from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.format import DATA, EVENT, FOLLOWED, GAP, SpoolTask
+from joblog.worker.spool.reader import SpoolReader
+from joblog.worker.spool.record import raw_bytes
+from tests.kubelet_writer import ContainerLog
+
+Start = Callable[..., Track]
+TASK = SpoolTask(writer_id=b"w" * 16, namespace="n", run="r", task="t", kind=FOLLOWED, source="key")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> ContainerLog:
+    return ContainerLog(tmp_path / "pods", "ci", "pod").keep()
+
+
+@pytest.fixture
+def start(tmp_path: Path, log: ContainerLog) -> Start:
+    """Begins, or takes up what is there."""
+
+    def begin(bounds: SharedBounds | None = None, rates: Rates | None = None) -> Track:
+        bounds = bounds or SharedBounds(64 << 20, 1 << 30, 1 << 20)
+        folder = tmp_path / "spools" / "a"
+        writer = FollowedWriter(folder, bounds, None if folder.exists() else TASK)
+        found = Found("key", str(log.path), "", "ci", str(log.folder))
+        track = Track(found, Follower(found.path, linger_seconds=0), writer, rates or Rates({}))
+        assert track.begin()
+        return track
+
+    return begin
+
+
+def steps(track: Track, *, must_drop: bool = False, at_most: int = 1000) -> None:
+    track.refresh()
+    now = 1e9
+    for _ in range(at_most):
+        now += 10
+        if not track.step(now, must_drop=must_drop) and not track.follower.files[1:]:
+            return
+
+
+def kill(track: Track) -> None:
+    """What a killed process leaves: nothing more is written, and its locks are free."""
+    track.follower.close()
+    track.writer.close()
+
+
+def records(track: Track) -> tuple[bytes, list[tuple[int, int]], list[bytes]]:
+    """(bytes, gaps, events)."""
+    found = SpoolReader(Path(track.writer.folder)).read(1 << 40)
+    return (
+        b"".join(raw_bytes(record) for record in found if record.kind == DATA),
+        [(record.offset, record.raw_length) for record in found if record.kind == GAP],
+        [record.body for record in found if record.kind == EVENT],
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_printed_is_there_once_wherever_it_is_killed(log: ContainerLog, start: Start, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(12):
+        track = start()
+        for _ in range(rng.randrange(4)):
+            log.print(b"".join(rng.randbytes(rng.randrange(200)).replace(b"\n", b"") + b"\n" for _ in range(40)), 1)
+            if rng.random() < 0.3:
+                log.print(b"f" * rng.randrange(50_000), 2)
+            if rng.random() < 0.3:
+                track.refresh()
+                log.rotate(20)
+            steps(track, at_most=rng.randrange(1, 6))
+        kill(track)
+        segments = sorted(Path(track.writer.folder).glob("*.seg"))
+        if segments and rng.random() < 0.5:
+            # The kill came in the middle of a write; a segment begins with where the one before had come.
+            size = segments[-1].stat().st_size
+            os.truncate(segments[-1], max(size - rng.randrange(1, 3000), min(size, 900)))
+    track = start()
+    steps(track)
+    track.outcome = {"kind": 0}
+    steps(track)
+    assert track.ended
+    track.close()
+    assert records(track) == (log.printed, [], [])
+
+
+def test_a_full_spool_makes_the_files_wait_and_only_what_is_deleted_unread_becomes_a_gap(
+    log: ContainerLog, start: Start
+) -> None:
+    track = start(SharedBounds(4 << 20, 1 << 30, 1 << 20))
+    log.print(b"".join(os.urandom(60).hex().encode() + b"\n" for _ in range(120_000)))
+    steps(track)
+    assert track.stuck
+    kept = track.writer.length
+    assert 0 < kept < log.length
+    # The file is still there: nothing is lost, even where it must not be held for long.
+    steps(track, must_drop=True)
+    assert track.writer.length == kept
+    rest = log.length
+    track.refresh()
+    log.rotate(2)
+    log.rotate(2)
+    log.print(b"behind\n")
+    track.refresh()
+    assert track.follower.held_bytes() > 0
+    steps(track, must_drop=True)
+    assert track.writer.length == rest
+    assert track.writer.note()
+    raw, gaps, _ = records(track)
+    assert raw == log.printed[:kept]
+    assert gaps == [(kept, rest - kept)]
+    kill(track)
+    track = start()
+    steps(track)
+    raw, gaps, _ = records(track)
+    assert gaps == [(kept, rest - kept)]
+    assert raw == log.printed[:kept] + b"behind\n"
+
+
+def test_a_rate_is_kept_and_said(log: ContainerLog, start: Start) -> None:
+    now = [0.0]
+    rates = Rates({"ci*": BLOCK_BYTES}, clock=lambda: now[0])
+    log.print((b"x" * 99 + b"\n") * 40_000)
+    track = start(rates=rates)
+    read = []
+    for _ in range(8):
+        steps(track)
+        assert track.stuck or track.writer.length == log.length
+        read.append(track.writer.length)
+        now[0] += 1.0
+    # Twice the rate at once, then the rate; files hold more bytes than logs.
+    assert read[0] <= 3 * BLOCK_BYTES
+    assert all(later - before <= 2 * BLOCK_BYTES for before, later in pairwise(read))
+    assert read[-1] > 4 * BLOCK_BYTES
+    assert any(b"rate_limited" in event for event in records(track)[2])
+
+
+def test_odd_lines_are_kept_and_said_once(log: ContainerLog, start: Start) -> None:
+    os.write(log._fd, b"no CRI\nno CRI again\n")
+    log.print(b"a line\n")
+    track = start()
+    steps(track)
+    raw, _, events = records(track)
+    assert raw == b"no CRI\nno CRI again\na line\n"
+    assert [b"odd_lines" in event for event in events] == [True]
+
+
+def test_a_line_without_end_is_taken_over_in_pieces(log: ContainerLog, start: Start) -> None:
+    os.write(log._fd, b"x" * (3 * BLOCK_BYTES) + b"\n")
+    log.print(b"a line\n")
+    track = start()
+    steps(track)
+    raw, _, _ = records(track)
+    assert raw == b"x" * (3 * BLOCK_BYTES) + b"\na line\n"
