@@ -88,7 +88,7 @@ def test_as_fast_as_a_node_prints(tmp_path: Path, encryption: str) -> None:
             containers=250,
             seconds=seconds,
             bytes_per_second=200_000_000,
-            max_log_bytes=4 << 20,
+            max_log_bytes=1 << 20,
             max_files=1000,
             between=kills,
         )

@@ -39,8 +39,6 @@ class KubernetesSettings:
     exclude: tuple[str, ...] = setting(
         (), "Do not collect these: globs over NAMESPACE or NAMESPACE/CONTAINER, as in */istio-proxy."
     )
-    api: ApiSettings = section(ApiSettings, "How the Kubernetes API is reached.")
-    identity: IdentitySettings = section(IdentitySettings, "Which log a container's output is.")
     byte_rates: tuple[str, ...] = setting(
         (),
         "How fast the logs of a namespace are read: NAMESPACE_GLOB=BYTES_PER_SECOND, as in ci-*=10MiB; the first one "
@@ -70,6 +68,8 @@ class KubernetesSettings:
         low=0,
         high=1024 * GIB,
     )
+    api: ApiSettings = section(ApiSettings, "How the Kubernetes API is reached.")
+    identity: IdentitySettings = section(IdentitySettings, "Which log a container's output is.")
 
 
 @dataclass(frozen=True, slots=True)
