@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from joblog.errors import (
-    Conflict,
-    Corrupt,
-    Denied,
-    Interrupted,
-    InvalidInput,
-    JoblogError,
-    NotFound,
-    WrongVersion,
-)
+from joblog.errors import Conflict, Corrupt, Denied, InvalidInput, JoblogError, NotFound, WrongVersion
 from joblog.leader.access.authority import Authority
 from joblog.leader.access.snapshot import pack_snapshot, restore, take_snapshot, unpack_snapshot
 from joblog.leader.access.store import AccessStore
-from joblog.leader.archive.access_object import AccessWriter, load_access
-from joblog.leader.archive.claim import ClaimLost, read_claim
+from joblog.leader.archive.claim import read_claim
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.state_object import ACCESS, StateWriter, load_state
+from joblog.leader.archived_state import StateKeeper
 from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.ingest.spool_keys import SpoolKeys
-from joblog.service import Service
 
 log = logging.getLogger(__name__)
 
-# Changes that come together make one object.
-LOOK_SECONDS = 2.0
-_LONGEST_PAUSE_SECONDS = 15.0
 _JOIN_AGAIN = (
     "this leader goes on with a CA of its own: workers and users on other machines need new tokens (`joblog token "
     "create`), workers keep their spools until they have joined with one"
@@ -56,9 +43,15 @@ class AccessRestorer:
         self._spool_keys = spool_keys
         self._renew = renew
 
-    def keeper(self, writer: AccessWriter) -> AccessKeeper:
+    def keeper(self, writer: StateWriter) -> StateKeeper:
         """What keeps the archive's copy new."""
-        return AccessKeeper(self._store, self._folder, self._spool_keys, writer)
+        return StateKeeper(
+            "access",
+            "tokens and certificates",
+            lambda: (self._store.changes(), self._spool_keys.changes()),
+            lambda: pack_snapshot(take_snapshot(self._store, self._folder, self._spool_keys.all())),
+            writer,
+        )
 
     @property
     def is_needed(self) -> bool:
@@ -68,7 +61,7 @@ class AccessRestorer:
     def restore(self, objects: ObjectStore, keys: DescribedKeys) -> bool:
         """Whether there was anything that could be used. Raises Unavailable and the like when that can't be told."""
         try:
-            content = load_access(objects, keys)
+            content = load_state(ACCESS, objects, keys)
             if content is None:
                 log.warning("archive %s keeps no tokens and no CA: %s", objects.name, _JOIN_AGAIN)
                 return False
@@ -106,66 +99,3 @@ class AccessRestorer:
             log.warning(
                 "archive: can't be asked who is known to this leader: %s. If it keeps that, %s", error, _JOIN_AGAIN
             )
-
-
-class AccessKeeper(Service):
-    """Writes to the archive who is known, a few seconds after that has changed, and when the leader stops."""
-
-    name = "access in the archive"
-
-    def __init__(
-        self,
-        store: AccessStore,
-        folder: Path,
-        spool_keys: SpoolKeys,
-        writer: AccessWriter,
-        *,
-        look_seconds: float = LOOK_SECONDS,
-    ) -> None:
-        self._store = store
-        self._folder = folder
-        self._spool_keys = spool_keys
-        self._writer = writer
-        self._look_seconds = look_seconds
-        self._seen: tuple[tuple[int, int], int] | None = None
-        self._failure = ""
-        self._writing = asyncio.Lock()
-
-    def warnings(self) -> list[str]:
-        """What is wrong now, for people."""
-        return [f"archive: tokens and certificates are not kept there: {self._failure}"] if self._failure else []
-
-    async def run(self) -> None:
-        """Looks now and then. Raises ClaimLost when another leader has the archive."""
-        pause = self._look_seconds
-        while True:
-            went_well = await self._keep()
-            pause = self._look_seconds if went_well else min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
-
-    async def drain(self, deadline_seconds: float) -> None:  # noqa: ARG002 - cancelled when it is over
-        """Writes what has changed since."""
-        await self._keep()
-
-    async def _keep(self) -> bool:
-        async with self._writing:
-            try:
-                await asyncio.to_thread(self._write)
-            except (ClaimLost, Interrupted):
-                raise
-            except JoblogError as error:
-                if str(error) != self._failure:
-                    log.warning("tokens and certificates can't be written to the archive, tried again: %s", error)
-                self._failure = str(error)
-                return False
-            self._failure = ""
-            return True
-
-    def _write(self) -> None:
-        changes = self._store.changes(), self._spool_keys.changes()
-        if changes == self._seen and self._writer.is_new_enough():
-            return
-        content = pack_snapshot(take_snapshot(self._store, self._folder, self._spool_keys.all()))
-        if not self._writer.is_current(content):
-            self._writer.write(content)
-        self._seen = changes

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from joblog.leader.archive.access_object import AccessWriter, access_keys
 from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.archive.state_object import ACCESS, StateWriter, state_keys
 from joblog.leader.archive.takeover import Takeover
-from joblog.leader.archived_access import AccessKeeper, AccessRestorer
+from joblog.leader.archived_access import AccessRestorer
+from joblog.leader.archived_holds import HoldWriter, hold_keeper, restore_holds
+from joblog.leader.archived_state import StateKeeper
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
@@ -66,14 +68,15 @@ class ArchiveParts(NamedTuple):
     """What the daemon runs and hands to the reader. `end` goes before all that reads from the archive.
 
     takeover: goes before all that looks into the store. access: works beside what answers requests; None where the
-    archive does not keep who may come in.
+    archive does not keep who may come in. holds: works beside it, too.
     """
 
     end: ArchiveEnd
     takeover: TakingOver
     archiver: Archiver
     extents: ExtentReader
-    access: AccessKeeper | None
+    access: StateKeeper | None
+    holds: StateKeeper
 
 
 def archive_parts(
@@ -113,13 +116,15 @@ def archive_parts(
     archiver.pressure.coming = lambda: ingest.gate.used_bytes
 
     def restore() -> None:
+        restore_holds(store, objects, state_keys(objects, keyring))
         if access is not None:
-            access.restore(objects, access_keys(objects, keyring))
+            access.restore(objects, state_keys(objects, keyring))
 
     def restore_own() -> None:
         if access is not None:
-            access.restore_own(objects, access_keys(objects, keyring), store.store_id)
+            access.restore_own(objects, state_keys(objects, keyring), store.store_id)
 
     takeover = TakingOver(Takeover(store, keyring, objects, claimed=restore), restore_own)
-    keeper = None if access is None else access.keeper(AccessWriter(objects, keyring, archiver.ready))
-    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents, keeper)
+    keeper = None if access is None else access.keeper(StateWriter(ACCESS, objects, keyring, archiver.ready))
+    holds = hold_keeper(store, HoldWriter(store, objects, keyring, archiver.ready))
+    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents, keeper, holds)

@@ -32,6 +32,7 @@ from joblog.leader.api.grpc_backups import BackupsService
 from joblog.leader.api.grpc_ingest import IngestService
 from joblog.leader.api.grpc_keys import KeysService
 from joblog.leader.api.grpc_logs import LogsService
+from joblog.leader.api.grpc_retention import RetentionService
 from joblog.leader.api.grpc_server import GrpcServer
 from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http.turns import Turns
@@ -65,6 +66,9 @@ from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.report_settings import death_rules
+from joblog.leader.retention.holding import Holding
+from joblog.leader.retention.keeping import Keeping
+from joblog.leader.retention.service import Retention
 from joblog.leader.search.searcher import Searcher
 from joblog.leader.settings import LeaderSettings, keys_settings
 from joblog.leader.settings_kms import LoadKeys, SettingsKms
@@ -76,7 +80,7 @@ from joblog.paths import DataFolder, config_file, data_dir, make_folder
 from joblog.service import Service, run_loop, serve
 from joblog.settings import load
 from joblog.telemetry import set_up_logging
-from joblog.v1 import access_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
+from joblog.v1 import access_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc, retention_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +263,7 @@ def _services(
         keys.behind = archive.archiver.key_objects.behind
         own = [keys, quotas, archive.end, archive.takeover, ingest, archive.archiver]
         access = [archive.access] if archive.access is not None else []
+        access.append(archive.holds)
         return [*own, *access, *_servers(core, archive), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
@@ -342,6 +347,23 @@ def _backups(core: _Core, archive: ArchiveParts | None) -> BackupService | None:
     )
 
 
+def _retention(core: _Core, reader: LogReader, on_deleted: Callable[[], None]) -> Retention:
+    """Deletes what no policy keeps."""
+    asked, gate = core.settings.retention, core.admission.gate
+    return Retention(
+        core.store,
+        asked.parsed(),
+        core.ingest,
+        forget_reader=reader.forget,
+        pool=core.readers,
+        metrics=core.metrics.retention,
+        interval_seconds=asked.interval_seconds,
+        logs_per_second=asked.logs_per_second,
+        auditor=lambda: gate.auditor,
+        on_deleted=on_deleted,
+    )
+
+
 def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     """gRPC, HTTP, and the file that says where they are."""
     store, ingest, metrics = core.store, core.ingest, core.metrics
@@ -360,6 +382,9 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
             archive.archiver.deleted()
 
     deleter = Deleter(store, ingest, reader.forget, core.readers, on_deleted=on_deleted)
+    retention = _retention(core, reader, on_deleted)
+    auditor = core.admission.gate
+    holding = Holding(store, auditor=lambda: auditor.auditor, keeper=archive.holds if archive else None)
     http: list[HttpServer] = []
     auditing = _auditing(core, reader, archive)
     gate = core.admission.gate
@@ -386,16 +411,18 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
         warnings=lambda: [
             *core.keys.warnings(),
             *shredder.warnings(),
+            *retention.warnings(),
             *ingest.quotas.warnings(),
             *(archive.archiver.warnings() if archive else []),
             *(archive.access.warnings() if archive and archive.access else []),
             *(backups.warnings() if backups else []),
+            *(archive.holds.warnings() if archive else []),
             *(warning for one in auditing for warning in one.warnings()),
         ],
     )
     if core.settings.http.listen:
         host, _, port = core.settings.http.listen.rpartition(":")
-        operated = Operated(core.keys, archive.archiver if archive else None, backups)
+        operated = Operated(core.keys, archive.archiver if archive else None, backups, retention, holding)
         context = ApiContext(store, reader, searcher, deleter, status, metrics, gate, issuer, sign_in, operated)
         turns, open_bytes = Turns(lambda: store.put_bytes), ingest.registry.open_bytes
         context = replace(context, oidc=oidc[0] if oidc else None, turns=turns, open_bytes=open_bytes)
@@ -413,7 +440,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
 
     access = AccessService(issuer, gate, sign_in, joining, url=page)
     grpc = GrpcServer(
-        LogsService(store, reader, searcher),
+        LogsService(store, reader, searcher, Keeping(store, retention.policies)),
         AdminService(reader, deleter, status),
         gate,
         host=grpc_host.strip("[]"),
@@ -426,6 +453,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
             partial(access_pb2_grpc.add_AccessServicer_to_server, access),
             partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
             partial(backup_pb2_grpc.add_BackupsServicer_to_server, BackupsService(backups)),
+            partial(retention_pb2_grpc.add_RetentionServicer_to_server, RetentionService(retention, holding)),
         ],
         ends=[ingest.drain],
     )
@@ -437,4 +465,5 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     refused = metrics.api.connections_refused.labels("grpc", "peer")
     sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
     made = [backups] if backups is not None else []
-    return [shredder, *made, *reports, *auditing, gate, searcher, *watch, grpc, sweep, admin, *oidc, *http, address]
+    own = [shredder, *made, *reports, *auditing, retention, gate, searcher]
+    return [*own, *watch, grpc, sweep, admin, *oidc, *http, address]

@@ -67,7 +67,7 @@ class Deleter:
     async def delete(self, namespace: str, run: str, task: str = "", attempt: int = 0) -> Deleted:
         """Deletes one attempt; all of a task's with attempt 0; the whole run with an empty task.
 
-        Doing it again deletes nothing more. Raises InvalidInput, OutOfSpace, and Denied for the audit log.
+        Doing it again deletes nothing more. Raises InvalidInput, OutOfSpace, Denied for the audit log, and Held.
         """
         check_name("namespace", namespace)
         if namespace == AUDIT_NAMESPACE:
@@ -82,6 +82,7 @@ class Deleter:
         numbers: list[int] = []
         total = 0
         try:
+            await loop.run_in_executor(self._pool, self._check_holds, namespace, run, task, attempt)
             while found := await loop.run_in_executor(self._pool, self._some, namespace, run, task, attempt):
                 await loop.run_in_executor(self._pool, self._delete, list(found))
                 numbers += found
@@ -121,12 +122,28 @@ class Deleter:
         records, _ = self._store.list_logs(namespace, run, task, limit=_PAGE)
         return {record.number: record.next_offset for record in records}
 
+    def _check_holds(self, namespace: str, run: str, task: str, attempt: int) -> None:
+        """Raises Held before anything is deleted, also where only the last of the logs is held."""
+        holds = self._store.holds.present
+        record = self._store.get_run(namespace, run)
+        if record is None or not (holds.all or holds.unreadable):
+            return
+        holds.check(namespace, run, record.labels)
+        if not holds.has_labels or attempt:
+            return
+        token = ""
+        while True:
+            logs, token = self._store.list_logs(namespace, run, task, page_token=token, limit=_PAGE)
+            for log_record in logs:
+                holds.check(namespace, run, log_record.start.labels)
+            if not token:
+                return
+
     def _delete(self, numbers: list[int]) -> None:
         changes = Changes()
         for number in numbers:
-            self._fence.forget(number)
             changes.delete_log(number)
-        self._store.write(changes, sync=True)
+        self._store.write(changes, deleting=self._fence.forget)
 
     def _delete_run(self, namespace: str, run: str) -> None:
         if self._store.get_run(namespace, run) is None:

@@ -234,6 +234,23 @@ class QuotaMetrics:
             self._reached.labels(*labels).set(count)
 
 
+class RetentionMetrics:
+    """What was deleted as nothing kept it any more."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.runs = Counter("joblog_retention_runs", "Runs that were deleted by a policy", registry=registry)
+        self.logs = Counter("joblog_retention_logs", "Logs of such runs", registry=registry)
+        self.bytes = Counter(
+            "joblog_retention_bytes", "Bytes that such logs took in buffer and archive", registry=registry
+        )
+        self.held_runs = Gauge(
+            "joblog_retention_held_runs", "Runs that were due at the last pass and stayed on hold", registry=registry
+        )
+        self.passes = Counter("joblog_retention_passes", "Passes over all runs", registry=registry)
+        self.pass_seconds = Gauge("joblog_retention_pass_seconds", "How long the last pass took", registry=registry)
+        self.failures = Counter("joblog_retention_failures", "Passes that failed", registry=registry)
+
+
 class Metrics:
     """All of the leader's metrics."""
 
@@ -249,6 +266,7 @@ class Metrics:
         self.object_store = ObjectStoreMetrics(self.registry)
         self.kms = KmsMetrics(self.registry)
         self.quotas = QuotaMetrics(self.registry)
+        self.retention = RetentionMetrics(self.registry)
         self.logs_live = Gauge("joblog_logs_live", "Logs that are live", registry=self.registry)
         self.logs_interrupted = Gauge(
             "joblog_logs_interrupted", "Logs whose worker has not been heard of", registry=self.registry

@@ -15,6 +15,7 @@ from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_l
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
 from joblog.leader.report_settings import DeathReportSettings
+from joblog.leader.retention_settings import RetentionSettings
 from joblog.leader.s3_settings import S3Settings
 from joblog.settings import LogSettings, Settings, declared, load, section, setting
 
@@ -305,6 +306,7 @@ class LeaderSettings(Settings):
     backup: BackupSettings = section(BackupSettings, "Where backups of the store go, and when they are made.")
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     quotas: QuotaSettings = section(QuotaSettings, "How much there may be in a namespace.")
+    retention: RetentionSettings = section(RetentionSettings, "How long logs are kept.")
     limits: LimitSettings = section(LimitSettings, "How much connections and requests may take.")
     death_reports: DeathReportSettings = section(
         DeathReportSettings, "What is said of tasks and containers that ended abnormally."
@@ -331,6 +333,7 @@ class LeaderSettings(Settings):
         yield from _tls_problems(self.tls)
         yield from self.http.problems()
         yield from self.quotas.problems()
+        yield from self.retention.problems()
         yield from self.limits.problems()
         yield from self.oidc.problems()
         archive = self.archive

@@ -57,6 +57,8 @@ _COMMANDS = {
     "archive": _Command("archive", "app", _MACHINE),
     "backup": _Command("backups", "app", _MACHINE),
     "restore": _Command("restoring", "restore", _MACHINE),
+    "retention": _Command("retaining", "app", _MACHINE),
+    "hold": _Command("holding", "app", _MACHINE),
     "config": _Command("configuring", "app", _MACHINE),
     "doctor": _Command("diagnosing", "doctor", _MACHINE),
     "completion": _Command("configuring", "completion", _MACHINE),

@@ -204,6 +204,7 @@ def rebuild(
     with access.objects() as objects, access.store(create=True) as store, count_progress() as progress:
         from joblog.leader.archive.key_objects import archive_keys
         from joblog.leader.archive.rebuild import Rebuild
+        from joblog.leader.archived_holds import restore_holds
         from joblog.leader.crypto.keyring import Keyring
         from joblog.leader.crypto.known_kms import KnownKms
 
@@ -219,7 +220,12 @@ def rebuild(
         copies = None if found is None else found.copies
         described = archive_keys(objects, known, copies)
         with access.restoring(objects, described, keyring, store) as restore:
-            rebuilt = Rebuild(store, keyring, objects, keys=described, claimed=restore).run(show)
+
+            def claimed() -> None:
+                restore_holds(store, objects, described)
+                restore()
+
+            rebuilt = Rebuild(store, keyring, objects, keys=described, claimed=claimed).run(show)
     for key, why in rebuilt.problems:
         err.print(printable(f"joblog: {key}: {why}"), markup=False)
     out.print(

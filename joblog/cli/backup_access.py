@@ -137,11 +137,11 @@ class BackupAccess:
         if not self.settings.archive.url:
             return None
         from joblog.leader.access.snapshot import unpack_snapshot
-        from joblog.leader.archive.access_object import load_access
+        from joblog.leader.archive.state_object import ACCESS, load_state
 
         try:
             with self.leader_access.objects() as objects:
-                found = load_access(objects, self.leader_access.keys(objects, None))
+                found = load_state(ACCESS, objects, self.leader_access.keys(objects, None))
             return None if found is None else unpack_snapshot(found)
         except JoblogError as error:
             err.print(

@@ -201,7 +201,20 @@ def stat(
     found = last_death(reply.events)
     if found is not None:
         out.print(f"[bold]{'died':<12}[/bold] {escape(printable(found[1].text()))}")
+    for key, value in kept_facts(reply.kept) if reply.HasField("kept") else ():
+        out.print(f"[bold]{key:<12}[/bold] {escape(printable(value))}")
     _print_events(reply)
+
+
+def kept_facts(kept: types_pb2.Kept) -> Iterator[tuple[str, str]]:
+    """What a person wants to know of how long something is kept."""
+    if kept.held_by:
+        yield "on hold", ", ".join(kept.held_by)
+    if kept.policy:
+        yield "policy", kept.policy
+    if kept.due_ns:
+        yield "due", rfc3339_nano(kept.due_ns)
+    yield "kept", kept.says
 
 
 def _facts(log: types_pb2.LogRecord) -> Iterator[tuple[str, str]]:

@@ -79,12 +79,14 @@ class ListLogsRequest(_message.Message):
     def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., task: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListLogsResponse(_message.Message):
-    __slots__ = ("logs", "next_page_token")
+    __slots__ = ("logs", "next_page_token", "kept")
     LOGS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     logs: _containers.RepeatedCompositeFieldContainer[_types_pb2.LogRecord]
     next_page_token: str
-    def __init__(self, logs: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    kept: _types_pb2.Kept
+    def __init__(self, logs: _Optional[_Iterable[_Union[_types_pb2.LogRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., kept: _Optional[_Union[_types_pb2.Kept, _Mapping]] = ...) -> None: ...
 
 class GetLogRequest(_message.Message):
     __slots__ = ("id",)
@@ -93,12 +95,14 @@ class GetLogRequest(_message.Message):
     def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ...) -> None: ...
 
 class GetLogResponse(_message.Message):
-    __slots__ = ("log", "events")
+    __slots__ = ("log", "events", "kept")
     LOG_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     log: _types_pb2.LogRecord
     events: _containers.RepeatedCompositeFieldContainer[_types_pb2.Event]
-    def __init__(self, log: _Optional[_Union[_types_pb2.LogRecord, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Event, _Mapping]]] = ...) -> None: ...
+    kept: _types_pb2.Kept
+    def __init__(self, log: _Optional[_Union[_types_pb2.LogRecord, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Event, _Mapping]]] = ..., kept: _Optional[_Union[_types_pb2.Kept, _Mapping]] = ...) -> None: ...
 
 class ReadRequest(_message.Message):
     __slots__ = ("id", "offset", "line", "last_lines", "last_bytes", "limit_bytes", "stream", "with_frames", "follow")

@@ -244,7 +244,7 @@ class LogRecord(_message.Message):
     def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ..., token_id: _Optional[str] = ...) -> None: ...
 
 class RunRecord(_message.Message):
-    __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed", "completed_bytes", "tasks_live", "tasks_succeeded", "tasks_interrupted")
+    __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed", "completed_bytes", "tasks_live", "tasks_succeeded", "tasks_interrupted", "stored_bytes", "kept")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +266,8 @@ class RunRecord(_message.Message):
     TASKS_LIVE_FIELD_NUMBER: _ClassVar[int]
     TASKS_SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     TASKS_INTERRUPTED_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     run: str
     state: RunState
@@ -280,4 +282,18 @@ class RunRecord(_message.Message):
     tasks_live: int
     tasks_succeeded: int
     tasks_interrupted: int
-    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., logs_live: _Optional[int] = ..., logs_completed: _Optional[int] = ..., logs_interrupted: _Optional[int] = ..., tasks_failed: _Optional[int] = ..., completed_bytes: _Optional[int] = ..., tasks_live: _Optional[int] = ..., tasks_succeeded: _Optional[int] = ..., tasks_interrupted: _Optional[int] = ...) -> None: ...
+    stored_bytes: int
+    kept: Kept
+    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., logs_live: _Optional[int] = ..., logs_completed: _Optional[int] = ..., logs_interrupted: _Optional[int] = ..., tasks_failed: _Optional[int] = ..., completed_bytes: _Optional[int] = ..., tasks_live: _Optional[int] = ..., tasks_succeeded: _Optional[int] = ..., tasks_interrupted: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ...) -> None: ...
+
+class Kept(_message.Message):
+    __slots__ = ("policy", "due_ns", "held_by", "says")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DUE_NS_FIELD_NUMBER: _ClassVar[int]
+    HELD_BY_FIELD_NUMBER: _ClassVar[int]
+    SAYS_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    due_ns: int
+    held_by: _containers.RepeatedScalarFieldContainer[str]
+    says: str
+    def __init__(self, policy: _Optional[str] = ..., due_ns: _Optional[int] = ..., held_by: _Optional[_Iterable[str]] = ..., says: _Optional[str] = ...) -> None: ...

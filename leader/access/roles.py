@@ -33,6 +33,7 @@ class Permission(StrEnum):
     WORKERS_MANAGE = "workers.manage"
     ACCESS_MANAGE = "access.manage"
     AUDIT_READ = "audit.read"
+    HOLD_MANAGE = "hold.manage"
 
 
 NAMESPACED = frozenset(

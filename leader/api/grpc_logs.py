@@ -22,6 +22,7 @@ from joblog.leader.buffer.store import RunFilter, Store
 from joblog.leader.reading.piece import MAX_OFFSET, FrameColumns, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.reading.records import name_of, shown
+from joblog.leader.retention.keeping import Keeping
 from joblog.leader.search.searcher import Searcher
 from joblog.v1 import logs_pb2, logs_pb2_grpc, types_pb2
 
@@ -78,8 +79,9 @@ def _frames(columns: FrameColumns) -> list[logs_pb2.Frame]:
 class LogsService(logs_pb2_grpc.LogsServicer):
     """Answers readers. `drain` ends open tails, so that a server can stop."""
 
-    def __init__(self, store: Store, reader: LogReader, searcher: Searcher) -> None:
+    def __init__(self, store: Store, reader: LogReader, searcher: Searcher, keeping: Keeping) -> None:
         self._store = store
+        self._keeping = keeping
         self._reader = reader
         self._searcher = searcher
         self._closing = asyncio.Event()
@@ -115,6 +117,8 @@ class LogsService(logs_pb2_grpc.LogsServicer):
                 self._store.list_runs, request.namespace, where, request.page_token, page_size(request.page_size)
             )
         )
+        for run, kept in zip(runs, await self._reader.run(lambda: list(map(self._keeping.kept, runs))), strict=True):
+            run.kept.CopyFrom(kept)
         return logs_pb2.ListRunsResponse(runs=runs, next_page_token=token)
 
     @answers
@@ -125,6 +129,8 @@ class LogsService(logs_pb2_grpc.LogsServicer):
         run = await self._reader.run(functools.partial(self._store.get_run, request.namespace, request.run))
         if run is None:
             raise NotFound(f"there is no run {request.namespace}:{request.run}")
+        kept = await self._reader.run(functools.partial(self._keeping.kept, run, counting=True))
+        run.kept.CopyFrom(kept)
         return run
 
     @answers
@@ -143,13 +149,15 @@ class LogsService(logs_pb2_grpc.LogsServicer):
             page_size(request.page_size),
         )
         logs, token = await self._reader.run(work)
-        return logs_pb2.ListLogsResponse(logs=map(shown, logs), next_page_token=token)
+        kept = await self._reader.run(functools.partial(self._keeping.of, request.namespace, request.run))
+        return logs_pb2.ListLogsResponse(logs=map(shown, logs), next_page_token=token, kept=kept)
 
     @answers
     async def GetLog(self, request: logs_pb2.GetLogRequest, context: Context) -> logs_pb2.GetLogResponse:
         """One log's record and events."""
         details = await self._reader.details(name_of(request.id))
-        return logs_pb2.GetLogResponse(log=shown(details.record), events=details.events)
+        kept = await self._reader.run(functools.partial(self._keeping.of, request.id.namespace, request.id.run))
+        return logs_pb2.GetLogResponse(log=shown(details.record), events=details.events, kept=kept)
 
     async def Read(
         self, request: logs_pb2.ReadRequest, context: Context

@@ -68,7 +68,10 @@ _WHO_AM_I = Rule(None, Where.ANYBODY)
 _TOKENS = Rule(Permission.ACCESS_MANAGE, Where.FILTERED)
 _CERTIFICATES = Rule(Permission.WORKERS_MANAGE, Where.WHOLE)
 _OPERATE = Rule(Permission.LEADER_OPERATE, Where.WHOLE)
+_RUN_RETENTION = Rule(Permission.LEADER_OPERATE, Where.WHOLE, act="retention.run", changes=True)
 _GET_KEYS = Rule(Permission.KEYS_MANAGE, Where.WHOLE)
+# Written to the audit log where it is done, with what the hold is on.
+_HOLD = Rule(Permission.HOLD_MANAGE, Where.WHOLE)
 _PUBLIC = Rule(None, Where.PUBLIC)
 
 GRPC: dict[str, Rule] = {
@@ -96,6 +99,12 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Backups/VerifyBackup": _backups("backup.verify"),
     "/joblog.v1.Backups/PruneBackups": _backups("backup.prune"),
     "/joblog.v1.Backups/RestoreRuns": _backups("backup.restore"),
+    "/joblog.v1.Retention/GetRetention": _OPERATE,
+    "/joblog.v1.Retention/PreviewRetention": _SEE,
+    "/joblog.v1.Retention/RunRetention": _RUN_RETENTION,
+    "/joblog.v1.Retention/SetHold": _HOLD,
+    "/joblog.v1.Retention/LiftHold": _HOLD,
+    "/joblog.v1.Retention/ListHolds": _HOLD,
     "/joblog.v1.Access/Join": Rule(Permission.LOG_WRITE, Where.SOMEWHERE),
     "/joblog.v1.Access/Renew": Rule(None, Where.WORKER),
     "/joblog.v1.Access/WhoAmI": _WHO_AM_I,
@@ -158,4 +167,11 @@ HTTP: dict[str, Rule] = {
     "restore_runs": _backups("backup.restore"),
     "get_keys": _GET_KEYS,
     "rotate_keys": _keys("keys.rotate"),
+    "get_retention": _OPERATE,
+    "preview_retention": _OPERATE,
+    "preview_namespace": _SEE,
+    "run_retention": _RUN_RETENTION,
+    "list_holds": _HOLD,
+    "set_hold": _HOLD,
+    "lift_hold": _HOLD,
 }

@@ -30,6 +30,10 @@ STEPS = (
 KEY_STEPS = ("store_key.found", "store_key.put")
 # When tokens and certificates are written.
 ACCESS_STEPS = ("access.ready", "access.put")
+# When logs are kept from deletion.
+HOLD_STEPS = ("holds.ready", "holds.put")
+# When runs are deleted that no policy keeps; what follows in the archive is among the archiver's.
+RETENTION_STEPS = ("retention.noted", "retention.deleted")
 # Of what is run by hand, where no leader runs.
 COMMAND_STEPS = (
     "rebuild.claimed",
@@ -39,6 +43,8 @@ COMMAND_STEPS = (
     "gc.deleted",
     *KEY_STEPS,
     *ACCESS_STEPS,
+    *HOLD_STEPS,
+    *RETENTION_STEPS,
 )
 
 _armed: dict[str, Callable[[], None]] = {}

@@ -14,6 +14,7 @@ from joblog.identity import LogName, check_log_name, check_name
 LIVE_PREFIX = "_live/"
 KEYS_PREFIX = "_keys/"
 ACCESS_KEY = "_access/state"
+HOLDS_KEY = "_holds/state"
 SEALED_NAME = "log.joblog"
 METADATA_NAME = "metadata.json"
 PLAIN_NAME = "logs.txt"
@@ -21,7 +22,7 @@ PLAIN_NAME = "logs.txt"
 MAX_KEY_BYTES = 820
 
 # A namespace may be called so too; "!" is in no name.
-_ESCAPED = {"_live": "!_live", "_keys": "!_keys", "_access": "!_access"}
+_ESCAPED = {"_live": "!_live", "_keys": "!_keys", "_access": "!_access", "_holds": "!_holds"}
 _NAMES = {escaped: name for name, escaped in _ESCAPED.items()}
 _SEGMENT = re.compile(r"([0-9]{20})-([0-9]{20})\.seg\Z")
 _STORE_KEY = re.compile(r"_keys/([0-9a-f]{32})\.json\Z")

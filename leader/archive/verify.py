@@ -11,7 +11,6 @@ from typing import NamedTuple
 import google_crc32c
 
 from joblog.errors import Corrupt, Denied, NotFound, WrongVersion
-from joblog.leader.archive.access_object import check_access
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.cat import Located, LogParts, Sums, open_log
 from joblog.leader.archive.census import load_index, load_metadata, load_rosters, parallel, sealed_extent
@@ -20,7 +19,6 @@ from joblog.leader.archive.extent_read import ExtentRead, Want
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import archive_keys, check_store_key
 from joblog.leader.archive.layout import (
-    ACCESS_KEY,
     METADATA_NAME,
     parse_log_key,
     parse_pack_key,
@@ -30,6 +28,7 @@ from joblog.leader.archive.layout import (
 from joblog.leader.archive.metadata import Metadata
 from joblog.leader.archive.objects import ObjectInfo, ObjectStore, checksum_text, walk
 from joblog.leader.archive.packing import extents_of
+from joblog.leader.archive.state_object import STATES, check_state
 from joblog.leader.buffer.chunk import KIND_DATA
 from joblog.leader.buffer.opening import open_bytes
 from joblog.leader.crypto.keyring import DescribedKeys
@@ -77,8 +76,8 @@ class Verifier:
         try:
             if parse_roster_key(key):
                 return Checked(key, "", 0, [broken[key]] if key in broken else [])
-            if key == ACCESS_KEY:
-                return Checked(key, "", 0, check_access(self._objects, self._keys))
+            if (kind := STATES.get(key)) is not None:
+                return Checked(key, "", 0, check_state(kind, self._objects, self._keys))
             if parse_store_key_key(key):
                 return Checked(key, "", 0, check_store_key(self._objects, key, self._keys.kms))
             parsed = parse_log_key(key)

@@ -25,6 +25,7 @@ class Changes:
         "deleted_logs",
         "deleted_runs",
         "events",
+        "expiring",
         "extent_drops",
         "extents",
         "gap_drops",
@@ -62,6 +63,7 @@ class Changes:
         self.logs: dict[int, LogRecord] = {}
         self.deleted_logs: list[int] = []
         self.deleted_runs: list[tuple[str, str]] = []
+        self.expiring: dict[tuple[str, str], bool] = {}
         self.size_bytes = 0
 
     def put_chunk(self, number: int, offset: int, value: bytes) -> None:
@@ -177,6 +179,10 @@ class Changes:
         """delete_log() for every log of the run."""
         self.deleted_runs.append((namespace, run))
 
+    def put_expiring(self, namespace: str, run: str, *, is_expiring: bool = True) -> None:
+        """Notes that the run's deletion was begun and has to go on, or that it has not; goes when the run is gone."""
+        self.expiring[namespace, run] = is_expiring
+
     def numbers(self) -> set[int]:
         """Logs that it adds to, apart from chunks."""
         items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps]
@@ -194,7 +200,7 @@ class Changes:
 
     def has_records(self) -> bool:
         """It changes what other entries follow: logs' records, extents, the objects in use."""
-        records = self.logs, self.deleted_logs, self.deleted_runs
+        records = self.logs, self.deleted_logs, self.deleted_runs, self.expiring
         return any((*records, self.merged, self.extents, self.extent_drops, self.gap_drops, self.rosters))
 
     def __bool__(self) -> bool:

@@ -20,6 +20,7 @@ COLUMN_FAMILIES = (META, RUNS, LOGS, CHUNKS, EXTENTS, KEYS, INDEX)
 META_FORMAT = b"format"
 META_STORE_ID = b"store_id"
 META_NEXT_NUMBER = b"next_number"
+META_UNREADABLE_HOLDS = b"unreadable_holds"
 
 MAX_U64 = 2**64 - 1
 _RECORD = b"r"
@@ -32,6 +33,8 @@ SHRED = _KEYRING + b"shred"
 _ATTEMPT = b"a"
 _UNSEALED = b"c"
 _DEATH = b"d"
+_EXPIRING = b"e"
+_HOLD = b"h"
 _UNMERGED = b"n"
 _LABEL = b"l"
 _ROSTER = b"m"
@@ -238,6 +241,32 @@ def unpack_writer(value: bytes) -> tuple[int, bool]:
     """(number, deleted) of a value under writer_key()."""
     number, deleted = _WRITER_VALUE.unpack(value)
     return number, bool(deleted)
+
+
+def expiring_prefix() -> bytes:
+    """index: what the keys of runs that are being deleted piece by piece start with."""
+    return _EXPIRING
+
+
+def expiring_key(namespace: str, run: str) -> bytes:
+    """index: there from the first logs of a large run being deleted until the last ones are."""
+    return _EXPIRING + _names(namespace) + run.encode()
+
+
+def parse_expiring_key(key: bytes) -> tuple[str, str]:
+    """(namespace, run) of a key made by expiring_key()."""
+    namespace, run = key[1:].decode().split("\0")
+    return namespace, run
+
+
+def hold_prefix() -> bytes:
+    """index: what the keys of holds start with."""
+    return _HOLD
+
+
+def hold_key(namespace: str, run: str, label: str, value: str) -> bytes:
+    """index: the hold on a run, or with `label` on all runs with that label, in a namespace ("" for all)."""
+    return _HOLD + (_names(namespace, label) + value.encode() if label else _names(namespace, "") + run.encode())
 
 
 def time_prefix(namespace: str) -> bytes:

@@ -14,6 +14,7 @@ from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.cursor import Source, scan, scan_back
 from joblog.leader.buffer.engine import Operations
 from joblog.leader.buffer.extents import Places
+from joblog.leader.buffer.holds import Holds
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import LogRecord, RunRecord
 
@@ -114,7 +115,9 @@ class Ledger:
     Whoever uses it holds a lock from before the first call until the write is done, so that counters add up.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, holds: Holds) -> None:
+        """holds: nothing that they hold is deleted."""
+        self._holds = holds
         self._source = source
         self.operations = Operations([], [], [])
         self._places = Places(source, self.operations)
@@ -122,11 +125,13 @@ class Ledger:
         self._runs: dict[_Run, RunRecord] = {}
         self._attempts: dict[_Task, dict[int, LogRecord | None]] = {}
         self.deleted_numbers: set[int] = set()
+        # Runs that are held by none of their own labels, and not by name.
+        self._checked: set[_Run] = set()
         # By how much what completed logs take changes, by their namespace and token.
         self.held: Counter[tuple[str, str]] = Counter()
 
     def take(self, changes: Changes) -> Operations:
-        """The operations for everything in `changes` but its chunks. Raises Conflict."""
+        """The operations for everything in `changes` but its chunks. Raises Conflict, Held."""
         for number in self._numbers_to_delete(changes):
             self._delete_log(number)
         if self.deleted_numbers:
@@ -136,6 +141,7 @@ class Ledger:
         for number, stored_bytes in changes.merged.items():
             self._put_merged(number, stored_bytes)
         self._finish_runs()
+        self._note_expiring(changes)
         self._places.take(changes)
         self._places.finish()
         add_plain(changes, self.operations)
@@ -182,6 +188,7 @@ class Ledger:
         for record, sign in ((old, -1), (new, 1)):
             if record is not None and record.state == types_pb2.LOG_STATE_COMPLETED:
                 self.held[record.id.namespace, record.token_id] += sign * record.stored_bytes
+                _add_to(run, "stored_bytes", sign * record.stored_bytes)
         task = (log.id.namespace, log.id.run, log.id.task)
         self._attempts.setdefault(task, {})[log.id.attempt] = new
 
@@ -228,6 +235,8 @@ class Ledger:
         deletes.append((keys.INDEX, keys.unmerged_key(number)))
         if stored_bytes is not None and record.state == types_pb2.LOG_STATE_COMPLETED:
             self.held[record.id.namespace, record.token_id] += stored_bytes - record.stored_bytes
+            run = self._run(record.id.namespace, record.id.run)
+            _add_to(run, "stored_bytes", stored_bytes - record.stored_bytes)
             record.stored_bytes = stored_bytes
             puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
 
@@ -236,6 +245,7 @@ class Ledger:
         if old is None:
             return
         name = old.id
+        self._check_hold(old)
         ranges, deletes, puts = self.operations
         ranges.append((keys.CHUNKS, keys.chunk_key(number, 0), keys.chunk_key(number + 1, 0)))
         self._places.delete_log(number)
@@ -252,6 +262,29 @@ class Ledger:
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))
         self.deleted_numbers.add(number)
         self._count(old, None)
+
+    def _check_hold(self, record: LogRecord) -> None:
+        """Raises Held. A log is held with its run, whose labels are those of all its logs, and by its own."""
+        name, holds = record.id, self._holds
+        if not (holds.all or holds.unreadable):
+            return
+        place = (name.namespace, name.run)
+        if place not in self._checked:
+            run = read_run(self._source, *place)
+            holds.check(*place, run.labels if run is not None else {})
+            self._checked.add(place)
+        if holds.has_labels:
+            holds.check(*place, record.start.labels)
+
+    def _note_expiring(self, changes: Changes) -> None:
+        _, deletes, puts = self.operations
+        for (namespace, run), is_expiring in changes.expiring.items():
+            key = keys.expiring_key(namespace, run)
+            record = self._runs.get((namespace, run))
+            if is_expiring and (record is None or logs_of(record)):
+                puts.append((keys.INDEX, key, keys.u64(time.time_ns())))
+            elif not is_expiring:
+                deletes.append((keys.INDEX, key))
 
     def _newest(self, task: _Task, changed: dict[int, LogRecord | None]) -> LogRecord | None:
         """The task's newest attempt once `changed` is done."""
@@ -277,9 +310,10 @@ class Ledger:
     def _finish_run(self, before: RunRecord | None, run: RunRecord) -> None:
         _, deletes, puts = self.operations
         place = keys.position(run.created_ns, run.run)
-        if not run.logs_live + run.logs_completed + run.logs_interrupted:
+        if not logs_of(run):
             if before is not None:
                 deletes.append((keys.RUNS, keys.run_key(run.namespace, run.run)))
+                deletes.append((keys.INDEX, keys.expiring_key(run.namespace, run.run)))
                 deletes.extend((keys.INDEX, prefix + place) for prefix in _run_prefixes(before))
             return
         run.state = state_of(run)
@@ -290,6 +324,11 @@ class Ledger:
         deletes.extend((keys.INDEX, prefix + place) for prefix in old - new)
         puts.extend((keys.INDEX, prefix + place, b"") for prefix in new - old)
         puts.append((keys.RUNS, keys.run_key(run.namespace, run.run), run.SerializeToString()))
+
+
+def logs_of(run: RunRecord) -> int:
+    """How many logs the run has."""
+    return run.logs_live + run.logs_completed + run.logs_interrupted
 
 
 def _run_prefixes(run: RunRecord) -> set[bytes]:

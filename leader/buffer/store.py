@@ -22,8 +22,10 @@ from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_head
 from joblog.leader.buffer.cursor import scan
 from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations
+from joblog.leader.buffer.expiry import Expiry
 from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
 from joblog.leader.buffer.folder import lock_folder
+from joblog.leader.buffer.holds import HoldTable
 from joblog.leader.buffer.holes import seams
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
@@ -102,6 +104,8 @@ class Store:
             raise
         try:
             self.store_id = self._check_format()
+            self.holds = HoldTable(self._engine, self._ledger_lock)
+            self.expiry = Expiry(self._engine, self._ledger_lock, self.holds, self._write_records)
         except BaseException:
             self.close()
             raise
@@ -150,24 +154,34 @@ class Store:
             os.close(self._lock_descriptor)
             self._lock_descriptor = -1
 
-    def write(self, changes: Changes, *, sync: bool = True) -> None:
+    def write(
+        self, changes: Changes, *, sync: bool = True, deleting: Callable[[int], None] = lambda _number: None
+    ) -> None:
         """Does all of `changes` or nothing; with sync, it is on disk and synced when this returns.
 
+        deleting: called for each log that is deleted once nothing forbids it, right before.
         Raises OutOfSpace or Unavailable (try again later), Conflict when it adds to a log that is not there or was
-        deleted, or does not fit what is there. Deleting what is not there does nothing.
+        deleted, or does not fit what is there, and Held. Deleting what is not there does nothing.
         """
         if changes.has_records():
             with self._ledger_lock:
-                ledger = Ledger(self._engine)
-                operations = ledger.take(changes)
-                self._commit(changes, operations, ledger.deleted_numbers)
-                held = {place: size for place, size in ledger.held.items() if size}
-                if held:
-                    self._tell_held(held)
+                self._write_records(changes, deleting)
         else:
             self._commit(changes, add_plain(changes, Operations([], [], [])), set())
         if sync:
             self._engine.sync()
+
+    def _write_records(self, changes: Changes, deleting: Callable[[int], None]) -> set[int]:
+        """Under the ledger's lock; the logs that were deleted."""
+        ledger = Ledger(self._engine, self.holds.present)
+        operations = ledger.take(changes)
+        for number in ledger.deleted_numbers:
+            deleting(number)
+        self._commit(changes, operations, ledger.deleted_numbers)
+        held = {place: size for place, size in ledger.held.items() if size}
+        if held:
+            self._tell_held(held)
+        return ledger.deleted_numbers
 
     def on_held(self, callback: Callable[[Mapping[tuple[str, str], int]], None]) -> None:
         """`callback(changes)` is called when what completed logs take in buffer and archive has changed, and by what.

@@ -21,16 +21,21 @@ from joblog.leader.api.gate import Gate
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
 from joblog.leader.api.grpc_logs import LogsService
+from joblog.leader.api.grpc_retention import RetentionService
 from joblog.leader.api.grpc_server import GrpcServer
-from joblog.leader.api.http.context import ApiContext
+from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http.place import Place
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.oidc_sign_in import OidcSignIn
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.deletion import Deleter
+from joblog.leader.retention.holding import Holding
+from joblog.leader.retention.keeping import Keeping
+from joblog.leader.retention.policy import Policies
+from joblog.leader.retention.service import Retention
 from joblog.leader.search.searcher import Searcher
-from joblog.v1 import access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2_grpc
+from joblog.v1 import access_pb2_grpc, admin_pb2, admin_pb2_grpc, logs_pb2_grpc, retention_pb2_grpc
 from tests.stored_log import StoredLeader, stored_leader
 
 
@@ -71,6 +76,10 @@ class Api:
         return access_pb2_grpc.AccessStub(self.channel)  # type: ignore[no-untyped-call]
 
     @property
+    def retention(self) -> retention_pb2_grpc.RetentionStub:
+        return retention_pb2_grpc.RetentionStub(self.channel)  # type: ignore[no-untyped-call]
+
+    @property
     def admin(self) -> admin_pb2_grpc.AdminStub:
         return admin_pb2_grpc.AdminStub(self.channel)  # type: ignore[no-untyped-call]
 
@@ -92,6 +101,7 @@ async def api_in(
     gate_on: Callable[[AccessStore], Gate] | None = None,
     more: Sequence[Callable[[grpc.aio.Server], None]] = (),
     web: Web | None = None,
+    policies: Sequence[str] = (),
 ) -> AsyncIterator[Api]:
     """gate_on: makes the gate; the default lets everybody in. more: adds further services."""
     web = web or Web()
@@ -109,6 +119,14 @@ async def api_in(
             logs_live=lambda: 7,
             not_ready=lambda: not_ready[0] if not_ready else None,
         )
+        retention = Retention(
+            stored.store,
+            Policies.parse(policies, ()),
+            fence,
+            forget_reader=stored.reader.forget,
+            pool=stored.pool,
+            metrics=stored.metrics.retention,
+        )
         searcher = Searcher(stored.store, stored.reader.open_cipher)
         access = AccessStore(folder / "access.sqlite3")
         issuer = Issuer(access, address=lambda: grpc_server.address)
@@ -117,19 +135,27 @@ async def api_in(
         context = ApiContext(
             stored.store, stored.reader, searcher, deleter, status, stored.metrics, gate, issuer, sign_in
         )
+        holding = Holding(stored.store, auditor=lambda: gate.auditor)
+        context = replace(context, operated=Operated(retention=retention, holding=holding))
         if web.oidc is not None:
             context = replace(context, oidc=web.oidc(sign_in, gate))
         http_server = HttpServer(context, host="127.0.0.1", port=0, place=web.place, tls=web.tls, bounds=web.bounds)
         grpc_server = GrpcServer(
-            LogsService(stored.store, stored.reader, searcher),
+            LogsService(stored.store, stored.reader, searcher, Keeping(stored.store, retention.policies)),
             AdminService(stored.reader, deleter, status),
             gate,
             host="127.0.0.1",
             port=0,
             max_message_bytes=MAX_MESSAGE_BYTES,
-            more=[partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate, sign_in)), *more],
+            more=[
+                partial(access_pb2_grpc.add_AccessServicer_to_server, AccessService(issuer, gate, sign_in)),
+                partial(retention_pb2_grpc.add_RetentionServicer_to_server, RetentionService(retention, holding)),
+                *more,
+            ],
         )
         await gate.start()
+        await retention.start()
+        passing = asyncio.create_task(retention.run())
         await http_server.start()
         await grpc_server.start()
         running = asyncio.create_task(http_server.run())
@@ -141,6 +167,8 @@ async def api_in(
         await http_server.drain(5)
         await grpc_server.drain(1)
         await asyncio.wait_for(running, 5)
+        passing.cancel()
+        await asyncio.wait([passing])
         await http_server.stop()
         await grpc_server.stop()
         await searcher.stop()

@@ -84,7 +84,7 @@ async def archive_leader(
         keyring = Keyring.open(store, FileKms(kek or folder / "kek.key"), store.store_id)
         metrics = Metrics()
         ingest = Ingest(store, keyring, metrics, IngestLimits(**ingest_limits), keep_until_archived=keep)
-        end, _, archiver, extents, _ = archive_parts(
+        end, _, archiver, extents, *_ = archive_parts(
             objects, limits, RangeCache(0), store=store, keyring=keyring, ingest=ingest, metrics=metrics
         )
         await ingest.start()

@@ -81,6 +81,12 @@ METHODS: dict[str, tuple[set[str], str]] = {
     "Backups/VerifyBackup": (OPERATE, "whole"),
     "Backups/PruneBackups": (OPERATE, "whole"),
     "Backups/RestoreRuns": (OPERATE, "whole"),
+    "Retention/GetRetention": (OPERATE, "whole"),
+    "Retention/PreviewRetention": (SEE, "namespace"),
+    "Retention/RunRetention": (OPERATE, "whole"),
+    "Retention/SetHold": ({ADMIN}, "whole"),
+    "Retention/LiftHold": ({ADMIN}, "whole"),
+    "Retention/ListHolds": ({ADMIN}, "whole"),
     "Access/Join": (WRITE, "somewhere"),
     "Access/Renew": (set(), "whole"),
     "Access/WhoAmI": (ANYBODY, "somewhere"),
@@ -141,6 +147,13 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "restore_runs": (OPERATE, "whole"),
     "get_keys": (OPERATE, "whole"),
     "rotate_keys": (OPERATE, "whole"),
+    "get_retention": (OPERATE, "whole"),
+    "preview_retention": (OPERATE, "whole"),
+    "preview_namespace": (SEE, "namespace"),
+    "run_retention": (OPERATE, "whole"),
+    "list_holds": ({ADMIN}, "whole"),
+    "set_hold": ({ADMIN}, "whole"),
+    "lift_hold": ({ADMIN}, "whole"),
 }
 
 # What a request that was let in may be answered with; the services behind these are not what is tested here.

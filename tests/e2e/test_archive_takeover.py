@@ -14,10 +14,10 @@ from joblog.leader.access.audit_line import chain_of
 from joblog.leader.access.records import CertificateRecord
 from joblog.leader.access.snapshot import AccessSnapshot, unpack_snapshot
 from joblog.leader.access.store import AccessStore
-from joblog.leader.archive.access_object import load_access
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import ACCESS_KEY
+from joblog.leader.archive.state_object import ACCESS, load_state
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.paths import DataFolder
 from joblog.v1.types_pb2 import TIER_ARCHIVE, LogRecord
@@ -40,7 +40,7 @@ def cluster(data_dir: Path) -> Iterator[Cluster]:
 def archived_access(cluster: Cluster) -> AccessSnapshot | None:
     """Who is known, as the archive has it."""
     objects = FolderStore(cluster.folder / "archive", create=False)
-    content = load_access(objects, archive_keys(objects, FileKms(cluster.folder / "kek.key", create=False)))
+    content = load_state(ACCESS, objects, archive_keys(objects, FileKms(cluster.folder / "kek.key", create=False)))
     return None if content is None else unpack_snapshot(content)
 
 

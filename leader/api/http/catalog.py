@@ -38,10 +38,10 @@ async def list_namespaces(context: Context, limit: Limit = 100, cursor: Cursor =
     return models.Namespaces(namespaces=names, next_cursor=names[-1] if len(names) == limit else "")
 
 
-def _run(context: ApiContext, record: types_pb2.RunRecord) -> models.Run:
+def _run(context: ApiContext, record: types_pb2.RunRecord, kept: types_pb2.Kept) -> models.Run:
     is_open = record.logs_live or record.logs_interrupted
     more = context.open_bytes().get((record.namespace, record.run), 0) if is_open else 0
-    return models.Run.of(record, open_bytes=more)
+    return models.Run.of(record, kept, open_bytes=more)
 
 
 @router.get("/namespaces/{namespace}/runs", tags=["runs"])
@@ -58,7 +58,8 @@ async def list_runs(
     work = functools.partial(context.store.list_runs, namespace, wanted, cursor, limit)
     async with context.turns.turn():
         runs, token = await context.reader.run(work)
-        return models.Runs(runs=[_run(context, run) for run in runs], next_cursor=token)
+        kept = await context.reader.run(lambda: [context.keeping.kept(run) for run in runs])
+        return models.Runs(runs=[_run(context, *one) for one in zip(runs, kept, strict=True)], next_cursor=token)
 
 
 @router.get("/namespaces/{namespace}/runs/{run}", tags=["runs"])
@@ -69,7 +70,7 @@ async def get_run(context: Context, namespace: names.Namespace, run: names.Run) 
     record = await context.reader.run(functools.partial(context.store.get_run, namespace, run))
     if record is None:
         raise NotFound(f"there is no run {namespace}:{run}")
-    return _run(context, record)
+    return _run(context, record, await context.reader.run(lambda: context.keeping.kept(record, counting=True)))
 
 
 @router.get("/namespaces/{namespace}/runs/{run}/logs", tags=["logs"])
@@ -90,14 +91,16 @@ async def list_logs(
     work = functools.partial(context.store.list_logs, namespace, run, task, cursor, limit)
     async with context.turns.turn():
         records, token = await context.reader.run(work)
-        return models.Logs(logs=[models.Log.of(record) for record in records], next_cursor=token)
+        kept = await context.reader.run(lambda: context.keeping.of(namespace, run))
+        return models.Logs(logs=[models.Log.of(record, kept=kept) for record in records], next_cursor=token)
 
 
 @router.get(LOG_PATH, tags=["logs"])
 async def get_log(context: Context, name: NamedLog) -> models.Log:
     """One log's record."""
     details = await context.reader.details(name)
-    return models.Log.of(details.record, details.events)
+    kept = await context.reader.run(lambda: context.keeping.of(name.namespace, name.run))
+    return models.Log.of(details.record, details.events, kept)
 
 
 @router.get(LOG_PATH + "/death", tags=["logs"])

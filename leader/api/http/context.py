@@ -27,16 +27,22 @@ from joblog.leader.deletion import Deleter
 from joblog.leader.key_service import KeyService
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.reader import LogReader
+from joblog.leader.retention.holding import Holding
+from joblog.leader.retention.keeping import Keeping
+from joblog.leader.retention.policy import Policies
+from joblog.leader.retention.service import Retention
 from joblog.leader.search.searcher import Searcher
 
 
 @dataclass(frozen=True, slots=True)
 class Operated:
-    """What operators look after. archiver, backups: None where none are set; keys: None in a server that has none."""
+    """What operators look after. archiver, backups: None where none are set; the others: in a server without them."""
 
     keys: KeyService | None = None
     archiver: Archiver | None = None
     backups: BackupService | None = None
+    retention: Retention | None = None
+    holding: Holding | None = None
 
 
 def _nothing_open() -> Mapping[tuple[str, str], int]:
@@ -64,6 +70,12 @@ class ApiContext:
     turns: Turns = field(default_factory=lambda: Turns(lambda: 0))
     open_bytes: Callable[[], Mapping[tuple[str, str], int]] = _nothing_open
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def keeping(self) -> Keeping:
+        """Tells how long runs are kept."""
+        retention = self.operated.retention
+        return Keeping(self.store, retention.policies if retention is not None else Policies())
 
 
 def context_of(request: Request) -> ApiContext:

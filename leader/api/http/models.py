@@ -194,6 +194,20 @@ class DeathReport(BaseModel):
     tail: str = Field(description="At most 200 lines or 64 KiB, whichever is less; what is no UTF-8 is replaced")
 
 
+class Kept(BaseModel):
+    """How long a run, with all its logs, is kept, as of now."""
+
+    policy: str = Field(description="The policy that names it; empty: none does")
+    due_at: str | None = Field(description="When it goes; null: never, or not known yet")
+    held_by: list[str] = Field(description="The legal holds that keep it, whatever else there is")
+    says: str = Field(description="In words")
+
+    @classmethod
+    def of(cls, kept: types_pb2.Kept) -> Kept:
+        """From a message."""
+        return cls(policy=kept.policy, due_at=moment(kept.due_ns), held_by=list(kept.held_by), says=kept.says)
+
+
 class Log(BaseModel):
     """One log's record."""
 
@@ -220,8 +234,15 @@ class Log(BaseModel):
         description="How the task or container died, where it did; null in lists, which do not look for it"
     )
 
+    kept: Kept | None = Field(default=None, description="Of its run: a run's logs go together")
+
     @classmethod
-    def of(cls, record: types_pb2.LogRecord, events: Iterable[types_pb2.Event] = ()) -> Log:
+    def of(
+        cls,
+        record: types_pb2.LogRecord,
+        events: Iterable[types_pb2.Event] = (),
+        kept: types_pb2.Kept | None = None,
+    ) -> Log:
         """From messages."""
         start = record.start
         return cls(
@@ -254,6 +275,7 @@ class Log(BaseModel):
             outcome=Outcome.of(record.outcome) if record.HasField("outcome") else None,
             seal=Seal.of(record.seal) if record.HasField("seal") else None,
             death=Death.among(events),
+            kept=Kept.of(kept) if kept is not None else None,
         )
 
 
@@ -274,10 +296,12 @@ class Run(BaseModel):
     tasks_failed: int
     tasks_interrupted: int
     length: int = Field(description="Bytes of its tasks' logs, all attempts; of live ones as of seconds ago")
+    stored_bytes: int = Field(description="Bytes that its completed logs take in buffer and archive")
+    kept: Kept | None = None
 
     @classmethod
-    def of(cls, run: types_pb2.RunRecord, *, open_bytes: int = 0) -> Run:
-        """From a message. open_bytes: of those of its logs that are not completed."""
+    def of(cls, run: types_pb2.RunRecord, kept: types_pb2.Kept | None = None, *, open_bytes: int = 0) -> Run:
+        """From messages. open_bytes: of those of its logs that are not completed."""
         return cls(
             namespace=run.namespace,
             run=run.run,
@@ -293,6 +317,8 @@ class Run(BaseModel):
             tasks_failed=run.tasks_failed,
             tasks_interrupted=run.tasks_interrupted,
             length=run.completed_bytes + open_bytes,
+            stored_bytes=run.stored_bytes,
+            kept=Kept.of(kept) if kept is not None else None,
         )
 
 

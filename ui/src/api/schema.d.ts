@@ -152,6 +152,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/holds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Holds
+         * @description All legal holds.
+         */
+        get: operations["list_holds"];
+        put?: never;
+        /**
+         * Set Hold
+         * @description Keeps a run, or all runs with a label, from every deletion until it is lifted.
+         */
+        post: operations["set_hold"];
+        /**
+         * Lift Hold
+         * @description Lifts a hold, named by the same fields that it was set with.
+         */
+        delete: operations["lift_hold"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/keys": {
         parameters: {
             query?: never;
@@ -204,6 +232,26 @@ export interface paths {
          * @description Namespaces with at least one run that the caller may see, by name.
          */
         get: operations["list_namespaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/namespaces/{namespace}/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Preview Namespace
+         * @description Which runs of a namespace a pass would delete now. Deletes nothing; looks at every run of it.
+         */
+        get: operations["preview_namespace"];
         put?: never;
         post?: never;
         delete?: never;
@@ -516,6 +564,66 @@ export interface paths {
         get: operations["search_namespace"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Retention
+         * @description The policies in force, what the last pass did, and what waits.
+         */
+        get: operations["get_retention"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/retention/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Preview Retention
+         * @description Which runs of all namespaces a pass would delete now. Deletes nothing; looks at every run.
+         */
+        get: operations["preview_retention"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/retention/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Retention
+         * @description Makes a pass now, and replies with what it did when it is done: with much that is due, in minutes.
+         */
+        post: operations["run_retention"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1209,6 +1317,34 @@ export interface components {
             logs_deleted: number;
         };
         /**
+         * DueRun
+         * @description A run that a pass would delete.
+         */
+        DueRun: {
+            /** Bytes */
+            bytes: number;
+            /** Completed At */
+            completed_at: string | null;
+            /**
+             * Held
+             * @description It stays, as it is held
+             */
+            held: boolean;
+            /** Logs */
+            logs: number;
+            /** Namespace */
+            namespace: string;
+            /**
+             * Policy
+             * @description The policy or quota that it is due by
+             */
+            policy: string;
+            /** Run */
+            run: string;
+            /** State */
+            state: string;
+        };
+        /**
          * ErrorReply
          * @description The body of every reply with a status of 400 and up.
          */
@@ -1386,14 +1522,122 @@ export interface components {
             detail?: components["schemas"]["ValidationError"][];
         };
         /**
-         * Kept
-         * @description A backup that is kept, and the rules that keep it.
+         * HoldLifted
+         * @description What lifting a hold did.
          */
-        Kept: {
-            /** Id */
-            id: string;
-            /** Rules */
-            rules: string[];
+        HoldLifted: {
+            /** Archived */
+            archived: boolean;
+            /**
+             * Lifted
+             * @description False: there was none
+             */
+            lifted: boolean;
+        };
+        /**
+         * HoldModel
+         * @description A legal hold: on a run, or on all runs with a label.
+         */
+        HoldModel: {
+            /**
+             * Label
+             * @default
+             */
+            label: string;
+            /**
+             * Namespace
+             * @description Empty, with a label: every namespace
+             * @default
+             */
+            namespace: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Run
+             * @default
+             */
+            run: string;
+            /**
+             * Value
+             * @default
+             */
+            value: string;
+        };
+        /**
+         * HoldSet
+         * @description What setting a hold did.
+         */
+        HoldSet: {
+            /** Archived */
+            archived: boolean;
+            /**
+             * Created
+             * @description False: it was there before, and stays as it was
+             */
+            created: boolean;
+            hold: components["schemas"]["HoldState"];
+            /**
+             * Runs
+             * @description Runs that it holds now, counted up to 10000
+             */
+            runs: number;
+        };
+        /**
+         * HoldState
+         * @description A hold that is set.
+         */
+        HoldState: {
+            /**
+             * Label
+             * @default
+             */
+            label: string;
+            /**
+             * Namespace
+             * @description Empty, with a label: every namespace
+             * @default
+             */
+            namespace: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Run
+             * @default
+             */
+            run: string;
+            /** Set At */
+            set_at: string | null;
+            /** Set By */
+            set_by: string;
+            /**
+             * Value
+             * @default
+             */
+            value: string;
+        };
+        /**
+         * Holds
+         * @description All holds.
+         */
+        Holds: {
+            /**
+             * Archived
+             * @description The archive has them as well: they outlive the leader's disk
+             */
+            archived: boolean;
+            /** Holds */
+            holds: components["schemas"]["HoldState"][];
+            /**
+             * Unreadable
+             * @description Why nothing is deleted: a former leader's holds could not be read; or empty
+             */
+            unreadable: string;
         };
         /**
          * Keys
@@ -1531,6 +1775,8 @@ export interface components {
              * @description Ranges of the log that are missing, and why
              */
             gaps: components["schemas"]["Gap"][];
+            /** @description Of its run: a run's logs go together */
+            kept?: components["schemas"]["joblog__leader__api__http__models__Kept"] | null;
             /** Last Append At */
             last_append_at: string | null;
             /**
@@ -1687,6 +1933,39 @@ export interface components {
             text: string;
         };
         /**
+         * Pass
+         * @description What a pass looked at and did, or would do.
+         */
+        Pass: {
+            /** Bytes */
+            bytes: number;
+            /**
+             * Held Runs
+             * @description Runs that are due and stay, as they are held
+             */
+            held_runs: number;
+            /** Logs */
+            logs: number;
+            /** Runs */
+            runs: number;
+            /** Runs Looked At */
+            runs_looked_at: number;
+            /** Seconds */
+            seconds: number;
+        };
+        /**
+         * Preview
+         * @description What a pass would delete now.
+         */
+        Preview: {
+            /**
+             * Due
+             * @description The first ones, by namespace and name
+             */
+            due: components["schemas"]["DueRun"][];
+            total: components["schemas"]["Pass"];
+        };
+        /**
          * Problem
          * @description Why a request was not answered.
          */
@@ -1711,7 +1990,7 @@ export interface components {
             /** Deleted Objects */
             deleted_objects: number;
             /** Kept */
-            kept: components["schemas"]["Kept"][];
+            kept: components["schemas"]["joblog__leader__api__http__backups__Kept"][];
             /**
              * Waits For
              * @description Backups that are being made, for whose end some objects wait
@@ -1792,6 +2071,44 @@ export interface components {
             runs: components["schemas"]["RunWanted"][];
         };
         /**
+         * RetentionState
+         * @description The policies in force, and how it does.
+         */
+        RetentionState: {
+            /** Holds */
+            holds: number;
+            last: components["schemas"]["Pass"] | null;
+            /**
+             * Locked Objects
+             * @description Of these, such as their lock keeps from it for now
+             */
+            locked_objects: number;
+            /** Next Pass At */
+            next_pass_at: string | null;
+            /**
+             * Passed At
+             * @description Of the last pass that came to its end
+             */
+            passed_at: string | null;
+            /**
+             * Pending Objects
+             * @description Objects of the archive that are to be deleted, up to 100000
+             */
+            pending_objects: number;
+            /**
+             * Policies
+             * @description The first one that names a run counts
+             */
+            policies: string[];
+            /**
+             * Quotas
+             * @description Bytes that a namespace may take; the first one that names it counts
+             */
+            quotas: string[];
+            /** Warnings */
+            warnings: string[];
+        };
+        /**
          * Rotated
          * @description A new store key was made.
          */
@@ -1842,6 +2159,7 @@ export interface components {
             completed_at: string | null;
             /** Created At */
             created_at: string | null;
+            kept?: components["schemas"]["joblog__leader__api__http__models__Kept"] | null;
             /** Labels */
             labels: {
                 [key: string]: string;
@@ -1863,6 +2181,11 @@ export interface components {
             run: string;
             /** State */
             state: string;
+            /**
+             * Stored Bytes
+             * @description Bytes that its completed logs take in buffer and archive
+             */
+            stored_bytes: number;
             /** Tasks Failed */
             tasks_failed: number;
             /** Tasks Interrupted */
@@ -2381,6 +2704,42 @@ export interface components {
             time: string | null;
             /** Workers */
             workers: components["schemas"]["KnownWorker"][];
+        };
+        /**
+         * Kept
+         * @description A backup that is kept, and the rules that keep it.
+         */
+        joblog__leader__api__http__backups__Kept: {
+            /** Id */
+            id: string;
+            /** Rules */
+            rules: string[];
+        };
+        /**
+         * Kept
+         * @description How long a run, with all its logs, is kept, as of now.
+         */
+        joblog__leader__api__http__models__Kept: {
+            /**
+             * Due At
+             * @description When it goes; null: never, or not known yet
+             */
+            due_at: string | null;
+            /**
+             * Held By
+             * @description The legal holds that keep it, whatever else there is
+             */
+            held_by: string[];
+            /**
+             * Policy
+             * @description The policy that names it; empty: none does
+             */
+            policy: string;
+            /**
+             * Says
+             * @description In words
+             */
+            says: string;
         };
     };
     responses: never;
@@ -3323,6 +3682,311 @@ export interface operations {
             };
         };
     };
+    list_holds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Holds"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    set_hold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HoldModel"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HoldSet"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    lift_hold: {
+        parameters: {
+            query?: {
+                namespace?: string;
+                run?: string;
+                label?: string;
+                value?: string;
+                /** @description Confirms that a former leader's holds are gone */
+                unreadable?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HoldLifted"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
     get_keys: {
         parameters: {
             query?: never;
@@ -3528,6 +4192,114 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Namespaces"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    preview_namespace: {
+        parameters: {
+            query?: {
+                /** @description As if it were so much later */
+                ahead_seconds?: number;
+                /** @description Runs that are listed at most; all are counted */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
                 };
             };
             /** @description A value is not allowed */
@@ -5591,6 +6363,296 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RetentionState"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    preview_retention: {
+        parameters: {
+            query?: {
+                /** @description As if it were so much later */
+                ahead_seconds?: number;
+                /** @description Runs that are listed at most; all are counted */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    run_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pass"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
                 };
             };
             /** @description Too much, or too often; Retry-After says when to ask again */

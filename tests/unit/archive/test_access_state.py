@@ -17,13 +17,13 @@ from joblog.leader.access.roles import Grant
 from joblog.leader.access.snapshot import pack_snapshot, restore, take_snapshot, unpack_snapshot
 from joblog.leader.access.store import AccessStore
 from joblog.leader.archive import failpoints
-from joblog.leader.archive.access_object import AccessWriter, access_keys, check_access, load_access
 from joblog.leader.archive.claim import Claim, ClaimLost
 from joblog.leader.archive.gc import Collector
 from joblog.leader.archive.key_objects import archive_keys
 from joblog.leader.archive.layout import ACCESS_KEY
+from joblog.leader.archive.state_object import ACCESS, StateWriter, check_state, load_state, state_keys
 from joblog.leader.archive.verify import Verifier
-from joblog.leader.archived_access import AccessKeeper, AccessRestorer
+from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
@@ -86,8 +86,8 @@ def site(tmp_path: Path, objects: CountedPuts) -> Iterator[ArchiveSite]:
     made.close()
 
 
-def writer(site: ArchiveSite, ready: Callable[[], None] | None = None) -> AccessWriter:
-    return AccessWriter(site.objects, site.leader.keyring, ready or site.context.claim.ensure)
+def writer(site: ArchiveSite, ready: Callable[[], None] | None = None) -> StateWriter:
+    return StateWriter(ACCESS, site.objects, site.leader.keyring, ready or site.context.claim.ensure)
 
 
 def content_of(known: Known) -> bytes:
@@ -147,7 +147,7 @@ def test_it_opens_with_bucket_and_kms_alone_and_nothing_of_it_is_in_clear(
     made.write(content)
     assert made.is_current(content)
     keys = archive_keys(objects, FileKms(tmp_path / "one" / "kek.key", create=False))
-    assert load_access(objects, keys) == content
+    assert load_state(ACCESS, objects, keys) == content
     assert [check.problems for check in Verifier(objects, keys).run() if check.key == ACCESS_KEY] == [[]]
     document = objects.get(ACCESS_KEY)
     for clear in (b"secret-name", secret, secret.hex().encode(), b"PRIVATE", b"BEGIN", record.secret_hash):
@@ -156,28 +156,28 @@ def test_it_opens_with_bucket_and_kms_alone_and_nothing_of_it_is_in_clear(
     site.leader.keyring.store_keys.rotate()
     assert not made.is_current(content)
     made.write(content)
-    assert load_access(objects, access_keys(objects, site.leader.keyring)) == content
+    assert load_state(ACCESS, objects, state_keys(objects, site.leader.keyring)) == content
     assert objects.get(ACCESS_KEY) != document
 
 
 def test_each_changed_byte_is_found(site: ArchiveSite, objects: CountedPuts, known: Callable[[str], Known]) -> None:
     writer(site).write(content_of(known("a")))
     document = objects.get(ACCESS_KEY)
-    keys = access_keys(objects, site.leader.keyring)
-    content = load_access(objects, keys)
+    keys = state_keys(objects, site.leader.keyring)
+    content = load_state(ACCESS, objects, keys)
     step = 37
     for at in range(0, len(document), step):
         objects.delete([ACCESS_KEY])
         objects.put(ACCESS_KEY, document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :])
-        problems = check_access(objects, access_keys(objects, site.leader.keyring))
+        problems = check_state(ACCESS, objects, state_keys(objects, site.leader.keyring))
         # Times and names of the KMS are for people, blanks are nothing.
-        assert problems or load_access(objects, keys) == content
+        assert problems or load_state(ACCESS, objects, keys) == content
         restorer = known(f"b{at}").restorer()
-        assert restorer.restore(objects, access_keys(objects, site.leader.keyring)) == (not problems)
+        assert restorer.restore(objects, state_keys(objects, site.leader.keyring)) == (not problems)
     objects.delete([ACCESS_KEY])
-    assert load_access(objects, keys) is None
+    assert load_state(ACCESS, objects, keys) is None
     with pytest.raises(NotFound):
-        check_access(objects, keys)
+        check_state(ACCESS, objects, keys)
 
 
 def test_gc_leaves_it_alone(site: ArchiveSite, objects: CountedPuts, known: Callable[[str], Known]) -> None:
@@ -202,7 +202,7 @@ def test_a_leader_that_was_taken_over_from_writes_it_no_more(
     one.store.create_token("late", (Grant("reader"),), created_by="ann")
     with pytest.raises(ClaimLost):
         late.write(content_of(one))
-    assert load_access(objects, access_keys(objects, other.leader.keyring)) == content_of(two)
+    assert load_state(ACCESS, objects, state_keys(objects, other.leader.keyring)) == content_of(two)
     other.close()
 
 
@@ -218,7 +218,7 @@ def test_a_leader_killed_while_it_writes_writes_again(
     one.store.create_token("more", (Grant("reader"),), created_by="ann")
     again = writer(site, Claim(objects, site.store.store_id).ensure)
     again.write(content_of(one))
-    assert load_access(objects, access_keys(objects, site.leader.keyring)) == content_of(one)
+    assert load_state(ACCESS, objects, state_keys(objects, site.leader.keyring)) == content_of(one)
 
 
 async def test_what_changes_is_written_and_an_outage_is_told(
@@ -232,7 +232,7 @@ async def test_what_changes_is_written_and_an_outage_is_told(
             raise Unavailable("nobody answers")
         site.context.claim.ensure()
 
-    keeper = AccessKeeper(one.store, one.folder, one.spool_keys, writer(site, ready))
+    keeper = one.restorer().keeper(writer(site, ready))
     await keeper.drain(1.0)
     assert keeper.warnings() == ["archive: tokens and certificates are not kept there: nobody answers"]
     is_out = False
@@ -240,14 +240,14 @@ async def test_what_changes_is_written_and_an_outage_is_told(
     assert not keeper.warnings()
     one.store.create_token("more", (Grant("reader"),), created_by="ann")
     await keeper.drain(1.0)
-    assert load_access(objects, access_keys(objects, site.leader.keyring)) == content_of(one)
+    assert load_state(ACCESS, objects, state_keys(objects, site.leader.keyring)) == content_of(one)
     one.store.touch_token(one.store.list_tokens()[0][0].id)
     one.store.write_used()
     await keeper.drain(1.0)
     assert sum(key == ACCESS_KEY for key, _ in objects.puts) == 2
     one.spool_keys.keep("w1", SPOOL_KEY)
     await keeper.drain(1.0)
-    assert load_access(objects, access_keys(objects, site.leader.keyring)) == content_of(one)
+    assert load_state(ACCESS, objects, state_keys(objects, site.leader.keyring)) == content_of(one)
     assert SPOOL_KEY.hex().encode() in zlib.decompress(content_of(one))
 
 
@@ -264,7 +264,7 @@ def test_spool_keys_go_on_to_the_next_leader(
     document = objects.get(ACCESS_KEY)
     assert not any(form in document for form in (SPOOL_KEY, SPOOL_KEY.hex().encode(), base64.b64encode(SPOOL_KEY)))
     for _ in range(2):
-        assert two.restorer().restore(objects, access_keys(objects, site.leader.keyring))
+        assert two.restorer().restore(objects, state_keys(objects, site.leader.keyring))
         (kept,) = two.spool_keys.get("w1")
         assert (kept.key, kept.kept_ns) == (SPOOL_KEY, 123)
         assert [one.key for one in two.spool_keys.get("w2")] == [SPOOL_KEY[::-1]]
@@ -277,7 +277,7 @@ def test_a_leader_that_has_the_archive_and_lost_who_it_knew_gets_it_back(
     one, two, three = known("a"), known("b"), known("c")
     one.store.create_token("w", (Grant("writer"),), created_by="ann")
     writer(site).write(content_of(one))
-    keys = access_keys(objects, site.leader.keyring)
+    keys = state_keys(objects, site.leader.keyring)
     three.restorer().restore_own(objects, keys, "another store")
     assert three.restorer().is_needed
     two.restorer().restore_own(objects, keys, site.store.store_id)
