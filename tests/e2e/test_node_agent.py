@@ -55,11 +55,6 @@ def wait_for(where: Node, name: LogName, what: Callable[[logs_pb2.GetLogResponse
     return record
 
 
-def content(where: Node, name: LogName, stream: int = 0) -> bytes:
-    with Client(data_dir=where.cluster.leader_dir) as client:
-        return b"".join(part.data for part in client.read(name, stream=stream))  # type: ignore[arg-type]
-
-
 def is_completed(record: logs_pb2.GetLogResponse) -> bool:
     return record.log.state == COMPLETED
 
@@ -80,8 +75,8 @@ def test_both_streams_fragments_and_the_containers_name(where: Node) -> None:
     log.delete_pod()
     record = wait_for(where, name, is_completed)
     assert name == ("ci", "build-1", "main", 1)
-    assert content(where, name) == b"out\nerr\nhalf a line, " + b"x" * 40_000 + b"\n"
-    assert content(where, name, 2) == b"err\n"
+    assert where.content(name) == b"out\nerr\nhalf a line, " + b"x" * 40_000 + b"\n"
+    assert where.content(name, 2) == b"err\n"
     assert record.log.outcome.kind == types_pb2.OUTCOME_KIND_UNSPECIFIED
     assert "files are gone" in record.log.outcome.message
     assert record.log.seal.newlines == 3
@@ -96,7 +91,7 @@ def test_a_container_that_starts_again_ends_the_run_before_it(where: Node) -> No
     second.print(b"two\n")
     record = wait_for(where, where.name(first), is_completed)
     assert "started again" in record.log.outcome.message
-    assert content(where, LogName("ci", "crash-loop", "main", 1)) == b"one\n"
+    assert where.content(LogName("ci", "crash-loop", "main", 1)) == b"one\n"
     wait_for(where, LogName("ci", "crash-loop", "main", 2), lambda record: record.log.next_offset == 4)
 
 
@@ -109,8 +104,8 @@ def test_a_pod_that_is_made_anew_under_its_name_gets_the_next_attempt(where: Nod
     new.print(b"newer\n")
     wait_for(where, LogName("ci", "web-0", "main", 2), lambda record: record.log.next_offset == 6)
     wait_for(where, where.name(old), is_completed)
-    assert content(where, LogName("ci", "web-0", "main", 1)) == b"old\n"
-    assert content(where, LogName("ci", "web-0", "main", 2)) == b"newer\n"
+    assert where.content(LogName("ci", "web-0", "main", 1)) == b"old\n"
+    assert where.content(LogName("ci", "web-0", "main", 2)) == b"newer\n"
 
 
 def test_what_is_quiet_ends_and_what_comes_after_is_a_part_of_its_own(where: Node) -> None:
@@ -121,7 +116,7 @@ def test_what_is_quiet_ends_and_what_comes_after_is_a_part_of_its_own(where: Nod
     log.print(b"after\n")
     part = LogName("ci", "quiet", "main~2", 1)
     wait_for(where, part, lambda record: record.log.next_offset == 6)
-    assert content(where, part) == b"after\n"
+    assert where.content(part) == b"after\n"
     wait_for(where, part, is_completed)
 
 
@@ -159,8 +154,8 @@ def test_links_lead_to_dockers_files_and_nowhere_else(where: Node, tmp_path: Pat
     os.rename(file, f"{file}.1")
     file.write_text(json.dumps({"log": "rotated\n", "stream": "stdout", "time": stamp(time.time_ns())}) + "\n")
     wait_for(where, name, lambda record: record.log.next_offset == 23)
-    assert content(where, name) == "one\ntwo \u00e4\nerr\nrotated\n".encode()
-    assert content(where, name, 2) == b"err\n"
+    assert where.content(name) == "one\ntwo \u00e4\nerr\nrotated\n".encode()
+    assert where.content(name, 2) == b"err\n"
     said = where.cluster.messages("worker").read_text()
     assert "not followed" in said and str(shadow) in said
     with Client(data_dir=where.cluster.leader_dir) as client:
@@ -176,7 +171,7 @@ def test_files_by_glob_are_followed_past_rotation(where: Node) -> None:
     os.rename(path, f"{path}.1")
     path.write_bytes(b"GET /again\n")
     wait_for(where, name, lambda record: record.log.next_offset == 17)
-    assert content(where, name) == b"GET /\nGET /again\n"
+    assert where.content(name) == b"GET /\nGET /again\n"
 
 
 def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(where: Node) -> None:
@@ -205,10 +200,10 @@ def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(whe
     where.start()
     record = wait_for(where, where.name(kept), lambda record: record.log.next_offset == kept.length)
     assert not kinds(record) & {"lost_lines", "start_missing"}
-    assert content(where, where.name(kept)) == b"before\nwhile it is away\nafter two rotations\n"
+    assert where.content(where.name(kept)) == b"before\nwhile it is away\nafter two rotations\n"
     record = wait_for(where, where.name(deleted), is_completed)
     assert kinds(record) >= {"lost_lines"}
-    assert content(where, where.name(deleted)) == b"before\n"
+    assert where.content(where.name(deleted)) == b"before\n"
     record = wait_for(where, where.name(lost), lambda record: "lost_lines" in kinds(record))
     assert "nobody knows how much" in next(event.message for event in record.events if event.kind == "lost_lines")
     record = wait_for(where, where.name(late), lambda record: record.log.next_offset == 4 * 6 + 5)

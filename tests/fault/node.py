@@ -78,9 +78,10 @@ class Node:
                 length += len(part.data)
         return length, digest.hexdigest()
 
-    def bytes_of(self, log: ContainerLog) -> bytes:
+    def content(self, name: LogName, stream: int = 0) -> bytes:
+        """A log's bytes, of both streams or of one."""
         with Client(data_dir=self.cluster.leader_dir) as client:
-            return b"".join(part.data for part in client.read(self.name(log)))
+            return b"".join(part.data for part in client.read(name, stream=stream))  # type: ignore[arg-type]
 
     def wait_stored(self, seconds: float = 60.0) -> None:
         """Waits until the leader has all that was printed."""
