@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import io
@@ -57,6 +58,7 @@ class Runtime:
     def __init__(self, folder: Path) -> None:
         self._messages, self._services = _stubs(folder)
         self._channel = grpc.insecure_channel(f"unix:{folder}/c.sock")
+        self._pods: list[tuple[str, Any]] = []
         self._stub = self._services.RuntimeServiceStub(self._channel)
 
     def is_up(self) -> bool:
@@ -77,7 +79,9 @@ class Runtime:
                 security_context=made.LinuxSandboxSecurityContext(namespace_options=options)
             ),
         )
-        return self._stub.RunPodSandbox(made.RunPodSandboxRequest(config=config), timeout=60).pod_sandbox_id, config
+        ident = self._stub.RunPodSandbox(made.RunPodSandboxRequest(config=config), timeout=60).pod_sandbox_id
+        self._pods.append((ident, config))
+        return self._pods[-1]
 
     def start(self, pod: tuple[str, Any], name: str, restart: int, script: str) -> str:
         """Starts a container that runs a shell script; its id."""
@@ -105,10 +109,14 @@ class Runtime:
         return bool(self._stub.ContainerStatus(request, timeout=30).status.state == EXITED)
 
     def remove_pod(self, pod: tuple[str, Any]) -> None:
+        self._pods.remove(pod)
         self._stub.StopPodSandbox(self._messages.StopPodSandboxRequest(pod_sandbox_id=pod[0]), timeout=60)
         self._stub.RemovePodSandbox(self._messages.RemovePodSandboxRequest(pod_sandbox_id=pod[0]), timeout=60)
 
     def close(self) -> None:
+        """Removes what a failed test has left."""
+        for pod in list(self._pods):
+            self.remove_pod(pod)
         self._channel.close()
 
 
@@ -166,8 +174,12 @@ def runtime(folder: Path) -> Iterator[Runtime]:
         done = subprocess.run(ctr, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
         yield made
-    finally:
         made.close()
+    except BaseException:
+        with contextlib.suppress(grpc.RpcError):
+            made.close()
+        raise
+    finally:
         process.terminate()
         try:
             process.wait(20)
