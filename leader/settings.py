@@ -89,13 +89,13 @@ class AccessSettings:
     failures_per_minute: int = setting(
         30,
         "How many tokens, codes and cookies that are not known may come from one address in a minute, gRPC and HTTP "
-        "together. Then it has to wait; whoever was recognised before does not. 0: no limit.",
+        "together. Then it has to wait; whoever shows one that is good does not. 0: no limit.",
         low=0,
         high=1_000_000,
     )
     total_failures_per_minute: int = setting(
         600,
-        "The same for all addresses together; those where somebody was recognised before do not wait. 0: no limit.",
+        "The same for all addresses together. 0: no limit.",
         low=0,
         high=1_000_000,
     )

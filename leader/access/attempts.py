@@ -47,7 +47,8 @@ class _Bucket:
 class Attempts:
     """Thread-safe as far as the GIL goes: a count may be off by one. clock: seconds, monotonic.
 
-    Only what fails is counted. A source that was recognised lately is not held up by what others do.
+    Only what fails is counted, and what is good is not to be held up. A source that was recognised lately is not held
+    up by what others do, either: where it can't be told yet what is good.
     """
 
     def __init__(self, limits: AttemptLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:

@@ -74,8 +74,6 @@ class Recogniser:
         self._tokens: dict[bytes, _Known] = {}
         self._certificates: dict[bytes, _Known] = {}
         self._sessions: dict[bytes, _Known] = {}
-        # Of tokens and sessions that were good once: these are no guesses.
-        self._met: set[bytes] = set()
 
     def forget(self) -> None:
         """Something was revoked or changed: everybody is looked up anew."""
@@ -100,19 +98,14 @@ class Recogniser:
         known = kept.get(shown)
         if known is not None:
             return known
-        is_met = shown in self._met
-        if not is_met:
-            self.attempts.check(peer)
         try:
             principal = look_up(text)
         except _Unknown:
+            # Secrets are too long to be guessed: who has one is let in, whatever others show from the same address.
+            self.attempts.check(peer)
             self.attempts.failed(peer)
             raise
-        if not is_met:
-            self.attempts.succeeded(peer)
-            if len(self._met) >= _MAX_KNOWN:
-                self._met.clear()
-            self._met.add(shown)
+        self.attempts.succeeded(peer)
         return _keep(kept, shown, principal)
 
     def certificate(self, pem: bytes) -> Principal:

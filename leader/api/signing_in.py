@@ -102,9 +102,9 @@ class SignIn:
         """A session for who has the code, which is used up. Raises NotAuthenticated, TooMany, Conflict."""
         recogniser = self._needed()
         try:
-            recogniser.attempts.check(peer)
             code = self._codes.pop(hash_of(text.encode(errors="replace")), None)
             if code is None:
+                recogniser.attempts.check(peer)
                 recogniser.attempts.failed(peer)
             if code is None or code.until <= self._clock():
                 raise NotAuthenticated(_BAD_CODE)

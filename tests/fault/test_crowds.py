@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import ssl
-import threading
+import subprocess
+import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
+import grpc.aio
 import psutil
 import pytest
 
 from joblog.address import own_token, read_leader_file
-from joblog.client import Client
-from joblog.identity import LogName
-from tests.e2e.machine import Machine, until
+from tests.e2e.machine import JOBLOG, Machine, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -42,38 +46,45 @@ MAX_GROWTH_BYTES = 600 << 20
 PRINTING = "i=0; while [ $i -lt 100000 ]; do date +%s.%N; sleep 0.1; i=$((i+1)); done"
 
 
+# In a process of its own: the crowd keeps this one busy, and what waits for that is no delay of the leader's.
+WATCH = """
+import sys, time
+from pathlib import Path
+from joblog.client import Client
+from joblog.identity import LogName
+with Client(data_dir=Path(sys.argv[1])) as client:
+    rest = b""
+    for piece in client.read(LogName("default", "crowd", "clock", 1), follow=True):
+        *lines, rest = (rest + piece.data).split(b"\\n")
+        for line in lines:
+            print(time.time() - float(line), flush=True)
+"""
+
+
 class Watched:
     """A task that prints the time, and a reader that tails it: how late each line comes."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.delays: list[float] = []
-        self.error: BaseException | None = None
-        self._stopping = False
-        self._thread = threading.Thread(target=self._tail, args=(data_dir,), daemon=True)
-        self._thread.start()
+        self._delays = data_dir.parent / "delays"
+        self._seen = 0
+        with self._delays.open("wb") as delays:
+            self._process = subprocess.Popen([sys.executable, "-c", WATCH, str(data_dir)], stdout=delays)
 
-    def _tail(self, data_dir: Path) -> None:
-        try:
-            with Client(data_dir=data_dir) as client:
-                rest = b""
-                for piece in client.read(LogName("default", "crowd", "clock", 1), follow=True):
-                    *lines, rest = (rest + piece.data).split(b"\n")
-                    self.delays += [time.time() - float(line) for line in lines]
-                    if self._stopping:
-                        return
-        except BaseException as error:
-            self.error = error
+    def _new(self) -> list[float]:
+        whole, _, _ = self._delays.read_text()[self._seen :].rpartition("\n")
+        return [float(line) for line in whole.split()]
 
     def worst(self) -> float:
         """Of the lines since it was asked last; there must be some."""
-        until(lambda: len(self.delays) > 2 or self.error, "lines come", MAX_DELAY_SECONDS * 4)
-        assert self.error is None, self.error
-        found, self.delays = self.delays, []
+        until(lambda: len(self._new()) > 2 or self._process.poll() is not None, "lines come", MAX_DELAY_SECONDS * 4)
+        assert self._process.poll() is None
+        found = self._new()
+        self._seen += self._delays.read_text()[self._seen :].rfind("\n") + 1
         return max(found)
 
     def stop(self) -> None:
-        self._stopping = True
-        self._thread.join(30)
+        self._process.terminate()
+        self._process.wait(30)
 
 
 @contextlib.contextmanager
@@ -85,10 +96,11 @@ def busy_machine(folder: Path, settings: dict[str, str]) -> Iterator[tuple[Machi
         machine.start("run", "--quiet", "--run", "crowd", "--task", "clock", "--", "sh", "-c", PRINTING)
         until(lambda: machine.record("crowd/clock")["state"] == "live", "the task prints")
         watched = Watched(machine.data_dir)
-        watched.worst()
-        leader = psutil.Process(read_leader_file(machine.data_dir).pid)
-        yield machine, watched, leader
-        watched.stop()
+        try:
+            watched.worst()
+            yield machine, watched, psutil.Process(read_leader_file(machine.data_dir).pid)
+        finally:
+            watched.stop()
     finally:
         machine.close()
 
@@ -277,7 +289,7 @@ async def test_slow_ones_floods_and_stalled_readers(
         slow = [asyncio.ensure_future(one) for one in work]
         floods = [asyncio.ensure_future(again(seconds, act)) for act in (guess, big) for _ in range(2)]
         await asyncio.sleep(seconds / 2)
-        watched.worst()
+        await asyncio.to_thread(watched.worst)
         began = time.monotonic()
         assert (await asyncio.to_thread(machine.status))["leader"]["running"]
         answered = time.monotonic() - began
@@ -316,3 +328,62 @@ async def slow_handshake(port: int, tls: ssl.SSLContext, seconds: float) -> None
             await asyncio.sleep(seconds / 100)
     finally:
         writer.transport.abort()
+
+
+def listed_by(machine: Machine, token: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {**machine.environment, "JOBLOG_TOKEN": token}
+    return subprocess.run([*JOBLOG, "ls"], env=environment, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.short
+async def test_a_flood_of_bad_logins_over_grpc(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """Tokens that nobody knows, to every door: reading, joining, pushing; from the address of honest clients."""
+    with busy_machine(tmp_path, {}) as (machine, watched, leader):
+        found = read_leader_file(machine.data_dir)
+        honest = machine.call("token", "create", "--role", "reader", "--name", "late").stdout.decode().strip()
+        answers: Counter[grpc.StatusCode] = Counter()
+        stop = asyncio.Event()
+
+        async def flood(number: int) -> None:
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            credentials = grpc.ssl_channel_credentials(found.ca.encode())
+            while not stop.is_set():
+                async with grpc.aio.secure_channel(found.grpc_address, credentials, options) as channel:
+                    unary: Any = channel.unary_unary
+                    stream: Any = channel.stream_stream
+                    methods = "Logs/ListRuns", "Access/Join", "Keys/RotateKeys"
+                    asks = [unary(f"/joblog.v1.{method}") for method in methods]
+                    push = stream("/joblog.v1.Ingest/Push")
+                    for turn in range(20):
+                        bad = f"jl1.{os.urandom(8).hex()[:12]}.{os.urandom(24).hex()}.-.-"
+                        metadata = (("authorization", f"Bearer {bad}"),)
+                        try:
+                            if turn % 4 == 3:
+                                await push(metadata=metadata, timeout=5).read()
+                            else:
+                                await asks[(turn + number) % 3](b"", metadata=metadata, timeout=5)
+                        except grpc.aio.AioRpcError as error:
+                            answers[error.code()] += 1
+
+        floods = [asyncio.ensure_future(flood(number)) for number in range(8)]
+        # Beyond what is let through, so that the limit works as well.
+        await asyncio.to_thread(
+            until, lambda: answers[grpc.StatusCode.RESOURCE_EXHAUSTED] > 200, "attempts are limited", 30.0
+        )
+        await asyncio.to_thread(watched.worst)
+        assert (await asyncio.to_thread(machine.status))["leader"]["running"]
+        done = await asyncio.to_thread(listed_by, machine, honest)
+        delay = await asyncio.to_thread(watched.worst)
+        stop.set()
+        await asyncio.gather(*floods)
+        note(record_property, attempts=sum(answers.values()), worst_delay=round(delay, 2))
+        assert delay < MAX_DELAY_SECONDS
+        assert set(answers) <= {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}, answers
+        assert leader.is_running()
+        # Somebody who was never here before, too.
+        assert done.returncode == 0, done.stderr
+        # Told as many acts alike, not line by line.
+        told = machine.call("audit", "tail", "--lines", "1000", "--json").stdout.splitlines()
+        refused = [line for line in map(json.loads, told) if line["outcome"] == "refused"]
+        assert refused and len(refused) < 100, len(refused)
+        assert {line["who"]["kind"] for line in refused} == {""} and all(line["peer"] for line in refused)

@@ -357,11 +357,10 @@ async def test_a_provider_that_is_not_there_is_said_and_holds_up_nobody(stage: S
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # It takes connections and says nothing.
         issuer = f"https://localhost:{silent.getsockname()[1]}"
-        stage.oidc.provider.options = replace(stage.oidc.provider.options, issuer=issuer, timeout_seconds=0.5)
+        stage.oidc.provider.options = replace(stage.oidc.provider.options, issuer=issuer, timeout_seconds=2.0)
         slow = [asyncio.create_task(stage.browser.get(START)) for _ in range(8)]
-        began = time.monotonic()
         assert (await stage.browser.get("/healthz")).status_code == 200
-        assert time.monotonic() - began < 0.5
+        assert not any(task.done() for task in slow)
         for reply in await asyncio.gather(*slow):
             assert_problem(reply, "unavailable")
     assert_problem(await stage.browser.get(f"{START}?to=/runs"), "unavailable")
