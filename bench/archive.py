@@ -178,24 +178,31 @@ def main() -> None:
 
 
 def flushing(result: Result, bucket: Bucket, site: ArchiveSite, size: int) -> StoredLog:
-    """Packs of a live log, and the same number of bytes by boto3; the better of two each. Returns the log."""
+    """Packs of a live log, and the same number of bytes by boto3; the better of two each. Returns the log.
+
+    In a thread of its own, as the archiver works: memory is given back to the system otherwise than in the main one.
+    """
+    with ThreadPoolExecutor(1) as archiver:
+        return _flushing(result, bucket, site, size, lambda: archiver.submit(site.flush, everything=True).result())
+
+
+def _flushing(result: Result, bucket: Bucket, site: ArchiveSite, size: int, flush: Callable[[], object]) -> StoredLog:
     log = new_log(site.leader, LogName("default", "bench", "large", 1))
     noise = add_noise(log, size // 2)
     plain = [_put_packs(bucket, noise, "a")]
     site.context.claim.ensure()
-    flushed = [spent(lambda: site.flush(everything=True))]
+    flushed = [spent(flush)]
     noise = add_noise(log, size // 2)
     reset_memory_peak()
     before = self_memory_bytes()
-    flushed.append(spent(lambda: site.flush(everything=True)))
+    flushed.append(spent(flush))
     growth = self_memory_peak_bytes() - before
     plain.append(_put_packs(bucket, noise, "b"))
     ours, theirs = min(one.wall_seconds for one in flushed), min(one.wall_seconds for one in plain)
-    per_gib = GIB / size
-    more = (sum(one.cpu_seconds for one in flushed) - sum(one.cpu_seconds for one in plain)) * per_gib
+    more = min(one.cpu_seconds for one in flushed) - min(one.cpu_seconds for one in plain)
     result.add("flush", size / 2 / ours / 1e6, "MB/s")
     result.add("flush, against multipart PUTs by boto3", theirs / ours, "times", at_least=MIN_SHARE)
-    result.add("flush: CPU beyond boto3's", more, "s/GiB", at_most=MAX_CPU_SECONDS_PER_GIB)
+    result.add("flush: CPU beyond boto3's", more * GIB / (size / 2), "s/GiB", at_most=MAX_CPU_SECONDS_PER_GIB)
     result.add("flush: memory that it takes", growth / MIB, "MiB", at_most=MAX_FLUSH_GROWTH_MIB)
     return log
 

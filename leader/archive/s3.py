@@ -25,8 +25,10 @@ from joblog.leader.archive.objects import (
     check_prefix,
     checksum_of,
     pieces_of,
+    size_of,
 )
 from joblog.leader.archive.options import S3Options, customer_key
+from joblog.leader.archive.s3_body import body_of
 from joblog.leader.archive.s3_client import make_client
 from joblog.leader.archive.s3_errors import code_of, translated
 from joblog.leader.archive.s3_upload import S3Upload
@@ -138,8 +140,7 @@ class S3Store:
         if_match: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> ObjectInfo:
-        body = b"".join(pieces_of(data)) if not isinstance(data, bytes) else data
-        checksum = checksum_of(body)
+        body, checksum = body_of(data), checksum_of(data)
         fields = self.write_fields(key) | {
             "Bucket": self.bucket,
             "Key": self.full_key(key),
@@ -158,7 +159,7 @@ class S3Store:
         check_said(self.where(key), reply, checksum)
         if self.is_plain:
             check_etag(self.where(key), reply, body)
-        return self._verified(key, reply, body, checksum)
+        return self._verified(key, reply, data, checksum)
 
     def _put_matching(self, key: str, fields: dict[str, Any], etag: str) -> Any:
         """Some servers compare a quoted etag with their own unquoted one."""
@@ -182,16 +183,16 @@ class S3Store:
                     raise PreconditionFailed(f"{self.where(key)} is gone") from None
                 raise
 
-    def _verified(self, key: str, reply: Mapping[str, Any], body: bytes, checksum: str) -> ObjectInfo:
+    def _verified(self, key: str, reply: Mapping[str, Any], data: Data, checksum: str) -> ObjectInfo:
         """What the store shows now of an object that it took."""
         info = self.head(key)
         if info is None:
             raise Unavailable(f"{self.where(key)}: the store does not show what it has just taken")
         if info.etag != reply.get("ETag"):
             raise Unavailable(f"{self.where(key)}: the store shows another object than the one it has just taken")
-        if (info.size, info.checksum) != (len(body), checksum):
+        if (info.size, info.checksum) != (size_of(data), checksum):
             raise Corrupt(f"{self.where(key)}: the store has {info.size} bytes, {info.checksum or 'no checksum'}")
-        if self._options.verify == "read" and self.get(key) != body:
+        if self._options.verify == "read" and self.get(key) != b"".join(pieces_of(data)):
             raise Corrupt(f"{self.where(key)}: the store gives back other bytes than it took")
         return info
 

@@ -37,10 +37,17 @@ def make_client(options: S3Options) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return session.client(
+    client = session.client(
         "s3",
         region_name=session.region_name or _DEFAULT_REGION,
         endpoint_url=options.endpoint or None,
         verify=str(options.ca_file) if options.ca_file else None,
         config=config,
     )
+    client.meta.events.register_last("before-call.s3", _at_once)
+    return client
+
+
+def _at_once(params: dict[str, Any], **_: object) -> None:
+    """A body that is a file is sent as one of bytes is: boto3 would wait until the server says that it may come."""
+    params["headers"].pop("Expect", None)

@@ -17,8 +17,8 @@ from joblog.leader.archive.objects import (
     PreconditionFailed,
     checksum_of,
     checksum_text,
-    pieces_of,
 )
+from joblog.leader.archive.s3_body import body_of
 from joblog.leader.archive.s3_errors import translated
 from joblog.leader.archive.s3_verify import UPLOAD, check_etag, check_joined_etag, check_said, header_of, said_checksum
 
@@ -65,8 +65,7 @@ class S3Upload:
 
     def upload(self, number: int, data: Data) -> None:
         self._check(number)
-        body = b"".join(pieces_of(data)) if not isinstance(data, bytes) else data
-        checksum = checksum_of(body)
+        body, checksum = body_of(data), checksum_of(data)
         where = f"{self._store.where(self._key)}, part {number}"
         with translated(self._store.where(self._key), self._store):
             reply = self._store.client.upload_part(

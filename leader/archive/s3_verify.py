@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joblog.errors import Unavailable
+from joblog.leader.archive.s3_body import PiecesFile
 
 # In the metadata of an object of parts: which upload it was.
 UPLOAD = "joblog-upload"
@@ -44,10 +45,12 @@ def check_said(where: str, reply: Mapping[str, Any], checksum: str) -> None:
         raise Unavailable(f"{where}: the bytes were damaged on their way: the server has {said}, sent were {checksum}")
 
 
-def check_etag(where: str, reply: Mapping[str, Any], body: bytes) -> None:
+def check_etag(where: str, reply: Mapping[str, Any], body: bytes | PiecesFile) -> None:
     """Raises Unavailable when the etag is an MD5, and that of other bytes. Where it costs little."""
     found = _MD5.fullmatch(str(reply.get("ETag", "")))
-    if found and len(body) <= _MD5_UP_TO_BYTES and found[1] != hashlib.md5(body, usedforsecurity=False).hexdigest():
+    if not found or isinstance(body, PiecesFile) or len(body) > _MD5_UP_TO_BYTES:
+        return
+    if found[1] != hashlib.md5(body, usedforsecurity=False).hexdigest():
         raise Unavailable(f"{where}: the server's etag is that of other bytes than were sent")
 
 
