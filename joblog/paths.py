@@ -99,6 +99,11 @@ class DataFolder(NamedTuple):
         return self.worker / "identity"
 
     @property
+    def leader_lives(self) -> Path:
+        """Which life of its leaders the worker has met."""
+        return self.worker / "leaders.json"
+
+    @property
     def worker_lock(self) -> Path:
         """Held by the worker daemon while it runs."""
         return self.worker / "worker.lock"

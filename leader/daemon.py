@@ -48,6 +48,8 @@ from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.auditing import Auditing, AuditOptions
 from joblog.leader.backing_up import backup_service
+from joblog.leader.backup.after import AfterRestore
+from joblog.leader.backup.restored import incarnation_of
 from joblog.leader.backup.schedule import parse_schedule
 from joblog.leader.backup.service import BackupPlan, BackupService
 from joblog.leader.backup.swap import finish_swaps
@@ -254,6 +256,7 @@ def _services(
     ingest = Ingest(
         store, keyring, metrics, limits, keep_until_archived=keep, quotas=quotas, deaths=death_rules(deaths)
     )
+    ingest.incarnation = incarnation_of(store)
     spool_keys = SpoolKeys(store, keyring.store_keys)
     core = _Core(settings, folder, store, keyring, keys, readers, metrics, ingest, admission, transport, spool_keys)
     housekeeping = Housekeeping(store, metrics)
@@ -261,13 +264,15 @@ def _services(
         archive = _archive(core)
         keys.write_archive = archive.archiver.write_keys
         keys.behind = archive.archiver.key_objects.behind
-        own = [keys, quotas, archive.end, archive.takeover, ingest, archive.archiver]
+        restored = AfterRestore(store, keyring, archive.end.objects, StartNote(folder.leader_file))
+        own = [keys, quotas, archive.end, archive.takeover, restored, ingest, archive.archiver]
         access = [archive.access] if archive.access is not None else []
         access.append(archive.holds)
-        return [*own, *access, *_servers(core, archive), housekeeping]
+        return [*own, *access, *_servers(core, archive, restored), housekeeping]
     compactor = Compactor(store, keyring, metrics.compaction)
     ingest.on_completed(compactor.wake)
-    return [keys, quotas, ingest, compactor, *_servers(core, None), housekeeping]
+    restored = AfterRestore(store, keyring, None, StartNote(folder.leader_file))
+    return [keys, quotas, restored, ingest, compactor, *_servers(core, None, restored), housekeeping]
 
 
 def _archive(core: _Core) -> ArchiveParts:
@@ -364,7 +369,7 @@ def _retention(core: _Core, reader: LogReader, on_deleted: Callable[[], None]) -
     )
 
 
-def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
+def _servers(core: _Core, archive: ArchiveParts | None, restored: AfterRestore) -> list[Service]:
     """gRPC, HTTP, and the file that says where they are."""
     store, ingest, metrics = core.store, core.ingest, core.metrics
     extents = archive.extents if archive else None
@@ -465,5 +470,7 @@ def _servers(core: _Core, archive: ArchiveParts | None) -> list[Service]:
     refused = metrics.api.connections_refused.labels("grpc", "peer")
     sweep = PeerSweep(lambda: {grpc.port, grpc.workers_port} - {0}, bounds.peer_grpc, refused.inc)
     made = [backups] if backups is not None else []
+    if backups is not None:
+        restored.fence = backups.keep_fence
     own = [shredder, *made, *reports, *auditing, retention, gate, searcher]
     return [*own, *watch, grpc, sweep, admin, *oidc, *http, address]

@@ -18,7 +18,7 @@ from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.repository import Repository, create_repository, need_repository
 from joblog.leader.backup.restore import Keys, Restore, Restored
 from joblog.leader.backup.source import Source
-from joblog.leader.backup.verify import all_logs
+from joblog.leader.buffer.every import every_log
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
@@ -99,7 +99,7 @@ def contents(root: Path, kek: Path) -> dict[LogName, bytes]:
         keyring = Keyring.open(store, FileKms(kek), store.store_id)
         ciphers = CipherCache(store, keyring)
         found = {}
-        for record in all_logs(store):
+        for record in every_log(store):
             name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
             verdict = verify_log(store, record.number, ciphers.open, lambda _done, _all: None)
             assert not verdict.problems, verdict.problems

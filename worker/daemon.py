@@ -20,6 +20,7 @@ from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
+from joblog.worker.shipper.lives import LeaderLives
 from joblog.worker.shipper.notify import NotifyListener
 from joblog.worker.shipper.shipper import Shipper
 from joblog.worker.source import JoinSource, join_source
@@ -81,6 +82,7 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
         shipper_limits(settings),
         holds=lambda spool_id: control is not None and control.holds(spool_id),
         keys=keys.find,
+        lives=LeaderLives(str(folder.leader_lives)),
         reached=reached,
         failed=membership.failed,
     )

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from joblog.v1 import types_pb2 as joblog_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16joblog/v1/ingest.proto\x12\tjoblog.v1\x1a\x15joblog/v1/types.proto\"\x8a\x02\n\x0bPushRequest\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x10.joblog.v1.Hello\x12!\n\x05opens\x18\x02 \x03(\x0b\x32\x12.joblog.v1.OpenLog\x12\"\n\x07\x61ppends\x18\x03 \x03(\x0b\x32\x11.joblog.v1.Append\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.joblog.v1.LogEvent\x12#\n\x06\x63loses\x18\x05 \x03(\x0b\x32\x13.joblog.v1.CloseLog\x12%\n\x05stats\x18\x06 \x01(\x0b\x32\x16.joblog.v1.WorkerStats\x12\"\n\x07refills\x18\x07 \x03(\x0b\x32\x11.joblog.v1.Append\"K\n\x05Hello\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\r\"o\n\x07OpenLog\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1c\n\x02id\x18\x02 \x01(\x0b\x32\x10.joblog.v1.LogId\x12\x11\n\twriter_id\x18\x03 \x01(\x0c\x12#\n\x05start\x18\x04 \x01(\x0b\x32\x14.joblog.v1.TaskStart\"r\n\x06\x41ppend\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x10.joblog.v1.BatchH\x00\x12\x1d\n\x03gap\x18\x04 \x01(\x0b\x32\x0e.joblog.v1.GapH\x00\x42\x06\n\x04what\";\n\x08LogEvent\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1f\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x10.joblog.v1.Event\"q\n\x08\x43loseLog\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x10\n\x08newlines\x18\x04 \x01(\x04\x12#\n\x07outcome\x18\x05 \x01(\x0b\x32\x12.joblog.v1.Outcome\"K\n\x0bWorkerStats\x12\x13\n\x0bspool_bytes\x18\x01 \x01(\x04\x12\x19\n\x11spool_limit_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04logs\x18\x03 \x01(\r\"\x83\x02\n\x0cPushResponse\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.joblog.v1.Welcome\x12!\n\x06opened\x18\x02 \x03(\x0b\x32\x11.joblog.v1.Opened\x12\x1c\n\x04\x61\x63ks\x18\x03 \x03(\x0b\x32\x0e.joblog.v1.Ack\x12$\n\x08refusals\x18\x04 \x03(\x0b\x32\x12.joblog.v1.Refusal\x12!\n\x06\x63losed\x18\x05 \x03(\x0b\x32\x11.joblog.v1.Closed\x12 \n\x06steers\x18\x06 \x03(\x0b\x32\x10.joblog.v1.Steer\x12\"\n\x07resends\x18\x07 \x03(\x0b\x32\x11.joblog.v1.Resend\"\xf9\x01\n\x07Welcome\x12\x11\n\tleader_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cwindow_bytes\x18\x03 \x01(\x04\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\r\x12\x19\n\x11heartbeat_seconds\x18\x06 \x01(\x01\x12\x1a\n\x12lost_after_seconds\x18\x07 \x01(\x01\x12\x16\n\x0egather_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cgather_bytes\x18\t \x01(\r\x12\x1b\n\x13keep_until_archived\x18\n \x01(\x08\"\xa1\x01\n\x06Opened\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1c\n\x02id\x18\x02 \x01(\x0b\x32\x10.joblog.v1.LogId\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x13\n\x0bnext_offset\x18\x04 \x01(\x04\x12\x11\n\tcompleted\x18\x05 \x01(\x08\x12\x0f\n\x07watched\x18\x06 \x01(\x08\x12\x0e\n\x06sealed\x18\x07 \x01(\x08\x12\x10\n\x08newlines\x18\x08 \x01(\x04\"U\n\x03\x41\x63k\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x15\n\rstored_offset\x18\x02 \x01(\x04\x12\x17\n\x0f\x61rchived_offset\x18\x03 \x01(\x04\x12\x0e\n\x06sealed\x18\x04 \x01(\x08\"\x8f\x01\n\x07Refusal\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12$\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x16.joblog.v1.RefusalCode\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bnext_offset\x18\x04 \x01(\x04\x12\x11\n\tpermanent\x18\x05 \x01(\x08\x12\x15\n\rretry_seconds\x18\x06 \x01(\x01\"7\n\x06\x43losed\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1d\n\x04seal\x18\x02 \x01(\x0b\x32\x0f.joblog.v1.Seal\"(\n\x05Steer\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0f\n\x07watched\x18\x02 \x01(\x08\"8\n\x06Resend\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\"(\n\x08SpoolKey\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0f\n\x07kept_ns\x18\x02 \x01(\x04\"5\n\x13KeepSpoolKeyRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"\x16\n\x14KeepSpoolKeyResponse\"(\n\x13GetSpoolKeysRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"9\n\x14GetSpoolKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.joblog.v1.SpoolKey\":\n\x14\x44ropSpoolKeysRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07key_ids\x18\x02 \x03(\x0c\"\x17\n\x15\x44ropSpoolKeysResponse\"6\n\rKeptSpoolKeys\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.joblog.v1.KeptSpoolKey\"@\n\x0cKeptSpoolKey\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x0f\n\x07kept_ns\x18\x02 \x01(\x04\x12\x0f\n\x07wrapped\x18\x03 \x01(\x0c*\xd4\x02\n\x0bRefusalCode\x12\x1c\n\x18REFUSAL_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14REFUSAL_CODE_INVALID\x10\x01\x12\x17\n\x13REFUSAL_CODE_OFFSET\x10\x02\x12\x18\n\x14REFUSAL_CODE_CORRUPT\x10\x03\x12\x1d\n\x19REFUSAL_CODE_OTHER_WRITER\x10\x04\x12\x1a\n\x16REFUSAL_CODE_COMPLETED\x10\x05\x12\x18\n\x14REFUSAL_CODE_DELETED\x10\x06\x12\x15\n\x11REFUSAL_CODE_SEAL\x10\x07\x12\x1f\n\x1bREFUSAL_CODE_UNKNOWN_HANDLE\x10\x08\x12\x1c\n\x18REFUSAL_CODE_UNAVAILABLE\x10\t\x12\x17\n\x13REFUSAL_CODE_DENIED\x10\n\x12\x16\n\x12REFUSAL_CODE_QUOTA\x10\x0b\x32\xbb\x02\n\x06Ingest\x12;\n\x04Push\x12\x16.joblog.v1.PushRequest\x1a\x17.joblog.v1.PushResponse(\x01\x30\x01\x12O\n\x0cKeepSpoolKey\x12\x1e.joblog.v1.KeepSpoolKeyRequest\x1a\x1f.joblog.v1.KeepSpoolKeyResponse\x12O\n\x0cGetSpoolKeys\x12\x1e.joblog.v1.GetSpoolKeysRequest\x1a\x1f.joblog.v1.GetSpoolKeysResponse\x12R\n\rDropSpoolKeys\x12\x1f.joblog.v1.DropSpoolKeysRequest\x1a .joblog.v1.DropSpoolKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16joblog/v1/ingest.proto\x12\tjoblog.v1\x1a\x15joblog/v1/types.proto\"\x8a\x02\n\x0bPushRequest\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x10.joblog.v1.Hello\x12!\n\x05opens\x18\x02 \x03(\x0b\x32\x12.joblog.v1.OpenLog\x12\"\n\x07\x61ppends\x18\x03 \x03(\x0b\x32\x11.joblog.v1.Append\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.joblog.v1.LogEvent\x12#\n\x06\x63loses\x18\x05 \x03(\x0b\x32\x13.joblog.v1.CloseLog\x12%\n\x05stats\x18\x06 \x01(\x0b\x32\x16.joblog.v1.WorkerStats\x12\"\n\x07refills\x18\x07 \x03(\x0b\x32\x11.joblog.v1.Append\"K\n\x05Hello\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08protocol\x18\x04 \x01(\r\"o\n\x07OpenLog\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1c\n\x02id\x18\x02 \x01(\x0b\x32\x10.joblog.v1.LogId\x12\x11\n\twriter_id\x18\x03 \x01(\x0c\x12#\n\x05start\x18\x04 \x01(\x0b\x32\x14.joblog.v1.TaskStart\"r\n\x06\x41ppend\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12!\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x10.joblog.v1.BatchH\x00\x12\x1d\n\x03gap\x18\x04 \x01(\x0b\x32\x0e.joblog.v1.GapH\x00\x42\x06\n\x04what\";\n\x08LogEvent\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1f\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x10.joblog.v1.Event\"q\n\x08\x43loseLog\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x10\n\x08newlines\x18\x04 \x01(\x04\x12#\n\x07outcome\x18\x05 \x01(\x0b\x32\x12.joblog.v1.Outcome\"K\n\x0bWorkerStats\x12\x13\n\x0bspool_bytes\x18\x01 \x01(\x04\x12\x19\n\x11spool_limit_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04logs\x18\x03 \x01(\r\"\x83\x02\n\x0cPushResponse\x12#\n\x07welcome\x18\x01 \x01(\x0b\x32\x12.joblog.v1.Welcome\x12!\n\x06opened\x18\x02 \x03(\x0b\x32\x11.joblog.v1.Opened\x12\x1c\n\x04\x61\x63ks\x18\x03 \x03(\x0b\x32\x0e.joblog.v1.Ack\x12$\n\x08refusals\x18\x04 \x03(\x0b\x32\x12.joblog.v1.Refusal\x12!\n\x06\x63losed\x18\x05 \x03(\x0b\x32\x11.joblog.v1.Closed\x12 \n\x06steers\x18\x06 \x03(\x0b\x32\x10.joblog.v1.Steer\x12\"\n\x07resends\x18\x07 \x03(\x0b\x32\x11.joblog.v1.Resend\"\x8e\x02\n\x07Welcome\x12\x11\n\tleader_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x14\n\x0cwindow_bytes\x18\x03 \x01(\x04\x12\x17\n\x0fmax_batch_bytes\x18\x04 \x01(\r\x12\x19\n\x11max_message_bytes\x18\x05 \x01(\r\x12\x19\n\x11heartbeat_seconds\x18\x06 \x01(\x01\x12\x1a\n\x12lost_after_seconds\x18\x07 \x01(\x01\x12\x16\n\x0egather_seconds\x18\x08 \x01(\x01\x12\x14\n\x0cgather_bytes\x18\t \x01(\r\x12\x1b\n\x13keep_until_archived\x18\n \x01(\x08\x12\x13\n\x0bincarnation\x18\x0b \x01(\x04\"\xa1\x01\n\x06Opened\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1c\n\x02id\x18\x02 \x01(\x0b\x32\x10.joblog.v1.LogId\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x13\n\x0bnext_offset\x18\x04 \x01(\x04\x12\x11\n\tcompleted\x18\x05 \x01(\x08\x12\x0f\n\x07watched\x18\x06 \x01(\x08\x12\x0e\n\x06sealed\x18\x07 \x01(\x08\x12\x10\n\x08newlines\x18\x08 \x01(\x04\"U\n\x03\x41\x63k\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x15\n\rstored_offset\x18\x02 \x01(\x04\x12\x17\n\x0f\x61rchived_offset\x18\x03 \x01(\x04\x12\x0e\n\x06sealed\x18\x04 \x01(\x08\"\x8f\x01\n\x07Refusal\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12$\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x16.joblog.v1.RefusalCode\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x13\n\x0bnext_offset\x18\x04 \x01(\x04\x12\x11\n\tpermanent\x18\x05 \x01(\x08\x12\x15\n\rretry_seconds\x18\x06 \x01(\x01\"7\n\x06\x43losed\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x1d\n\x04seal\x18\x02 \x01(\x0b\x32\x0f.joblog.v1.Seal\"(\n\x05Steer\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0f\n\x07watched\x18\x02 \x01(\x08\"8\n\x06Resend\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\"(\n\x08SpoolKey\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0f\n\x07kept_ns\x18\x02 \x01(\x04\"5\n\x13KeepSpoolKeyRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\"\x16\n\x14KeepSpoolKeyResponse\"(\n\x13GetSpoolKeysRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"9\n\x14GetSpoolKeysResponse\x12!\n\x04keys\x18\x01 \x03(\x0b\x32\x13.joblog.v1.SpoolKey\":\n\x14\x44ropSpoolKeysRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07key_ids\x18\x02 \x03(\x0c\"\x17\n\x15\x44ropSpoolKeysResponse\"6\n\rKeptSpoolKeys\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.joblog.v1.KeptSpoolKey\"@\n\x0cKeptSpoolKey\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x0f\n\x07kept_ns\x18\x02 \x01(\x04\x12\x0f\n\x07wrapped\x18\x03 \x01(\x0c*\xd4\x02\n\x0bRefusalCode\x12\x1c\n\x18REFUSAL_CODE_UNSPECIFIED\x10\x00\x12\x18\n\x14REFUSAL_CODE_INVALID\x10\x01\x12\x17\n\x13REFUSAL_CODE_OFFSET\x10\x02\x12\x18\n\x14REFUSAL_CODE_CORRUPT\x10\x03\x12\x1d\n\x19REFUSAL_CODE_OTHER_WRITER\x10\x04\x12\x1a\n\x16REFUSAL_CODE_COMPLETED\x10\x05\x12\x18\n\x14REFUSAL_CODE_DELETED\x10\x06\x12\x15\n\x11REFUSAL_CODE_SEAL\x10\x07\x12\x1f\n\x1bREFUSAL_CODE_UNKNOWN_HANDLE\x10\x08\x12\x1c\n\x18REFUSAL_CODE_UNAVAILABLE\x10\t\x12\x17\n\x13REFUSAL_CODE_DENIED\x10\n\x12\x16\n\x12REFUSAL_CODE_QUOTA\x10\x0b\x32\xbb\x02\n\x06Ingest\x12;\n\x04Push\x12\x16.joblog.v1.PushRequest\x1a\x17.joblog.v1.PushResponse(\x01\x30\x01\x12O\n\x0cKeepSpoolKey\x12\x1e.joblog.v1.KeepSpoolKeyRequest\x1a\x1f.joblog.v1.KeepSpoolKeyResponse\x12O\n\x0cGetSpoolKeys\x12\x1e.joblog.v1.GetSpoolKeysRequest\x1a\x1f.joblog.v1.GetSpoolKeysResponse\x12R\n\rDropSpoolKeys\x12\x1f.joblog.v1.DropSpoolKeysRequest\x1a .joblog.v1.DropSpoolKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'joblog.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFUSALCODE']._serialized_start=2386
-  _globals['_REFUSALCODE']._serialized_end=2726
+  _globals['_REFUSALCODE']._serialized_start=2407
+  _globals['_REFUSALCODE']._serialized_end=2747
   _globals['_PUSHREQUEST']._serialized_start=61
   _globals['_PUSHREQUEST']._serialized_end=327
   _globals['_HELLO']._serialized_start=329
@@ -51,37 +51,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUSHRESPONSE']._serialized_start=889
   _globals['_PUSHRESPONSE']._serialized_end=1148
   _globals['_WELCOME']._serialized_start=1151
-  _globals['_WELCOME']._serialized_end=1400
-  _globals['_OPENED']._serialized_start=1403
-  _globals['_OPENED']._serialized_end=1564
-  _globals['_ACK']._serialized_start=1566
-  _globals['_ACK']._serialized_end=1651
-  _globals['_REFUSAL']._serialized_start=1654
-  _globals['_REFUSAL']._serialized_end=1797
-  _globals['_CLOSED']._serialized_start=1799
-  _globals['_CLOSED']._serialized_end=1854
-  _globals['_STEER']._serialized_start=1856
-  _globals['_STEER']._serialized_end=1896
-  _globals['_RESEND']._serialized_start=1898
-  _globals['_RESEND']._serialized_end=1954
-  _globals['_SPOOLKEY']._serialized_start=1956
-  _globals['_SPOOLKEY']._serialized_end=1996
-  _globals['_KEEPSPOOLKEYREQUEST']._serialized_start=1998
-  _globals['_KEEPSPOOLKEYREQUEST']._serialized_end=2051
-  _globals['_KEEPSPOOLKEYRESPONSE']._serialized_start=2053
-  _globals['_KEEPSPOOLKEYRESPONSE']._serialized_end=2075
-  _globals['_GETSPOOLKEYSREQUEST']._serialized_start=2077
-  _globals['_GETSPOOLKEYSREQUEST']._serialized_end=2117
-  _globals['_GETSPOOLKEYSRESPONSE']._serialized_start=2119
-  _globals['_GETSPOOLKEYSRESPONSE']._serialized_end=2176
-  _globals['_DROPSPOOLKEYSREQUEST']._serialized_start=2178
-  _globals['_DROPSPOOLKEYSREQUEST']._serialized_end=2236
-  _globals['_DROPSPOOLKEYSRESPONSE']._serialized_start=2238
-  _globals['_DROPSPOOLKEYSRESPONSE']._serialized_end=2261
-  _globals['_KEPTSPOOLKEYS']._serialized_start=2263
-  _globals['_KEPTSPOOLKEYS']._serialized_end=2317
-  _globals['_KEPTSPOOLKEY']._serialized_start=2319
-  _globals['_KEPTSPOOLKEY']._serialized_end=2383
-  _globals['_INGEST']._serialized_start=2729
-  _globals['_INGEST']._serialized_end=3044
+  _globals['_WELCOME']._serialized_end=1421
+  _globals['_OPENED']._serialized_start=1424
+  _globals['_OPENED']._serialized_end=1585
+  _globals['_ACK']._serialized_start=1587
+  _globals['_ACK']._serialized_end=1672
+  _globals['_REFUSAL']._serialized_start=1675
+  _globals['_REFUSAL']._serialized_end=1818
+  _globals['_CLOSED']._serialized_start=1820
+  _globals['_CLOSED']._serialized_end=1875
+  _globals['_STEER']._serialized_start=1877
+  _globals['_STEER']._serialized_end=1917
+  _globals['_RESEND']._serialized_start=1919
+  _globals['_RESEND']._serialized_end=1975
+  _globals['_SPOOLKEY']._serialized_start=1977
+  _globals['_SPOOLKEY']._serialized_end=2017
+  _globals['_KEEPSPOOLKEYREQUEST']._serialized_start=2019
+  _globals['_KEEPSPOOLKEYREQUEST']._serialized_end=2072
+  _globals['_KEEPSPOOLKEYRESPONSE']._serialized_start=2074
+  _globals['_KEEPSPOOLKEYRESPONSE']._serialized_end=2096
+  _globals['_GETSPOOLKEYSREQUEST']._serialized_start=2098
+  _globals['_GETSPOOLKEYSREQUEST']._serialized_end=2138
+  _globals['_GETSPOOLKEYSRESPONSE']._serialized_start=2140
+  _globals['_GETSPOOLKEYSRESPONSE']._serialized_end=2197
+  _globals['_DROPSPOOLKEYSREQUEST']._serialized_start=2199
+  _globals['_DROPSPOOLKEYSREQUEST']._serialized_end=2257
+  _globals['_DROPSPOOLKEYSRESPONSE']._serialized_start=2259
+  _globals['_DROPSPOOLKEYSRESPONSE']._serialized_end=2282
+  _globals['_KEPTSPOOLKEYS']._serialized_start=2284
+  _globals['_KEPTSPOOLKEYS']._serialized_end=2338
+  _globals['_KEPTSPOOLKEY']._serialized_start=2340
+  _globals['_KEPTSPOOLKEY']._serialized_end=2404
+  _globals['_INGEST']._serialized_start=2750
+  _globals['_INGEST']._serialized_end=3065
 # @@protoc_insertion_point(module_scope)

@@ -140,7 +140,7 @@ class PushResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., opened: _Optional[_Iterable[_Union[Opened, _Mapping]]] = ..., acks: _Optional[_Iterable[_Union[Ack, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., closed: _Optional[_Iterable[_Union[Closed, _Mapping]]] = ..., steers: _Optional[_Iterable[_Union[Steer, _Mapping]]] = ..., resends: _Optional[_Iterable[_Union[Resend, _Mapping]]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("leader_id", "version", "window_bytes", "max_batch_bytes", "max_message_bytes", "heartbeat_seconds", "lost_after_seconds", "gather_seconds", "gather_bytes", "keep_until_archived")
+    __slots__ = ("leader_id", "version", "window_bytes", "max_batch_bytes", "max_message_bytes", "heartbeat_seconds", "lost_after_seconds", "gather_seconds", "gather_bytes", "keep_until_archived", "incarnation")
     LEADER_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,7 @@ class Welcome(_message.Message):
     GATHER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     GATHER_BYTES_FIELD_NUMBER: _ClassVar[int]
     KEEP_UNTIL_ARCHIVED_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     leader_id: str
     version: str
     window_bytes: int
@@ -161,7 +162,8 @@ class Welcome(_message.Message):
     gather_seconds: float
     gather_bytes: int
     keep_until_archived: bool
-    def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., window_bytes: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., heartbeat_seconds: _Optional[float] = ..., lost_after_seconds: _Optional[float] = ..., gather_seconds: _Optional[float] = ..., gather_bytes: _Optional[int] = ..., keep_until_archived: _Optional[bool] = ...) -> None: ...
+    incarnation: int
+    def __init__(self, leader_id: _Optional[str] = ..., version: _Optional[str] = ..., window_bytes: _Optional[int] = ..., max_batch_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., heartbeat_seconds: _Optional[float] = ..., lost_after_seconds: _Optional[float] = ..., gather_seconds: _Optional[float] = ..., gather_bytes: _Optional[int] = ..., keep_until_archived: _Optional[bool] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class Opened(_message.Message):
     __slots__ = ("handle", "id", "number", "next_offset", "completed", "watched", "sealed", "newlines")

@@ -8,7 +8,7 @@ goes on when it is run again, and until it is through the store says that it is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -133,7 +133,7 @@ class Rebuild:
             self._problems.append((key, why))
 
     def _sealed(self, pool: ThreadPoolExecutor, progress: Progress) -> int:
-        loaded = parallel(pool, self._load, sealed_keys(self._objects))
+        loaded = parallel(pool, self._load, self._sealed_keys())
         done = 0
         while batch := list(islice(loaded, _BATCH)):
             changes = Changes()
@@ -145,6 +145,10 @@ class Rebuild:
             done += sum(metadata is not None for metadata in batch)
             progress("sealed logs", done, 0)
         return done
+
+    def _sealed_keys(self) -> Iterator[str]:
+        """Keys of the metadata that is looked at."""
+        return sealed_keys(self._objects)
 
     def _load(self, key: str) -> Metadata | None:
         try:
@@ -161,7 +165,7 @@ class Rebuild:
 
     def _live(self, pool: ThreadPoolExecutor, progress: Progress) -> int:
         named = load_rosters(self._objects, self._problem)
-        wanted = {uid: named_in for uid, named_in in named.items() if self._store.find_log(named_in[0].name) is None}
+        wanted = {uid: named_in for uid, named_in in named.items() if self._wants(named_in[0])}
         located = locate(self._objects, pool, wanted, self._problem)
         done = 0
         logs = iter(located.values())
@@ -174,6 +178,10 @@ class Rebuild:
             done += len(batch)
             progress("live logs", done, len(located))
         return done
+
+    def _wants(self, metadata: Metadata) -> bool:
+        """Whether a log that a roster names is to be looked for. One that is sealed is known by then."""
+        return self._store.find_log(metadata.name) is None
 
     def _announce(self) -> None:
         """What the last leader left and nothing names is the archiver's to delete; what is damaged stays."""

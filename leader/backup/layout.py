@@ -7,11 +7,13 @@ import secrets
 import time
 
 from joblog.errors import InvalidInput
+from joblog.identity import check_name
 
 REPOSITORY_KEY = "repository.json"
 PIECES_PREFIX = "pieces/"
 BACKUPS_PREFIX = "backups/"
 VERIFIED_PREFIX = "verified/"
+FENCE_PREFIX = "_live/stores/"
 # Below _live/, as nothing there is locked or put into another storage class.
 RUNNING_PREFIX = "_live/running/"
 TRASH_PREFIX = "_live/trash/"
@@ -76,6 +78,11 @@ def parse_backup_key(key: str) -> str | None:
     """The id in a key made by backup_key(); None for any other key."""
     found = key.removeprefix(BACKUPS_PREFIX)
     return found if found != key and is_backup_id(found) else None
+
+
+def fence_key(store_id: str) -> str:
+    """Says which life of a store counts."""
+    return f"{FENCE_PREFIX}{check_name('store', store_id)}.json"
 
 
 def verified_key(backup_id: str) -> str:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from joblog.errors import Conflict, Interrupted, JoblogError, NotFound
 from joblog.identity import LogName, check_name
 from joblog.leader.archive.fetch import ExtentReader
-from joblog.leader.backup.verify import logs_of_run
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_GAP, pack_gap
+from joblog.leader.buffer.every import logs_of_run
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.reading.reader import CipherCache

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace
+from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace, Unavailable
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import KeyObjects
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.putting import Putter
 from joblog.leader.backup.create import Creator, Progress
+from joblog.leader.backup.fence import Replaced, keep_fence
 from joblog.leader.backup.fetch import Fetcher
 from joblog.leader.backup.jobs import Job, Jobs
 from joblog.leader.backup.manifest import Manifest, Summary
@@ -27,6 +28,7 @@ from joblog.leader.backup.options import CreateLimits, KeepRules
 from joblog.leader.backup.prune import Pruned, Pruner
 from joblog.leader.backup.repository import LATEST, Repository, create_repository, open_repository
 from joblog.leader.backup.restore import Keys, check_store_version, open_keys
+from joblog.leader.backup.restored import incarnation_of
 from joblog.leader.backup.runs import RunNames, RunTaker
 from joblog.leader.backup.schedule import Schedule
 from joblog.leader.backup.source import Source, drop_leftovers
@@ -207,6 +209,12 @@ class BackupService(Service):
         work = partial(self._restore, repository, manifest, list(runs))
         return self.jobs.start(Job(RESTORE, manifest.summary.id, "asked"), work)
 
+    def keep_fence(self) -> None:
+        """Has the target know that this leader goes on with its store. Raises Replaced when another one does."""
+        repository = self.repository()
+        if repository is not None:
+            keep_fence(repository, self.source.store.store_id, incarnation_of(self.source.store))
+
     def warnings(self) -> list[str]:
         """What is wrong with backups now, for people."""
         return [f"backups: {what}: {why}" for what, why in sorted(self._failures.items())]
@@ -301,14 +309,19 @@ class BackupService(Service):
     # By schedule
 
     async def start(self) -> None:
-        """Removes what a killed leader left of backups."""
+        """Removes what a killed leader left of backups. Raises Replaced when another leader goes on with the store."""
         await asyncio.to_thread(drop_leftovers, self.source.store)
+        try:
+            await asyncio.to_thread(self.keep_fence)
+        except (Unavailable, OutOfSpace, NotFound) as error:
+            log.warning("backups: the target can't be reached now: %s", error)
 
     async def run(self) -> None:
         """Makes and verifies backups when they are due."""
         loops = [
             asyncio.create_task(self._forever(BACKUP, self.plan.schedule)),
             asyncio.create_task(self._forever(VERIFY, self.plan.verify_schedule)),
+            asyncio.create_task(self._fence_forever()),
         ]
         try:
             await asyncio.gather(*loops)
@@ -316,6 +329,16 @@ class BackupService(Service):
             for one in loops:
                 one.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+
+    async def _fence_forever(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.keep_fence)
+            except Replaced:
+                raise
+            except JoblogError as error:
+                log.debug("the target can't be asked whether this leader was replaced: %s", error)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _forever(self, what: str, schedule: Schedule | None) -> None:
         if schedule is None:

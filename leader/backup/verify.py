@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restore import Keys, check_store_version, open_keys
 from joblog.leader.backup.source import ACCESS_PATH
+from joblog.leader.buffer.every import every_log
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.remembered import open_present
@@ -31,7 +32,6 @@ from joblog.leader.reading.verify import verify_log
 from joblog.v1 import types_pb2
 
 MAX_PROBLEMS = 1000
-_PAGE = 500
 
 
 class VerifiedBackup(NamedTuple):
@@ -155,7 +155,7 @@ class BackupVerifier:
     ) -> int:
         ciphers = CipherCache(store, Keyring(StoreKeys(store, open_present(store, keys.source).kms, store.store_id)))
         logs = done_bytes = 0
-        for record in all_logs(store):
+        for record in every_log(store):
             if self._stopping.is_set():
                 raise Interrupted("verifying was stopped")
             if archive is None and any(True for _ in store.extents(record.number)):
@@ -182,31 +182,6 @@ class BackupVerifier:
             done_bytes += verdict.found.length
             on_log(logs, done_bytes)
         return logs
-
-
-def all_logs(store: Store) -> Iterator[types_pb2.LogRecord]:
-    """Every log of a store that nobody changes meanwhile."""
-    after = ""
-    while namespaces := store.list_namespaces(after, _PAGE):
-        for namespace in namespaces:
-            page = ""
-            while True:
-                runs, page = store.list_runs(namespace, page_token=page, limit=_PAGE)
-                for run in runs:
-                    yield from logs_of_run(store, namespace, run.run)
-                if not page:
-                    break
-        after = namespaces[-1]
-
-
-def logs_of_run(store: Store, namespace: str, run: str) -> Iterator[types_pb2.LogRecord]:
-    """Every log of a run, by task and attempt."""
-    page = ""
-    while True:
-        logs, page = store.list_logs(namespace, run, page_token=page, limit=_PAGE)
-        yield from logs
-        if not page:
-            return
 
 
 def note_verified(repository: Repository, found: VerifiedBackup) -> None:

@@ -113,6 +113,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         self.seen = Workers(metrics)
         self._partings: set[asyncio.Task[None]] = set()
         self._draining = False
+        # Which life of the store this is.
+        self.incarnation = 0
         self._completed: Callable[[], None] = lambda: None
         self._died: Callable[[], None] = lambda: None
 
@@ -259,6 +261,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             gather_seconds=limits.gather_seconds,
             gather_bytes=limits.gather_bytes,
             keep_until_archived=self.archiving.keep_until_archived,
+            incarnation=self.incarnation,
         )
 
     def _steer(self, number: int, watched: bool) -> None:

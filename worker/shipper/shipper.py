@@ -26,6 +26,7 @@ from joblog.service import Service
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc
 from joblog.worker.shipper.feed import Feed, FeedState, claim
 from joblog.worker.shipper.limits import ShipperLimits
+from joblog.worker.shipper.lives import LeaderLives
 from joblog.worker.shipper.stream import LeaderStream
 from joblog.worker.spool.format import FILE_MODE, REFUSAL_FILE, REFUSED_FOLDER
 from joblog.worker.spool.reader import SpoolReader, list_spools
@@ -63,9 +64,11 @@ class Shipper(Service):
         keys: Callable[[str], SpoolKey | None] = no_keys,
         reached: Callable[[], None] = lambda: None,
         failed: Callable[[JoblogError], None] = lambda _error: None,
+        lives: LeaderLives | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._root = spool_root
+        self._lives = lives or LeaderLives()
         self._worker_id = worker_id
         self._leader = leader
         self._failed = failed
@@ -333,6 +336,7 @@ class Shipper(Service):
                     batch_bytes=self._limits.batch_bytes,
                 )
             _heed_cancellation()
+            self._lives.met(stream.welcome.leader_id, stream.welcome.incarnation)
             log.info("connected to the leader at %s", leader.address)
             self._said = ""
             self._reached()

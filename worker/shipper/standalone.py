@@ -21,6 +21,7 @@ from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
 from joblog.worker.shipper.limits import shipper_limits
+from joblog.worker.shipper.lives import LeaderLives
 from joblog.worker.shipper.shipper import Shipper
 from joblog.worker.source import join_source
 from joblog.worker.standing import open_standing
@@ -98,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             membership.leader,
             shipper_limits(settings, poll_seconds=POLL_SECONDS),
             keys=keys.find,
+            lives=LeaderLives(str(folder.leader_lives)),
             reached=reached,
             failed=membership.failed,
         )
