@@ -15,7 +15,7 @@ TEST_FAULT_SEED ?= 1
 make-types = $(BIN)/python docs/openapi.py | ui/node_modules/.bin/openapi-typescript -o $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help test-browser ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench proto proto-check docs docs-check wheel check clean
+.PHONY: help test-browser ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench drill proto proto-check docs docs-check wheel check clean
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,7 +64,10 @@ test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real
 	$(BIN)/python -m pytest -m 'browser and not fault' tests/browser
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
-	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault tests/browser
+	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault tests/browser tests/e2e/test_drill.py
+
+drill: $(INSTALLED) ## lose a leader's disk and restore it, in every mode, to a folder and to S3 servers (DRILL_MIB=N: more load)
+	DRILL_MIB=$(or $(DRILL_MIB),16) $(BIN)/python -m pytest --timeout 1800 tests/e2e/test_drill.py
 
 fuzz: $(INSTALLED) ## fuzzing in full: parsers, messages, HTTP (FUZZ_EXAMPLES=N each; about a quarter of an hour with 2000)
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 tests/fuzz

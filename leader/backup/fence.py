@@ -49,7 +49,7 @@ def keep_fence(repository: Repository, store_id: str, incarnation: int) -> None:
     if there > incarnation:
         raise Replaced(
             f"store {store_id} was restored from a backup in {repository.objects.name} by another leader, which goes "
-            "on with it: this one is of before, and must not. Remove its data folder, or restore the newest backup there"
+            "on with it: this one is of before, and must not. Remove its data folder, or restore a backup there"
         )
     if there == incarnation:
         return
