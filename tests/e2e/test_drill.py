@@ -135,8 +135,8 @@ def drill(site: Site) -> None:
     live = start_live(site, "live/t")
     live.step(0)
     arrived(site, live, 1)
+    backup = site.json("backup", "create") if mode.backups else {}
     if mode.backups:
-        backup = site.json("backup", "create")
         assert site.json("backup", "list")[0]["id"] == backup["id"]
     live.step(1)
     site.run("later/t", "seq 1 20000")
