@@ -33,6 +33,7 @@ class Site:
             "JOBLOG_ARCHIVE_URL": f"file://{self.archive}",
             "JOBLOG_ARCHIVE_FLUSH_INTERVAL_SECONDS": "0.3",
             "JOBLOG_ARCHIVE_RETRY_SECONDS": "0.2",
+            "JOBLOG_BACKUP_URL": f"file://{folder / 'backups'}",
         }
 
     @property

@@ -28,7 +28,13 @@ PAGES = {
     "access": ("access", ""),
     "nothing there": ("nowhere", ""),
 }
-LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)]
+MAX_FIRST_PAGE_BYTES = 350_000
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (
+    ("light", 1280),
+    ("dark", 1280),
+    ("light", 400),
+    ("dark", 400),
+)
 
 COMPILE = r"""
 printf '::group::Set-up\n'; seq -f 'Fetching crate %g' 12; printf '::endgroup::\n'
@@ -107,6 +113,49 @@ def test_every_page_can_be_used_by_everybody(
         found["login"] = problems
     out.page.screenshot(path=pictures / f"login-{theme}-{width}.png")
     assert not found, found
+
+
+def test_the_first_page_is_small(built: str, tab: Tab) -> None:
+    tab.open("runs")
+    expect(tab.page.get_by_role("link", name="build")).to_be_visible()
+    sizes: dict[str, int] = tab.page.evaluate(
+        """() => Object.fromEntries([...performance.getEntriesByType('navigation'),
+        ...performance.getEntriesByType('resource').filter((one) => one.name.includes('/assets/'))]
+        .map((one) => [one.name, one.encodedBodySize]))"""
+    )
+    assert sum(name.endswith(".js") for name in sizes) >= 2
+    assert 50_000 < sum(sizes.values()) < MAX_FIRST_PAGE_BYTES, sizes
+
+
+def test_a_backup_is_made_and_verified(site: Site, built: str, tab: Tab) -> None:
+    tab.open("storage")
+    backups = tab.page.get_by_role("region", name="Backups").first
+    expect(tab.page.get_by_text("There is no backup yet")).to_be_visible()
+    tab.button("Back up now…").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Make it").click()
+    expect(tab.page.get_by_text("The last backup ended well")).to_be_visible()
+    expect(backups).to_contain_text("asked")
+    tab.button(re.compile("^What to do with the backup of")).click()
+    tab.page.get_by_role("menuitem", name="Verify", exact=True).click()
+    expect(tab.page.get_by_text("The last verification ended well")).to_be_visible()
+    expect(backups).to_contain_text("good")
+
+    # A run that was deleted comes back.
+    site.machine.run("kept/t", "echo back again")
+    tab.button("Back up now…").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Make it").click()
+    expect(tab.page.get_by_role("row").filter(has_text="asked")).to_have_count(2)
+    site.machine.call("delete", "kept", "--yes")
+    tab.button(re.compile("^What to do with the backup of")).first.click()
+    tab.page.get_by_role("menuitem", name="Restore runs…").click()
+    restore = tab.page.get_by_role("dialog", name="Restore runs")
+    restore.get_by_label("Runs, one a line").fill("kept")
+    expect(restore.get_by_text("Write NAMESPACE/RUN: kept")).to_be_visible()
+    restore.get_by_label("Runs, one a line").fill("default/kept")
+    restore.get_by_role("button", name="Restore").click()
+    expect(tab.page.get_by_text("The last restore ended well")).to_be_visible()
+    tab.open_log("kept/t")
+    expect(tab.line(1)).to_contain_text("back again")
 
 
 def test_a_token_signs_in_and_leads_to_where_one_wanted_to_go(

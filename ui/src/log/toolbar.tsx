@@ -261,7 +261,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
       ) : null}
       <Select
         size="xs"
-        w={116}
+        w={128}
         aria-label="Streams"
         data={streams}
         value={props.stream ?? ""}
@@ -270,7 +270,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
       />
       <Select
         size="xs"
-        w={126}
+        w={122}
         aria-label="Times"
         data={[...timeStyles]}
         value={props.times}

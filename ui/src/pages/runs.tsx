@@ -40,7 +40,12 @@ function Tasks({ run }: { run: Run }): ReactNode {
   return counts.map(({ state, color, count }, index) => (
     <span key={state}>
       {index > 0 ? ", " : ""}
-      <Text span inherit c={color === "green" ? "inherit" : `var(--mantine-color-${color}-light-color)`}>
+      <Text
+        span
+        inherit
+        className={styles.count}
+        c={color === "green" ? "inherit" : `var(--mantine-color-${color}-light-color)`}
+      >
         {countText(count)} {state}
       </Text>
     </span>

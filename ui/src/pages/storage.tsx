@@ -9,6 +9,7 @@ import { sinceText } from "../parts/since";
 import { Failure, Loading } from "../parts/states";
 import { useSession } from "../session";
 import { ArchiveSection } from "../storage/archive";
+import { BackupsSection } from "../storage/backups";
 import { CostSection } from "../storage/cost";
 import { KeysSection } from "../storage/keys";
 
@@ -82,6 +83,7 @@ function Stored(): ReactNode {
           <BufferSection storage={data} />
           <ArchiveSection archive={data.archive} now={now} />
           {data.archive ? <CostSection archive={data.archive} /> : null}
+          <BackupsSection />
           <Text size="xs" c="dimmed">
             The leader started {sinceText(data.started_at, now)}.
           </Text>
