@@ -20,7 +20,7 @@ from joblog.leader.buffer.changes import Changes
 from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.metrics import Metrics
 from joblog.token import Token
-from joblog.v1 import ingest_pb2
+from joblog.v1 import ingest_pb2, types_pb2
 from tests.e2e.push_stream import Leader, append_of, close_of, leader_in, open_of
 
 QUOTA = ingest_pb2.REFUSAL_CODE_QUOTA
@@ -194,3 +194,32 @@ def test_usage_is_kept_for_a_month(tmp_path: Path) -> None:
         assert time.gmtime(MIDDAY_NS / 1e9).tm_hour == 12
     finally:
         store.close()
+
+
+async def test_an_interrupted_log_keeps_its_place_for_its_worker(tmp_path: Path) -> None:
+    """Nobody takes it meanwhile: who is back goes on at once. Deleted, it makes room."""
+    rules = QuotaRules([parse_namespace_quota("team: live_logs=1")], lambda _id: Quota())
+    quotas = Quotas(rules, Meter(None, Clock()), Metrics().quotas)
+    writer = b"w" * 16
+    async with leader_in(tmp_path, None, quotas, lost_after_seconds=0.5) as leader:
+        async with leader.push() as push:
+            await push.open(open_of(1, namespace="team", writer_id=writer))
+            number = push.opened[1].number
+
+        def is_interrupted() -> bool:
+            record = leader.store.get_log(number)
+            return record is not None and record.state == types_pb2.LOG_STATE_INTERRUPTED
+
+        await until(is_interrupted)
+        async with leader.push("w2") as push:
+            refusal = await push.refusal(opens=[open_of(1, task="other", namespace="team")])
+            assert refusal.code == QUOTA and "(1 logs are live or interrupted)" in refusal.message
+        async with leader.push() as push:
+            await push.open(open_of(1, namespace="team", writer_id=writer))
+            assert push.opened[1].number == number and not is_interrupted()
+        leader.ingest.forget(number)
+        changes = Changes()
+        changes.delete_log(number)
+        leader.store.write(changes)
+        async with leader.push("w2") as push:
+            await push.open(open_of(1, task="other", namespace="team"))
