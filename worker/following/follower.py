@@ -24,6 +24,8 @@ _SNAPSHOT_TRIES = 20
 # A file from which nothing came for so long, while there is a newer one, is not written to any more: a runtime goes
 # over to the new file first, and then lets the old one have what it still has of it.
 LINGER_SECONDS = 0.5
+# For so long such a file is looked at all the same: on a busy machine half a second may not have been enough.
+LATE_SECONDS = 30.0
 
 
 class DoneFile(NamedTuple):
@@ -65,6 +67,14 @@ class Loss(NamedTuple):
     message: str
 
 
+class _Left(NamedTuple):
+    """A file that was read to byte `at`, which is no longer looked at after `until`."""
+
+    file: LogFile
+    at: int
+    until: float
+
+
 class Block(NamedTuple):
     """Bytes from where the follower stands. last: the file has no more, and will not get any."""
 
@@ -97,6 +107,7 @@ class Follower:
         self._head = b""
         self._tail = b""
         self._done: deque[DoneFile] = deque(maxlen=_DONE_FILES)
+        self._left: list[_Left] = []
         self._listed: list[tuple[str, FileKey]] = []
         # Since when the oldest file has had this size while there was a newer one.
         self._still: tuple[int, float] = (-1, 0.0)
@@ -265,8 +276,40 @@ class Follower:
         """Goes over to the next newer file, where there is one."""
         file = self.files.pop(0)
         self._done.append(DoneFile(file.head(), self.at))
-        file.close()
+        if file.compressed:
+            file.close()
+        else:
+            self._left.append(_Left(file, self.at, self._clock() + LATE_SECONDS))
         self._stand_at_start()
+
+    def late(self) -> bytes:
+        """What came to a file after it was left for the next one; empty for nothing. It is told once.
+
+        Where nothing was read of the next one yet, the file is gone back to instead.
+        """
+        now = self._clock()
+        for number, left in enumerate(self._left):
+            size = left.file.size()
+            if size > left.at:
+                if self.at == 0 and number == len(self._left) - 1:
+                    self._go_back(self._left.pop())
+                    return b""
+                data = left.file.read(left.at, size - left.at)
+                self._left[number] = left._replace(at=left.at + len(data))
+                return data
+            if now > left.until:
+                left.file.close()
+                del self._left[number]
+                return b""
+        return b""
+
+    def _go_back(self, left: _Left) -> None:
+        self.files.insert(0, left.file)
+        self._done.pop()
+        self.at = left.at
+        self._head = left.file.read(0, min(self.at, HEAD_BYTES))
+        self._tail = left.file.read(max(0, self.at - _TAIL_BYTES), min(self.at, _TAIL_BYTES))
+        self._still = (-1, 0.0)
 
     def _stand_at_start(self) -> None:
         self.at, self._head, self._tail = 0, b"", b""
@@ -354,9 +397,9 @@ class Follower:
 
     def close(self) -> None:
         """Lets go of all files."""
-        for file in self.files:
+        for file in (*self.files, *(left.file for left in self._left)):
             file.close()
-        self.files = []
+        self.files, self._left = [], []
 
 
 def _is_at(file: LogFile, place: Place) -> bool:

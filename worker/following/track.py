@@ -86,6 +86,18 @@ class Track:
         """Looks for newer files, and whether there are any left."""
         self.follower.refresh()
         self.gone = self.follower.is_gone()
+        if late := self.follower.late():
+            self._take_late(late)
+
+    def _take_late(self, data: bytes) -> None:
+        """Lines that came to a file when its successor was being read already: they go in here, and it is said."""
+        decoded = self._decoded(data, last=True)
+        position = self._position(self._last_ns)
+        if not self.writer.append_decoded(decoded.raw, decoded.frames, decoded.first_time_ns, position):
+            self.writer.discard_decoded(decoded.raw, position)
+        message = f"{len(decoded.raw)} bytes were written to a rotated file when its successor was being read already"
+        log.warning("%s: %s", self.found.key, message)
+        self.writer.append_event("late_lines", message)
 
     def is_due(self, now: float) -> bool:
         """Whether it is worth a step now."""

@@ -167,3 +167,31 @@ def test_a_line_without_end_is_taken_over_in_pieces(log: ContainerLog, start: St
     steps(track)
     raw, _, _ = records(track)
     assert raw == b"x" * (3 * BLOCK_BYTES) + b"\na line\n"
+
+
+def test_what_comes_to_a_rotated_file_too_late_is_not_lost(log: ContainerLog, start: Start) -> None:
+    """The runtime's last lines come after the file was left: in their place, or where its successor has come."""
+    track = start()
+    log.print(b"one\n")
+    steps(track)
+    old = os.dup(log._fd)
+    log.rotate()
+    track.refresh()
+    steps(track)
+    assert len(track.follower.files) == 1
+    os.write(old, log._encoded(b"two\n", 1))
+    steps(track)
+    log.print(b"three\n")
+    steps(track)
+    os.write(old, b"2026-01-31T12:00:00Z stdout F late\n")
+    track.refresh()
+    log.print(b"four\n")
+    steps(track)
+    raw, gaps, events = records(track)
+    assert raw == b"one\ntwo\nthree\nlate\nfour\n"
+    assert not gaps
+    assert [b"late_lines" in event for event in events] == [True]
+    kill(track)
+    track = start()
+    steps(track)
+    assert records(track)[0] == raw
