@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from joblog.worker.following.files import FileKey
-from joblog.worker.following.follower import Follower, decode_place
+from joblog.worker.following.follower import Follower
+from joblog.worker.following.place import decode_place
 from joblog.worker.formats.cri import Cri
 from tests.kubelet_writer import ContainerLog
 

@@ -15,7 +15,7 @@ from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, LogTarget, Not
 
 _PREFIX = "file:"
 _PLACEHOLDERS = ("name", "folder", "host")
-_FORMAT = "plain"
+_FORMATS = ("plain", "docker", "cri")
 
 
 class FilesRule(NamedTuple):
@@ -27,6 +27,7 @@ class FilesRule(NamedTuple):
     run: str
     task: str
     pattern: str
+    format: str = "plain"
 
     def name(self, path: str, host: str) -> LogName:
         """The log's name; its attempt is the next free one."""
@@ -44,15 +45,22 @@ class FilesRule(NamedTuple):
     def check(self) -> None:
         """Raises InvalidInput for names that can't be."""
         try:
-            check_writable_name(self._named(dict.fromkeys(_PLACEHOLDERS, "x")))
+            # Of what is written here nothing is made allowed: only of what the file system says.
+            filled = [_filled(text, dict.fromkeys(_PLACEHOLDERS, "x")) for text in self[:3]]
+            check_writable_name(LogName(filled[0], filled[1], filled[2], 0))
         except ValueError as error:
             allowed = " ".join(f"{{{word}}}" for word in _PLACEHOLDERS)
             raise InvalidInput(f"{error}: placeholders are {allowed}") from None
 
 
 def parse_rule(text: str) -> FilesRule:
-    """NAMESPACE:RUN/TASK=GLOB as a rule. Raises InvalidInput."""
+    """NAMESPACE:RUN/TASK=[FORMAT:]GLOB as a rule. Raises InvalidInput."""
     name, equals, pattern = text.partition("=")
+    form, given, rest = pattern.strip().partition(":")
+    if given and form in _FORMATS:
+        pattern = rest
+    else:
+        form = _FORMATS[0]
     namespace, colon, place = name.partition(":")
     run, slash, task = place.partition("/")
     if not (equals and colon and slash):
@@ -60,8 +68,8 @@ def parse_rule(text: str) -> FilesRule:
             f"{text[:80]!r} must be NAMESPACE:RUN/TASK=GLOB, as in web:nginx/{{name}}=/var/log/nginx/*.log"
         )
     if not pattern.startswith("/"):
-        raise InvalidInput(f"{text[:80]!r}: the glob must begin with /")
-    rule = FilesRule(namespace.strip(), run.strip(), task.strip(), pattern.strip())
+        raise InvalidInput(f"{text[:80]!r}: the glob must begin with /, or with plain:, docker: or cri: and then /")
+    rule = FilesRule(namespace.strip(), run.strip(), task.strip(), pattern.strip(), form)
     rule.check()
     return rule
 
@@ -85,6 +93,7 @@ class FileSource:
         self._host = host
         self._gone_seconds = gone_seconds
         self._names: dict[str, LogName] = {}
+        self._formats: dict[str, str] = {}
         self._last_seen: dict[str, float] = {}
 
     def scan(self) -> list[Found]:
@@ -93,11 +102,12 @@ class FileSource:
             for path in glob.glob(rule.pattern, recursive=True):
                 if os.path.isfile(path):
                     self._names.setdefault(path, rule.name(path, self._host))
+                    self._formats.setdefault(path, rule.format)
                     self._last_seen[path] = now
         for path in [path for path, seen in self._last_seen.items() if now - seen > self._gone_seconds]:
-            del self._last_seen[path], self._names[path]
+            del self._last_seen[path], self._names[path], self._formats[path]
         return [
-            Found(_PREFIX + path, path, _FORMAT, self._names[path].namespace, os.path.dirname(path))
+            Found(_PREFIX + path, path, self._formats[path], self._names[path].namespace, os.path.dirname(path))
             for path in self._last_seen
         ]
 

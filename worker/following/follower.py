@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from joblog.uncounted import LOST_LINES, START_MISSING
 from joblog.worker.following.chain import chain
 from joblog.worker.following.files import HEAD_BYTES, FileKey, Head, LogFile, NotAllowedError, digest
+from joblog.worker.following.place import DoneFile, Place, holds, is_at
 
 _TAIL_BYTES = 64
 # Files that were read to their end, to be known again; more than rotation keeps.
@@ -26,38 +27,6 @@ _SNAPSHOT_TRIES = 20
 LINGER_SECONDS = 0.5
 # For so long such a file is looked at all the same: on a busy machine half a second may not have been enough.
 LATE_SECONDS = 30.0
-
-
-class DoneFile(NamedTuple):
-    """A file that was read to its end, and the bytes that it had."""
-
-    head: Head
-    size: int
-
-
-class Place(NamedTuple):
-    """Up to where a log was read: byte `at` of the file with this start, behind the bytes with digest `tail`."""
-
-    key: FileKey
-    head: Head
-    at: int
-    tail: Head
-    done: tuple[DoneFile, ...]
-
-    def encode(self) -> dict[str, object]:
-        """As JSON values."""
-        return self._asdict()
-
-
-def decode_place(fields: Mapping[str, Any]) -> Place:
-    """The reverse of Place.encode, after JSON. Raises KeyError, TypeError, ValueError."""
-    return Place(
-        FileKey(*fields["key"]),
-        Head(*fields["head"]),
-        int(fields["at"]),
-        Head(*fields["tail"]),
-        tuple(DoneFile(Head(*head), int(size)) for head, size in fields["done"]),
-    )
 
 
 class Loss(NamedTuple):
@@ -135,7 +104,7 @@ class Follower:
         if files is None:
             return False
         self._done = deque(place.done, maxlen=_DONE_FILES)
-        matching = [number for number, file in enumerate(files) if _is_at(file, place)]
+        matching = [number for number, file in enumerate(files) if is_at(file, place)]
         same = [number for number in matching if files[number].key == place.key]
         if matching:
             first = (same or matching)[0]
@@ -232,7 +201,7 @@ class Follower:
         return new
 
     def _was_read(self, file: LogFile) -> bool:
-        return any(file.begins_with(done.head) and _holds(file, done.size) for done in self._done)
+        return any(file.begins_with(done.head) and holds(file, done.size) for done in self._done)
 
     # Reading
 
@@ -331,7 +300,7 @@ class Follower:
                 copy = LogFile(path, self._roots)
             except (OSError, NotAllowedError):
                 continue
-            if _is_at(copy, place):
+            if is_at(copy, place):
                 self.files.insert(0, copy)
                 return True
             copy.close()
@@ -400,22 +369,3 @@ class Follower:
         for file in (*self.files, *(left.file for left in self._left)):
             file.close()
         self.files, self._left = [], []
-
-
-def _is_at(file: LogFile, place: Place) -> bool:
-    """Whether the file holds what was read up to the place."""
-    try:
-        if not file.begins_with(place.head):
-            return False
-        tail = file.read(place.at - place.tail.length, place.tail.length)
-    except (OSError, ValueError):
-        return False
-    return Head(len(tail), digest(tail)) == place.tail
-
-
-def _holds(file: LogFile, size: int) -> bool:
-    """Whether a file has so many bytes; of a compressed one, what its last 4 bytes say."""
-    if not file.compressed:
-        return file.size() == size
-    trailer = os.pread(file.fd, 4, max(0, file.size() - 4))
-    return int.from_bytes(trailer, "little") == size % 2**32

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
-from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
+from joblog.errors import Conflict, JoblogError, NotFound
 from joblog.service import Service
-from joblog.uncounted import LOST_LINES
 from joblog.worker.following.finished import Finished, FinishedLogs
-from joblog.worker.following.follower import Follower, decode_place
+from joblog.worker.following.follower import Follower
 from joblog.worker.following.lane import RESCAN_SECONDS, Lane
 from joblog.worker.following.outcome import outcome_of
+from joblog.worker.following.place import decode_place
 from joblog.worker.following.rates import Rates
 from joblog.worker.following.source import Found, Source
+from joblog.worker.following.spools import FollowedSpools, key_of_source, spool_source
 from joblog.worker.following.track import Track
 from joblog.worker.following.watching import FolderWatch
-from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, LogTarget, NotYet
-from joblog.worker.spool.bound import SharedBounds, SpoolBounds
-from joblog.worker.spool.followed import FollowedWriter
-from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
-from joblog.worker.spool.sealing import SpoolKey, open_task
+from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, NotYet
+from joblog.worker.spool.bound import SharedBounds
+from joblog.worker.spool.sealing import SpoolKey
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +35,8 @@ _SETTLE_SECONDS = 0.02
 END_SETTLE_SECONDS = 2.0
 # How long the way in which a container ended is waited for, where somebody may still tell it.
 END_WAIT_SECONDS = 10.0
-_RETRY_SECONDS = 2.0
-# Between the key of a log and the number of its part, where that is not the first.
-PART = "\n"
-_WRITER_ID_BYTES = 16
+_RETRY_SECONDS = 1.0
+_MAX_RETRY_SECONDS = 60.0
 _OPEN_AT_ONCE = 64
 # How long the keys of sealed spools that were left are waited for.
 _KEYS_SECONDS = 60.0
@@ -65,7 +59,18 @@ class FollowLimits:
 class _Log:
     """What is known of one log while its files are there."""
 
-    __slots__ = ("begun", "end_known_at", "excluded", "follower", "found", "part", "place", "retry_at", "seen", "track")
+    __slots__ = (
+        "begun",
+        "end_known_at",
+        "excluded",
+        "failures",
+        "follower",
+        "found",
+        "part",
+        "place",
+        "retry_at",
+        "track",
+    )
 
     def __init__(self, found: Found, part: int = 1, place: object = None) -> None:
         self.found = found
@@ -77,12 +82,12 @@ class _Log:
         self.excluded = ""
         self.retry_at = 0.0
         self.end_known_at = 0.0
-        self.seen = True
+        self.failures = 0
 
     @property
     def id(self) -> str:
         """By this its spool is known again."""
-        return self.found.key if self.part == 1 else f"{self.found.key}{PART}{self.part}"
+        return spool_source(self.found.key, self.part)
 
 
 class FollowingService(Service):
@@ -105,18 +110,13 @@ class FollowingService(Service):
         secret: bytes,
     ) -> None:
         self._sources = sources
-        self._spool_root = spool_root
         self._limits = limits
         self._spool_key = spool_key
-        self._keys = keys
         self._adopt = adopt
-        self._secret = secret
+        self._spools = FollowedSpools(spool_root, limits.bounds, keys, secret, limits.host)
         self._rates = Rates(limits.rates)
         self._finished = FinishedLogs(state)
         self._logs: dict[str, _Log] = {}
-        # Of logs that are not ended: by what _Log.id says, where they lie.
-        self._spools: dict[str, str] = {}
-        self._unread_spools: set[str] = set()
         self._changed = asyncio.Event()
         self._changed_folders: set[str] = set()
         self._watch = FolderWatch(self._on_change)
@@ -131,7 +131,7 @@ class FollowingService(Service):
         """Takes stock of the spools that were left, before anybody ships them."""
         self._loop = asyncio.get_running_loop()
         self._began = time.monotonic()
-        await asyncio.to_thread(self._look_for_spools, set(os.listdir(self._spool_root)))
+        await asyncio.to_thread(self._spools.look)
         self._lanes = [
             Lane(number, self._over, held_bytes=self._limits.held_bytes // self._limits.lanes)
             for number in range(self._limits.lanes)
@@ -176,31 +176,14 @@ class FollowingService(Service):
         self._changed_folders.add(folder)
         self._changed.set()
 
-    # Spools that are there already
-
-    def _look_for_spools(self, names: set[str]) -> None:
-        """Finds those of followed logs; one that does not open yet, as its key is on its way, is looked at again."""
-        self._unread_spools.clear()
-        for name in names:
-            path = self._spool_root / name / TASK_FILE
-            try:
-                task, _cipher = open_task(path.read_bytes(), str(path), name, self._keys)
-            except Unavailable:
-                self._unread_spools.add(name)
-                continue
-            except (OSError, JoblogError):
-                continue
-            if task.kind == FOLLOWED and task.source:
-                self._spools[task.source] = name
-
     # Looking
 
     async def _look(self, folders: set[str]) -> None:
-        if self._unread_spools:
+        if self._spools.unread:
             # A log whose spool may be among them must not get a second one.
             # Not for ever: what both of them hold, the leader takes once.
-            await asyncio.to_thread(self._look_for_spools, set(self._unread_spools))
-            if self._unread_spools and time.monotonic() - self._began < _KEYS_SECONDS:
+            await asyncio.to_thread(self._spools.look, set(self._spools.unread))
+            if self._spools.unread and time.monotonic() - self._began < _KEYS_SECONDS:
                 return
         try:
             found, watched = await asyncio.to_thread(self._scan)
@@ -245,7 +228,7 @@ class FollowingService(Service):
                 continue
             before = self._finished.get(entry.found.key)
             part = before.part if before is not None else 1
-            resumable = (entry.found.key if part == 1 else f"{entry.found.key}{PART}{part}") in self._spools
+            resumable = spool_source(entry.found.key, part) in self._spools.by_source
             if before is not None and not resumable:
                 if self._source(entry).recurring:
                     part = before.part + 1
@@ -278,7 +261,7 @@ class FollowingService(Service):
     def _hold(self, fresh: list[_Log]) -> None:
         """Opens files before anything else is asked: they may be gone in a moment."""
         for entry in fresh:
-            if entry.id in self._spools:
+            if entry.id in self._spools.by_source and entry.place is None:
                 continue
             follower = Follower(entry.found.path, entry.found.roots)
             place = entry.place
@@ -313,18 +296,19 @@ class FollowingService(Service):
             await self._try_begin(entry)
         except (OSError, JoblogError) as error:
             log.error("%s: can't be followed now: %s", entry.found.key, error)
-            entry.retry_at = time.monotonic() + _RETRY_SECONDS
+            entry.failures += 1
+            entry.retry_at = time.monotonic() + min(_RETRY_SECONDS * 2.0**entry.failures, _MAX_RETRY_SECONDS)
         finally:
             entry.begun = entry.track is not None or bool(entry.excluded)
 
     async def _try_begin(self, entry: _Log) -> None:
-        spool_id = self._spools.get(entry.id)
+        spool_id = self._spools.by_source.get(entry.id)
         if spool_id is not None:
             try:
-                writer = await asyncio.to_thread(self._resumed, spool_id)
+                writer = await asyncio.to_thread(self._spools.take_up, spool_id)
             except (Conflict, NotFound):
                 # It was ended, or is shipped and gone: only the note of that was lost.
-                del self._spools[entry.id]
+                del self._spools.by_source[entry.id]
                 self._finished.add(entry.found.key, Finished(entry.part, proven=True))
                 self._logs.pop(entry.found.key, None)
                 return
@@ -343,8 +327,10 @@ class FollowingService(Service):
                     entry.follower.close()
                 return
             key = await self._spool_key() if self._spool_key is not None else None
-            writer = await asyncio.to_thread(self._created, entry, target, key)
-            self._spools[entry.id] = writer.spool_id
+            recurring = self._source(entry).recurring
+            writer = await asyncio.to_thread(
+                self._spools.make, entry.id, target, entry.part, key, may_come_again=recurring
+            )
         follower = entry.follower or Follower(entry.found.path, entry.found.roots)
         track = Track(entry.found, follower, writer, self._rates)
         if not await asyncio.to_thread(track.begin):
@@ -355,42 +341,6 @@ class FollowingService(Service):
         entry.follower, entry.track = follower, track
         self._lane(entry).add(track)
         self._adopt(writer.spool_id)
-
-    def _resumed(self, spool_id: str) -> FollowedWriter:
-        return FollowedWriter(self._spool_root / spool_id, self._limits.bounds, keys=self._keys)
-
-    def _created(self, entry: _Log, target: LogTarget, key: SpoolKey | None) -> FollowedWriter:
-        """A spool of its own for a log. Raises InvalidInput, OutOfSpace."""
-        name = target.name
-        if entry.part > 1 and name.attempt:
-            name = name._replace(task=f"{name.task}~{entry.part}")
-        check_writable_name(name)
-        folder = self._spool_root / new_run_id()
-        try:
-            return FollowedWriter(folder, self._limits.bounds, self._task(entry, target, name), key=key)
-        except JoblogError:
-            # It is tried again, with another one.
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    def _task(self, entry: _Log, target: LogTarget, name: LogName) -> SpoolTask:
-        bounds: SpoolBounds = self._limits.bounds
-        digest = hmac.digest(self._secret, entry.id.encode(errors="surrogateescape"), "sha256")
-        return SpoolTask(
-            # The same whenever it is made for these files: what the leader has of the log it is not given again.
-            writer_id=os.urandom(_WRITER_ID_BYTES) if self._source(entry).recurring else digest[:_WRITER_ID_BYTES],
-            namespace=name.namespace,
-            run=name.run,
-            task=name.task,
-            attempt=name.attempt,
-            command=target.command,
-            host=target.host or self._limits.host,
-            labels=check_labels(dict(target.labels)),
-            started_ns=target.started_ns or time.time_ns(),
-            max_spool_bytes=bounds.task_bytes,
-            kind=FOLLOWED,
-            source=entry.id,
-        )
 
     # Ending
 
@@ -434,7 +384,7 @@ class FollowingService(Service):
             return
         entry.track = entry.follower = None
         if track.ended:
-            self._spools.pop(entry.id, None)
+            self._spools.by_source.pop(entry.id, None)
             del self._logs[track.found.key]
         else:
             entry.begun = False
@@ -443,32 +393,21 @@ class FollowingService(Service):
 
     async def _end_orphans(self, keys: set[str]) -> None:
         """Ends logs that were being followed, and whose files nobody finds any more: deleted while nobody looked."""
-        for ident, spool_id in list(self._spools.items()):
-            key = ident.partition(PART)[0]
+        for ident in list(self._spools.by_source):
+            key = key_of_source(ident)
             if key in keys or key in self._logs:
                 continue
             source = next((source for source in self._sources if source.is_mine(key)), None)
             end = None
             if source is not None:
                 end = await source.ended(Found(key, "", "", "", ""))
-            del self._spools[ident]
             try:
-                await asyncio.to_thread(self._end_orphan, spool_id, end)
+                await asyncio.to_thread(self._spools.end, ident, end)
             except (OSError, JoblogError) as error:
                 if not isinstance(error, Conflict | NotFound):
                     log.error("%s: %s", key, error)
                 continue
             log.warning("%s: its files are gone; the log ends with what was read of them", key)
-
-    def _end_orphan(self, spool_id: str, end: ContainerEnd | None) -> None:
-        writer = self._resumed(spool_id)
-        message = (
-            "the files were deleted while nobody followed them; what they held behind this, if anything, is missing; "
-            "nobody knows how much"
-        )
-        writer.append_event(LOST_LINES, message)
-        if not writer.end(outcome_of(end, message, writer.task.started_ns)):
-            writer.close()
 
 
 def _has_more(found: Found, before: Finished) -> bool:

@@ -79,7 +79,10 @@ class FilesSettings:
     follow: tuple[str, ...] = setting(
         (),
         "Files to follow: NAMESPACE:RUN/TASK=GLOB, as in web:nginx/{name}=/var/log/nginx/*.log. {name} is the file's "
-        "name without .log, {folder} that of its folder, {host} that of this machine. Rotation is followed, too.",
+        "name without .log, {folder} that of its folder, {host} that of this machine. Rotation is followed, too. "
+        "docker: before the glob, for files of Docker's json-file driver, as in "
+        "docker:{host}/{folder}=docker:/var/lib/docker/containers/*/*-json.log (needs the extra `kubernetes`); cri: "
+        "for those in CRI format.",
     )
 
 

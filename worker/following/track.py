@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from joblog.batch import pack_frames, unpack_frames
-from joblog.worker.following.follower import Follower, decode_place
+from joblog.worker.following.follower import Follower
+from joblog.worker.following.place import decode_place
 from joblog.worker.following.rates import Rates
 from joblog.worker.following.source import Found
 from joblog.worker.formats.decoded import Decoded, Format, Plain

@@ -45,7 +45,9 @@ def following_service(
     if not (settings.kubernetes.enabled or settings.files.follow or folder.follow_secret.exists()):
         return None
     if settings.kubernetes.enabled:
-        _check_libraries()
+        _check_libraries("kubernetes.enabled")
+    elif any(rule.format != "plain" for rule in rules(settings.files)):
+        _check_libraries("files.follow with a format")
     from joblog.worker.following.service import FollowingService, FollowLimits
 
     _raise_file_limit()
@@ -95,11 +97,9 @@ def node_pods(settings: KubernetesSettings, environ: Mapping[str, str]) -> ApiPo
     )
 
 
-def _check_libraries() -> None:
+def _check_libraries(what: str) -> None:
     if find_spec("numpy") is None:
-        raise InvalidSettings(
-            "kubernetes.enabled needs numpy, which is not installed: pip install 'joblog[kubernetes]'"
-        )
+        raise InvalidSettings(f"{what} needs numpy, which is not installed: pip install 'joblog[kubernetes]'")
 
 
 def _sources(settings: WorkerSettings, host: str, pods: Pods | None) -> list[Source]:

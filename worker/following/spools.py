@@ -1,0 +1,121 @@
+"""The spools of followed logs: found again after a restart, taken up, made, and ended where their files are gone."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from joblog.errors import JoblogError, Unavailable
+from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
+from joblog.uncounted import LOST_LINES
+from joblog.worker.following.outcome import outcome_of
+from joblog.worker.kubernetes.pods import ContainerEnd, LogTarget
+from joblog.worker.spool.bound import SpoolBounds
+from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
+from joblog.worker.spool.sealing import SpoolKey, open_task
+
+_WRITER_ID_BYTES = 16
+# Between the key of a log and the number of its part, where that is not the first.
+_PART = "\n"
+
+
+def spool_source(key: str, part: int) -> str:
+    """By this a log's spool is known again. part: from 1."""
+    return key if part == 1 else f"{key}{_PART}{part}"
+
+
+def key_of_source(source: str) -> str:
+    """The key that spool_source was given."""
+    return source.partition(_PART)[0]
+
+
+class FollowedSpools:
+    """by_source: where the spools of logs that are not ended lie. unread: spools whose key is not at hand yet.
+
+    keys: finds the key of one that is there. secret: what writer ids are made from. host: this machine.
+    """
+
+    def __init__(
+        self, root: Path, bounds: SpoolBounds, keys: Callable[[str], SpoolKey | None], secret: bytes, host: str
+    ) -> None:
+        self.by_source: dict[str, str] = {}
+        self.unread: set[str] = set()
+        self._root = root
+        self._bounds = bounds
+        self._keys = keys
+        self._secret = secret
+        self._host = host
+
+    def look(self, names: set[str] | None = None) -> None:
+        """Finds those of followed logs among all spools, or these."""
+        self.unread.clear()
+        for name in names if names is not None else set(os.listdir(self._root)):
+            path = self._root / name / TASK_FILE
+            try:
+                task, _cipher = open_task(path.read_bytes(), str(path), name, self._keys)
+            except Unavailable:
+                self.unread.add(name)
+                continue
+            except (OSError, JoblogError):
+                continue
+            if task.kind == FOLLOWED and task.source:
+                self.by_source[task.source] = name
+
+    def take_up(self, spool_id: str) -> FollowedWriter:
+        """The writer of a spool that is there. Raises what FollowedWriter raises."""
+        return FollowedWriter(self._root / spool_id, self._bounds, keys=self._keys)
+
+    def make(
+        self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, may_come_again: bool
+    ) -> FollowedWriter:
+        """A spool for a log. may_come_again: another log may have the same source later. Raises InvalidInput,
+        OutOfSpace.
+        """
+        name = target.name
+        if part > 1 and name.attempt:
+            name = name._replace(task=f"{name.task}~{part}")
+        check_writable_name(name)
+        folder = self._root / new_run_id()
+        task = self._task(source, target, name, may_come_again=may_come_again)
+        try:
+            writer = FollowedWriter(folder, self._bounds, task, key=key)
+        except JoblogError:
+            # It is tried again, with another one.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.by_source[source] = writer.spool_id
+        return writer
+
+    def _task(self, source: str, target: LogTarget, name: LogName, *, may_come_again: bool) -> SpoolTask:
+        # The same whenever it is made for these files: what the leader has of the log it is not given again.
+        made = hmac.digest(self._secret, source.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
+        return SpoolTask(
+            writer_id=os.urandom(_WRITER_ID_BYTES) if may_come_again else made,
+            namespace=name.namespace,
+            run=name.run,
+            task=name.task,
+            attempt=name.attempt,
+            command=target.command,
+            host=target.host or self._host,
+            labels=check_labels(dict(target.labels)),
+            started_ns=target.started_ns or time.time_ns(),
+            max_spool_bytes=self._bounds.task_bytes,
+            kind=FOLLOWED,
+            source=source,
+        )
+
+    def end(self, source: str, end: ContainerEnd | None) -> None:
+        """Ends a log whose files are gone. Raises what FollowedWriter raises."""
+        writer = self.take_up(self.by_source.pop(source))
+        message = (
+            "the files were deleted while nobody followed them; what they held behind this, if anything, is missing; "
+            "nobody knows how much"
+        )
+        writer.append_event(LOST_LINES, message)
+        if not writer.end(outcome_of(end, message, writer.task.started_ns)):
+            writer.close()
