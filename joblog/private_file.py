@@ -14,8 +14,19 @@ from joblog.errors import Corrupt, Denied, InvalidInput, JoblogError, NotFound, 
 MAX_BYTES = 1 << 20
 
 
+def is_open_to_others(found: os.stat_result) -> bool:
+    """Whether somebody may use a file besides its owner, root and this process.
+
+    A file that root gives this process by its group alone, mode 0440 or 0640, is none of those: so Kubernetes mounts
+    secrets for who is not root, and PostgreSQL takes them likewise.
+    """
+    given = found.st_uid == 0 != os.geteuid() and found.st_gid in (os.getegid(), *os.getgroups())
+    others = stat.S_IRWXG | stat.S_IRWXO
+    return bool(found.st_mode & (others & ~stat.S_IRGRP if given else others))
+
+
 def read_private(path: Path) -> bytes:
-    """The content of a file of ours. Raises NotFound, Corrupt, and Denied when others may read or own it."""
+    """The content of a file of ours. Raises NotFound, Corrupt, and Denied when it is open to others or theirs."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -26,7 +37,7 @@ def read_private(path: Path) -> bytes:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise Corrupt(f"{path}: is no file")
-        if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if is_open_to_others(found):
             raise Denied(
                 f"{path}: has mode {stat.S_IMODE(found.st_mode):04o}, others may read it: chmod 600 {path}, and "
                 "replace what it holds if somebody may have seen it"

@@ -17,6 +17,7 @@ import pkcs11
 from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from joblog.errors import Conflict, Corrupt, Denied, InvalidSettings, JoblogError, Unavailable
+from joblog.private_file import is_open_to_others
 
 KEY_BITS = 256
 TAG_BITS = 128
@@ -160,7 +161,7 @@ class Pkcs11Token:
         path = Path(self._pin_file)
         try:
             with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_mode & 0o077:
+                if is_open_to_others(os.fstat(file.fileno())):
                     raise Denied(f"keys.pkcs11.pin_file {path}: others may use it; do: chmod 600 {path}")
                 pin = file.read(_MAX_PIN_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
