@@ -11,6 +11,7 @@ from joblog.client import Client
 from joblog.errors import JoblogError
 from joblog.identity import LogName
 from joblog.v1 import logs_pb2, types_pb2
+from tests.deploying.rights import allowed, used
 from tests.e2e.machine import until
 from tests.fault.node import Node, node
 from tests.kubernetes_api import kubernetes_api
@@ -94,3 +95,5 @@ def test_names_ends_and_deaths_come_from_the_api(tmp_path: Path) -> None:
             assert by_pod["evicted"]["reason"] == "evicted"
             assert known(where, LogName("ci", "not-asked", "main", 1)) is None
             where.cluster.assert_no_crash()
+        # The chart gives agents what they ask for, and no more.
+        assert used(api.requests) == allowed("joblog-agents")
