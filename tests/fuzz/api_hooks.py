@@ -39,15 +39,27 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
         query["q"] = str(query["q"]).removesuffix("\n") or "q"
     if _is_true(query.get("regex")):
         query["q"] = re.escape(str(query["q"]))
+    _give_one_of_two(case, query)
+    if isinstance(case.body, dict):
+        for name in ("name", "worker_id", "address"):
+            if isinstance(case.body.get(name), str):
+                case.body[name] = _printable(case.body[name])
+
+
+def _give_one_of_two(case: Any, query: dict[str, Any]) -> None:
+    """Where the leader wants either of two things."""
     if case.operation.path.endswith("/certificates") and case.method == "DELETE":
         # One of the two.
         query.pop("serial", None)
         query["worker_id"] = query.get("worker_id") or "w"
         case.query = query
-    if isinstance(case.body, dict):
-        for name in ("name", "worker_id", "address"):
-            if isinstance(case.body.get(name), str):
-                case.body[name] = _printable(case.body[name])
+    if case.operation.path.endswith("/holds") and case.method in ("POST", "DELETE"):
+        # A run with its namespace, or a label, with names that are some.
+        wanted = {"namespace": "default", "run": "r"}
+        if isinstance(case.body, dict):
+            case.body = {"reason": _printable(str(case.body.get("reason", ""))), **wanted}
+        else:
+            case.query = wanted
 
 
 def _is_true(value: object) -> bool:
