@@ -197,6 +197,34 @@ async def test_a_lost_object_that_is_back_in_time_costs_nothing(start: Start, ob
     await sealed_well(site, log)
 
 
+@pytest.mark.parametrize("wrong", [{}, {"sha256": b""}], ids=["hash", "no hash"])
+async def test_a_log_that_lacks_something_is_not_sent_at_each_turn(
+    start: Start, objects: CountedPuts, wrong: dict[str, bytes]
+) -> None:
+    site = start(loss_patience_seconds=1000.0)
+    log = site.leader.log()
+    for text in (b"one\n", b"two\n"):
+        fill(log, [text])
+        site.flush(everything=True)
+    log.complete(**wrong)
+    first, second = [key for key in objects.all_keys() if key.endswith(".pack")]
+    body = objects.get(second)
+    objects.delete([second])
+    objects.gets.clear()
+    objects.puts.clear()
+    for _ in range(99):
+        assert site.sealer.seal(log.number).result is SealResult.LATER
+        site.now += 10.0
+    tries = sum(1 for key, _, _ in objects.gets if key == first)
+    assert 2 <= tries <= 16
+    assert objects.puts == []
+    # What comes back late is not lost for that.
+    objects.put(second, body)
+    site.now += 11.0
+    assert site.sealer.seal(log.number).result is SealResult.SEALED
+    assert await site.text(log.number) == b"one\ntwo\n"
+
+
 async def test_an_unknown_hash_is_made_when_the_log_is_sealed(start: Start) -> None:
     site = start()
     log = site.leader.log()
