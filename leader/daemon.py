@@ -310,9 +310,9 @@ def _archive(core: _Core) -> ArchiveParts:
     )
 
 
-def _ingest_service(core: _Core) -> IngestService:
+def _ingest_service(core: _Core, reader: LogReader) -> IngestService:
     """What workers talk to."""
-    return IngestService(core.ingest, core.spool_keys, core.readers)
+    return IngestService(core.ingest, core.spool_keys, core.readers, reader)
 
 
 def _auditing(core: _Core, reader: LogReader, archive: ArchiveParts | None) -> list[Auditing]:
@@ -454,7 +454,7 @@ def _servers(core: _Core, archive: ArchiveParts | None, restored: AfterRestore) 
         encryption=transport.encryption(),
         bounds=bounds,
         more=[
-            partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core)),
+            partial(ingest_pb2_grpc.add_IngestServicer_to_server, _ingest_service(core, reader)),
             partial(access_pb2_grpc.add_AccessServicer_to_server, access),
             partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
             partial(backup_pb2_grpc.add_BackupsServicer_to_server, BackupsService(backups)),

@@ -29,8 +29,12 @@ from joblog.worker.standing import open_standing
 log = logging.getLogger(__name__)
 
 
-def main(flags: dict[str, str], config: Path | None, *, join: str = "") -> int:
-    """Runs a worker; returns the process's exit code. flags: settings by their dotted names. join: a token's text."""
+def main(flags: dict[str, str], config: Path | None, *, join: str = "", watch: bool = False) -> int:
+    """Runs a worker; returns the process's exit code.
+
+    flags: settings by their dotted names. join: a token's text. watch: it follows pods through the Kubernetes API, once
+    it holds the lease for that, instead of this machine's files.
+    """
     try:
         file = config_file("worker", config, os.environ)
         settings = load(WorkerSettings, file=file, environ=os.environ, flags=flags).values
@@ -47,7 +51,7 @@ def main(flags: dict[str, str], config: Path | None, *, join: str = "") -> int:
         lock = _lock(folder.worker_lock)
         try:
             source = join_source(settings.leader, os.environ, join=join, plaintext=settings.plaintext)
-            return run_loop(lambda: _run(settings, folder, source))
+            return run_loop(lambda: _run(settings, folder, source, watch=watch))
         finally:
             os.close(lock)
     except JoblogError as error:
@@ -66,7 +70,7 @@ def _lock(path: Path) -> int:
     return fd
 
 
-async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource) -> int:
+async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource, *, watch: bool) -> int:
     identity, membership = open_standing(folder, settings, source)
     control: ControlServer | None = None
     keys = SpoolKeys([folder.spools, folder.refused], identity, membership.leader)
@@ -102,6 +106,12 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource)
     notify = NotifyListener(folder.notify_socket, shipper.notified)
     renewal = Renewal(membership, shipper.reconnect)
     services: list[Service] = [keys, shipper, renewal, notify, control]
+    if watch:
+        from joblog.worker.cluster.wiring import elector, watcher_services
+
+        following_pods = watcher_services(settings, folder, membership.leader, keys, shipper.adopt)
+        services = [elector(settings, os.environ), *services, *following_pods]
+        return await serve(services, drain_seconds=settings.drain_seconds)
     pods = node_pods(settings.kubernetes, os.environ)
     if pods is not None:
         services.append(pods)

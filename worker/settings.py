@@ -9,6 +9,7 @@ from pathlib import Path
 from joblog.address import check_address
 from joblog.errors import InvalidInput
 from joblog.settings import LogSettings, Settings, section, setting
+from joblog.worker.cluster.settings import WatchSettings
 from joblog.worker.following.settings import FilesSettings, KubernetesSettings, rates, rules
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -166,6 +167,7 @@ class WorkerSettings(Settings):
     mask: MaskSettings = section(MaskSettings, "Secrets that are replaced by *** before anything is written down.")
     ship: ShipSettings = section(ShipSettings, "How spools get to the leader.")
     kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")
+    watch: WatchSettings = section(WatchSettings, "What `joblog watch` follows through the Kubernetes API.")
     files: FilesSettings = section(FilesSettings, "Files that programs on this host write.")
     log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
 

@@ -46,6 +46,7 @@ _COMMANDS = {
     "status": _Command("status", "status", _MACHINE),
     "leader": _Command("daemons", "leader", _MACHINE),
     "worker": _Command("daemons", "worker", _MACHINE),
+    "watch": _Command("daemons", "watch", _MACHINE),
     "keys": _Command("keys", "app", _MACHINE),
     "ui": _Command("browsing", "ui", _MACHINE),
     "login": _Command("logging_in", "login", _MACHINE),

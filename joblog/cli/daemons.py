@@ -106,6 +106,39 @@ def worker(
     raise typer.Exit(main(flags, config, join=_join_token(join, join_file)))
 
 
+def watch(
+    *,
+    leader_address: Annotated[
+        str | None,
+        typer.Option(
+            "--leader",
+            metavar="HOST:PORT",
+            help="Leader to ship to. Without it: the one in the token; in the data folder; that was joined before.",
+        ),
+    ] = None,
+    join: Annotated[
+        str | None, typer.Option("--join", metavar="TOKEN", help="As of `joblog worker`; `-` reads standard input.")
+    ] = None,
+    join_file: Annotated[
+        Path | None, typer.Option("--join-file", metavar="FILE", help="The same, with the token in a file.")
+    ] = None,
+    plaintext: Plaintext = False,
+    config: Config = None,
+    assignments: Set = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the cluster watcher: follows pods through the Kubernetes API, and ships their logs to the leader.
+
+    For clusters where no agent can run on the nodes. Of several watchers one is active, by a lease; the others wait.
+    It is a worker with settings of its own (`watch`, `kubernetes.api`, `kubernetes.identity`).
+    """
+    from joblog.worker.daemon import main
+
+    named = {"data_dir": data_dir, "leader": leader_address, "plaintext": "on" if plaintext else None}
+    flags = collect_flags(assignments, named)
+    raise typer.Exit(main(flags, config, join=_join_token(join, join_file), watch=True))
+
+
 def _join_token(text: str | None, file: Path | None) -> str:
     """The token to join with, empty where none is given. Raises InvalidInput."""
     from joblog.credentials import token_from_file

@@ -283,6 +283,36 @@ class DropSpoolKeysResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GetLogTailRequest(_message.Message):
+    __slots__ = ("id", "writer_id", "limit_bytes")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WRITER_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    id: _types_pb2.LogId
+    writer_id: bytes
+    limit_bytes: int
+    def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., writer_id: _Optional[bytes] = ..., limit_bytes: _Optional[int] = ...) -> None: ...
+
+class GetLogTailResponse(_message.Message):
+    __slots__ = ("found", "completed", "id", "next_offset", "newlines", "data", "times_ns", "lengths")
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NEWLINES_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TIMES_NS_FIELD_NUMBER: _ClassVar[int]
+    LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    found: bool
+    completed: bool
+    id: _types_pb2.LogId
+    next_offset: int
+    newlines: int
+    data: bytes
+    times_ns: _containers.RepeatedScalarFieldContainer[int]
+    lengths: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, found: _Optional[bool] = ..., completed: _Optional[bool] = ..., id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., next_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., data: _Optional[bytes] = ..., times_ns: _Optional[_Iterable[int]] = ..., lengths: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class KeptSpoolKeys(_message.Message):
     __slots__ = ("keys",)
     KEYS_FIELD_NUMBER: _ClassVar[int]

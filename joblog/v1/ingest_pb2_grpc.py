@@ -54,6 +54,11 @@ class IngestStub:
                 request_serializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.SerializeToString,
                 response_deserializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.FromString,
                 _registered_method=True)
+        self.GetLogTail = channel.unary_unary(
+                '/joblog.v1.Ingest/GetLogTail',
+                request_serializer=joblog_dot_v1_dot_ingest__pb2.GetLogTailRequest.SerializeToString,
+                response_deserializer=joblog_dot_v1_dot_ingest__pb2.GetLogTailResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServicer:
@@ -89,6 +94,13 @@ class IngestServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLogTail(self, request, context):
+        """Where a log stands, and its last bytes, for its own writer: who goes on with it on another machine finds the place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_IngestServicer_to_server(servicer, server):
                     servicer.DropSpoolKeys,
                     request_deserializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.FromString,
                     response_serializer=joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.SerializeToString,
+            ),
+            'GetLogTail': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLogTail,
+                    request_deserializer=joblog_dot_v1_dot_ingest__pb2.GetLogTailRequest.FromString,
+                    response_serializer=joblog_dot_v1_dot_ingest__pb2.GetLogTailResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -221,6 +238,33 @@ class Ingest:
             '/joblog.v1.Ingest/DropSpoolKeys',
             joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysRequest.SerializeToString,
             joblog_dot_v1_dot_ingest__pb2.DropSpoolKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLogTail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblog.v1.Ingest/GetLogTail',
+            joblog_dot_v1_dot_ingest__pb2.GetLogTailRequest.SerializeToString,
+            joblog_dot_v1_dot_ingest__pb2.GetLogTailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -87,6 +87,8 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Ingest/KeepSpoolKey": _SPOOL_KEYS,
     "/joblog.v1.Ingest/GetSpoolKeys": _SPOOL_KEYS,
     "/joblog.v1.Ingest/DropSpoolKeys": _SPOOL_KEYS,
+    # Its own log's: the service asks for the writer id, which nobody else knows.
+    "/joblog.v1.Ingest/GetLogTail": Rule(Permission.LOG_WRITE, Where.NAMESPACE, "id.namespace", act="log.resume"),
     "/joblog.v1.Admin/GetStatus": _STATUS,
     "/joblog.v1.Admin/Delete": _DELETE,
     "/joblog.v1.Keys/GetKeys": _GET_KEYS,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from joblog.errors import InvalidInput, JoblogError, NotFound
+from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound
 from joblog.identity import AUDIT_NAMESPACE, RUN_LOG_TASK, LogName, check_labels, check_log_name
 from joblog.leader.access.quota import Scope
 from joblog.leader.buffer.changes import Changes
@@ -132,6 +132,18 @@ class Registry:
         if wrapped is None:
             raise InvalidInput("its key is missing")
         return LogCipher(self.keyring.open_dek(record.uid, wrapped), record.uid)
+
+    def of_writer(self, name: LogName, writer_id: bytes) -> types_pb2.LogRecord | None:
+        """The record, as of now, of the log that this writer opened in the task of `name`; None where there is none.
+
+        Raises Conflict for one that was deleted.
+        """
+        entry = self.store.find_writer(name.namespace, name.run, name.task, writer_id)
+        if entry is None:
+            return None
+        if entry.deleted:
+            raise Conflict(f"{name}: the log was deleted; nothing is taken for it any more")
+        return self.store.get_log(entry.number)
 
     def measure(self) -> None:
         """Finds out what logs take that an earlier life of the leader left open, where a quota asks. Reads them."""

@@ -69,6 +69,7 @@ METHODS: dict[str, tuple[set[str], str]] = {
     "Ingest/KeepSpoolKey": ({ADMIN}, "whole"),
     "Ingest/GetSpoolKeys": ({ADMIN}, "whole"),
     "Ingest/DropSpoolKeys": ({ADMIN}, "whole"),
+    "Ingest/GetLogTail": (WRITE, "namespace"),
     "Admin/GetStatus": (STATUS, "somewhere"),
     "Admin/Delete": (DELETE, "namespace"),
     "Keys/GetKeys": (OPERATE, "whole"),

@@ -68,7 +68,7 @@ def following_service(
         spool_key=(lambda: keys.current(_KEY_SECONDS)) if spool.encryption == "on" else None,
         keys=keys.find,
         adopt=adopt,
-        secret=_secret(folder),
+        secret=follow_secret(folder),
     )
 
 
@@ -120,7 +120,7 @@ def _sources(settings: WorkerSettings, host: str, pods: Pods | None) -> list[Sou
     return sources
 
 
-def _secret(folder: DataFolder) -> bytes:
+def follow_secret(folder: DataFolder) -> bytes:
     """What writer ids are made from: who knows it could write these logs."""
     try:
         return read_private(folder.follow_secret)

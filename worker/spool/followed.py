@@ -93,6 +93,12 @@ class FollowedWriter(SpoolWriter):
         self._control.put(CONTROL_ENDED, 0)
         self._control.put(CONTROL_LENGTH, self.length)
 
+    def begin_at(self, offset: int, lines: int) -> None:
+        """The log goes on here where another one has come to: for a new spool, before anything is appended."""
+        self.length, self.lines = offset, lines
+        if offset:
+            self._hash = None
+
     def append_decoded(self, raw: bytes, frames: bytes, first_time_ns: int, position: bytes) -> bool:
         """append_data for bytes that come with their columns packed, and with the position up to which they reach.
 

@@ -41,7 +41,7 @@ class Leader:
         kept = LeadersKeys(store, keyring.store_keys, clock_ns=lambda: int(self.now * 1e9))
         with ThreadPoolExecutor(1) as pool:
             server = grpc.aio.server()
-            service = IngestService(cast(Any, None), kept, pool)
+            service = IngestService(cast(Any, None), kept, pool, cast(Any, None))
             ingest_pb2_grpc.add_IngestServicer_to_server(service, server)  # type: ignore[no-untyped-call]
             self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
             await server.start()

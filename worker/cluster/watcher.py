@@ -1,0 +1,282 @@
+"""Finds containers through the Kubernetes API, and follows each one's log to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import shutil
+import struct
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblog.errors import Conflict, Corrupt, JoblogError, NotFound, Unavailable
+from joblog.identity import check_labels, check_writable_name, new_run_id
+from joblog.service import Service
+from joblog.worker.cluster.joining import Join
+from joblog.worker.cluster.tail import LeaderTails
+from joblog.worker.cluster.track import ContainerTrack
+from joblog.worker.kubernetes.api_pods import LabelSelection, target_of
+from joblog.worker.kubernetes.client import Connection
+from joblog.worker.kubernetes.pod import Pod
+from joblog.worker.kubernetes.pods import ContainerRef, LogTarget, Selection
+from joblog.worker.kubernetes.rules import Container, Identity
+from joblog.worker.kubernetes.watching import PodWatch
+from joblog.worker.spool.bound import SharedBounds
+from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
+from joblog.worker.spool.sealing import SpoolKey, open_task
+
+log = logging.getLogger(__name__)
+
+SOURCE = "watch:"
+_WRITER_ID_BYTES = 16
+_RETRY_SECONDS = 2.0
+_LOOK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherRules:
+    """Which containers, and which logs they are. secret: what writer ids are made of, the same for all watchers."""
+
+    identity: Identity
+    selection: Selection
+    labels: LabelSelection
+    secret: bytes
+    max_containers: int = 2000
+
+
+class SpoolPlace:
+    """Where spools are, and what they are sealed with. adopt: told of each that is new or taken up."""
+
+    def __init__(
+        self,
+        root: Path,
+        bounds: SharedBounds,
+        adopt: Callable[[str], None],
+        *,
+        keys: Callable[[str], SpoolKey | None],
+        new_key: Callable[[], Awaitable[SpoolKey]] | None,
+    ) -> None:
+        self.root = root
+        self.bounds = bounds
+        self.adopt = adopt
+        self.keys = keys
+        self.new_key = new_key
+
+    def left(self) -> dict[str, str]:
+        """Spools of logs that were followed by a watcher here and are not ended: by source, their ids."""
+        found = {}
+        for folder in self.root.iterdir():
+            path = folder / TASK_FILE
+            try:
+                task, _ = open_task(path.read_bytes(), str(path), folder.name, self.keys)
+            except (OSError, JoblogError):
+                continue
+            if task.kind == FOLLOWED and task.source.startswith(SOURCE):
+                found[task.source] = folder.name
+        return found
+
+
+class Watcher(Service):
+    """Follows the containers of the pods that `watches` know."""
+
+    name = "watcher"
+
+    def __init__(
+        self,
+        watches: Sequence[PodWatch],
+        connection: Connection,
+        tails: LeaderTails,
+        place: SpoolPlace,
+        rules: WatcherRules,
+    ) -> None:
+        self._watches = watches
+        self._connection = connection
+        self._tails = tails
+        self._place = place
+        self._rules = rules
+        self._tracks: dict[ContainerRef, asyncio.Task[None]] = {}
+        # Containers of which nothing more is to be had, or that are not collected.
+        self._done: set[ContainerRef] = set()
+        self._left: dict[str, str] = {}
+        self._changed = asyncio.Event()
+        self._crowded = False
+
+    def changed(self, _pod: Pod, _gone: bool) -> None:
+        """Told of every change of a pod."""
+        self._changed.set()
+
+    async def start(self) -> None:
+        """Takes stock of the spools that were left."""
+        self._left = await asyncio.to_thread(self._place.left)
+
+    async def run(self) -> None:
+        """Looks at the pods whenever one has changed."""
+        for watch in self._watches:
+            await watch.synced.wait()
+        log.info("watches the logs of pods through the Kubernetes API")
+        while True:
+            self._changed.clear()
+            self._look()
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """Lets go of all logs where they are."""
+        for task in self._tracks.values():
+            task.cancel()
+        await asyncio.gather(*self._tracks.values(), return_exceptions=True)
+        await self._tails.close()
+
+    def _find(self, ref: ContainerRef) -> tuple[Pod, bool] | None:
+        for watch in self._watches:
+            if (found := watch.find(ref.namespace, ref.pod, ref.uid)) is not None:
+                return found
+        return None
+
+    def _look(self) -> None:
+        there: set[ContainerRef] = set()
+        for watch in self._watches:
+            for pod in watch.all():
+                there.update(self._runs(pod))
+        self._done &= there | self._tracks.keys()
+        for ref in sorted(there - self._done - self._tracks.keys()):
+            if len(self._tracks) >= self._rules.max_containers:
+                if not self._crowded:
+                    self._crowded = True
+                    log.warning("more than %d containers: the others wait", self._rules.max_containers)
+                return
+            self._crowded = False
+            task = self._tracks[ref] = asyncio.create_task(self._follow(ref))
+            task.add_done_callback(lambda _task, ref=ref: self._over(ref))  # type: ignore[misc]
+
+    def _runs(self, pod: Pod) -> list[ContainerRef]:
+        """The runs of a pod's containers of which the API may have a log."""
+        if self._rules.labels.excluded(pod):
+            return []
+        runs = []
+        for container, state in pod.states.items():
+            ref = pod.ref(container)
+            if self._rules.selection.excluded(ref):
+                continue
+            if state.running or state.ended is not None:
+                runs.append(ref)
+            if state.before is not None and state.restarts > 0:
+                runs.append(ref._replace(restart=state.restarts - 1))
+        return runs
+
+    def _over(self, ref: ContainerRef) -> None:
+        self._tracks.pop(ref, None)
+        self._changed.set()
+
+    async def _follow(self, ref: ContainerRef) -> None:
+        """Follows one run of a container; what fails is tried again as long as its pod is there."""
+        while True:
+            track: ContainerTrack | None = None
+            try:
+                track = await self._begin(ref)
+                if track is not None:
+                    await track.run()
+                self._done.add(ref)
+                return
+            except Conflict as error:
+                log.info("%s: not followed: %s", ref, error)
+                self._done.add(ref)
+                return
+            except asyncio.CancelledError:
+                self._let_go(track)
+                raise
+            except Exception as error:
+                trace = None if isinstance(error, OSError | JoblogError) else error
+                log.warning("%s: can't be followed now: %s", ref, error, exc_info=trace)
+                self._let_go(track)
+                if self._find(ref) is None:
+                    return
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _let_go(self, track: ContainerTrack | None) -> None:
+        if track is not None:
+            track.close()
+            self._left[track.source] = track.spool_id
+
+    async def _begin(self, ref: ContainerRef) -> ContainerTrack | None:
+        """The container's log as it stands, here or at the leader; None where it is completed."""
+        found = self._find(ref)
+        if found is None:
+            raise Unavailable("its pod is not known any more")
+        source = f"{SOURCE}{ref.namespace}/{ref.pod}/{ref.uid}/{ref.container}/{ref.restart}"
+        target = target_of(self._rules.identity, Container(found[0], ref))
+        writer_id = hmac.digest(self._rules.secret, source.encode(), "sha256")[:_WRITER_ID_BYTES]
+        tail = await self._tails.get(target.name, writer_id)
+        if tail.completed:
+            return None
+        spool_id = self._left.pop(source, None)
+        if spool_id is not None:
+            try:
+                writer = await asyncio.to_thread(self._taken_up, spool_id)
+            except NotFound:
+                writer = None
+            except Conflict:
+                # It has its end already, and only that is to be shipped.
+                return None
+            if writer is not None and writer.length >= tail.next_offset:
+                return self._track(ref, writer, *_place_of(writer))
+            if writer is not None:
+                # Another watcher has gone on with it.
+                writer.close()
+                await asyncio.to_thread(shutil.rmtree, self._place.root / spool_id, ignore_errors=True)
+        key = await self._place.new_key() if self._place.new_key is not None else None
+        writer = await asyncio.to_thread(self._created, target, source, writer_id, key)
+        writer.begin_at(tail.next_offset, tail.newlines)
+        times_us = [time_ns // 1000 for time_ns in tail.times_ns]
+        join = Join.of_tail(tail.data, times_us, tail.lengths, whole=len(tail.data) == tail.next_offset)
+        return self._track(ref, writer, join)
+
+    def _track(self, ref: ContainerRef, writer: FollowedWriter, join: Join, skip_bytes: int = 0) -> ContainerTrack:
+        self._place.adopt(writer.spool_id)
+        return ContainerTrack(ref, writer, join, self._connection, self._find, skip_bytes=skip_bytes)
+
+    def _taken_up(self, spool_id: str) -> FollowedWriter:
+        return FollowedWriter(self._place.root / spool_id, self._place.bounds, keys=self._place.keys)
+
+    def _created(self, target: LogTarget, source: str, writer_id: bytes, key: SpoolKey | None) -> FollowedWriter:
+        name = check_writable_name(target.name)
+        task = SpoolTask(
+            writer_id=writer_id,
+            namespace=name.namespace,
+            run=name.run,
+            task=name.task,
+            attempt=name.attempt,
+            command=target.command,
+            host=target.host,
+            labels=check_labels(dict(target.labels)),
+            started_ns=target.started_ns or time.time_ns(),
+            max_spool_bytes=self._place.bounds.task_bytes,
+            kind=FOLLOWED,
+            source=source,
+        )
+        folder = self._place.root / new_run_id()
+        try:
+            return FollowedWriter(folder, self._place.bounds, task, key=key)
+        except JoblogError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _place_of(writer: FollowedWriter) -> tuple[Join, int]:
+    """Where a spool that is taken up has come to, and what is in it behind that. Raises Corrupt."""
+    recovered = writer.recovered
+    if recovered is None or not recovered.position:
+        return Join(), writer.length
+    try:
+        join = Join.decode(json.loads(recovered.position))
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise Corrupt(f"{writer.folder}: its place can't be read: {error!r:.100}; move it away to go on") from None
+    return join, recovered.length - recovered.position_offset
