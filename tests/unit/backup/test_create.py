@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from joblog.batch import STDOUT
 from joblog.identity import LogName
@@ -16,15 +13,6 @@ from joblog.leader.archive.objects import walk
 from joblog.paths import DataFolder
 from tests.backing_up import BackedUpLeader, contents, model_of, opened, restore
 from tests.stored_log import fill
-
-
-@pytest.fixture
-def leader(tmp_path: Path) -> Iterator[BackedUpLeader]:
-    made = BackedUpLeader(tmp_path / "data")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def sizes(leader: BackedUpLeader) -> dict[str, int]:
