@@ -20,13 +20,14 @@ TRASH_PREFIX = "_live/trash/"
 
 PIECE_ID_BYTES = 32
 _COPY_BYTES = 4
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\Z", re.ASCII)
+_ID = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{8}\Z", re.ASCII)
 _PIECE = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}\Z", re.ASCII)
 
 
 def new_backup_id(now_ns: int) -> str:
     """The id of a backup that begins now; later ones sort behind it."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_ns // 10**9))}-{secrets.token_hex(4)}"
+    seconds, milliseconds = now_ns // 10**9, now_ns // 10**6 % 1000
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}{milliseconds:03}Z-{secrets.token_hex(4)}"
 
 
 def is_backup_id(text: str) -> bool:
@@ -38,7 +39,7 @@ def check_backup_id(text: str) -> str:
     """Returns `text` when it can be the id of a backup; raises InvalidInput."""
     if not is_backup_id(text):
         raise InvalidInput(
-            f"{text[:60]!r} is not the id of a backup, such as 20260131T120000Z-0a1b2c3d: `joblog backup list`"
+            f"{text[:60]!r} is not the id of a backup, such as 20260131T120000000Z-0a1b2c3d: `joblog backup list`"
         )
     return text
 

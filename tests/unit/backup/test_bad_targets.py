@@ -73,7 +73,7 @@ def no_key(target: ObjectStore, _backup: str, _kek: Path) -> None:
 def moved_manifest(target: ObjectStore, backup: str, _kek: Path) -> None:
     data = target.get(backup_key(backup))
     target.delete([backup_key(backup)])
-    target.put(backup_key("20300101T000000Z-00000000"), data)
+    target.put(backup_key("20300101T000000000Z-00000000"), data)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ NOW = int(dt.datetime(2026, 6, 15, 12, tzinfo=dt.UTC).timestamp()) * 10**9
 
 def summary(age_hours: int, store: str = "s") -> Summary:
     created = NOW - age_hours * 3600 * 10**9
-    stamp = dt.datetime.fromtimestamp(created / 1e9, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = dt.datetime.fromtimestamp(created / 1e9, dt.UTC).strftime("%Y%m%dT%H%M%S000Z")
     return Summary(f"{stamp}-{age_hours:08x}", created, created, store, 2, "h", "0", 1, 1, 1, "k", "i", "asked")
 
 
