@@ -89,7 +89,12 @@ def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step
     failpoints.disarm()
     gets: list[str] = []
     load = leader.repository.load_piece
-    leader.repository.load_piece = lambda name: (gets.append(name), load(name))[1]  # type: ignore[method-assign]
+
+    def counted(name: str) -> bytes | bytearray:
+        gets.append(name)
+        return load(name)
+
+    leader.repository.load_piece = counted  # type: ignore[method-assign]
     begun = step in ("restore.ready", "restore.aside", "restore.swapped")
     if begun:
         # A leader that starts, or the next restore, finishes it.
