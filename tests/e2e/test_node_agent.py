@@ -31,7 +31,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         folder,
         JOBLOG_KUBERNETES_EXCLUDE="secret-*,*/sidecar",
         JOBLOG_KUBERNETES_LINKED_DIRS=str(folder / "docker"),
-        JOBLOG_KUBERNETES_QUIET_SECONDS="3",
+        JOBLOG_KUBERNETES_QUIET_SECONDS="0",
         JOBLOG_FILES_FOLLOW=f"web:nginx/{{name}}={folder}/app/*.log",
     ) as made:
         made.start()
@@ -108,7 +108,19 @@ def test_a_pod_that_is_made_anew_under_its_name_gets_the_next_attempt(where: Nod
     assert where.content(LogName("ci", "web-0", "main", 2)) == b"newer\n"
 
 
+def restart(where: Node, **settings: str) -> None:
+    """As for an upgrade."""
+    worker = where.cluster.worker
+    assert worker is not None
+    assert worker.terminate() == 0
+    where.cluster.environment.update(settings)
+    starts = where.cluster.messages("worker").read_text().count("following: collects")
+    where.start()
+    until(lambda: where.collects(starts + 1), "the agent collects again")
+
+
 def test_what_is_quiet_ends_and_what_comes_after_is_a_part_of_its_own(where: Node) -> None:
+    restart(where, JOBLOG_KUBERNETES_QUIET_SECONDS="3")
     log = where.container("quiet")
     log.print(b"before\n")
     record = wait_for(where, where.name(log), is_completed)
@@ -118,6 +130,7 @@ def test_what_is_quiet_ends_and_what_comes_after_is_a_part_of_its_own(where: Nod
     wait_for(where, part, lambda record: record.log.next_offset == 6)
     assert where.content(part) == b"after\n"
     wait_for(where, part, is_completed)
+    restart(where, JOBLOG_KUBERNETES_QUIET_SECONDS="0")
 
 
 def test_excluded_containers_and_strange_folders_are_left_alone(where: Node) -> None:
@@ -174,10 +187,21 @@ def test_files_by_glob_are_followed_past_rotation(where: Node) -> None:
     assert where.content(name) == b"GET /\nGET /again\n"
 
 
+def forget_spool(where: Node, log: ContainerLog) -> None:
+    """The disk loses a log's spool."""
+    (folder,) = [
+        path
+        for path in list_spools(where.cluster.worker_dir / "worker" / "spool")
+        if json.loads((path / "task.json").read_bytes())["run"] == log.pod
+    ]
+    shutil.rmtree(folder)
+
+
 def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(where: Node) -> None:
     """The agent is stopped, as for an upgrade: what happens meanwhile is found out, or said to be missing."""
-    kept, deleted, lost = (where.container(pod) for pod in ("upgrade-kept", "upgrade-deleted", "upgrade-lost"))
-    for log in (kept, deleted, lost):
+    pods = ("upgrade-kept", "upgrade-deleted", "upgrade-lost", "upgrade-spoolless")
+    kept, deleted, lost, spoolless = (where.container(pod) for pod in pods)
+    for log in (kept, deleted, lost, spoolless):
         log.print(b"before\n")
         wait_for(where, where.name(log), lambda record: record.log.next_offset == 7)
     worker = where.cluster.worker
@@ -192,6 +216,8 @@ def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(whe
     for _ in range(6):
         lost.print(b"rotated away\n")
         lost.rotate()
+    forget_spool(where, spoolless)
+    spoolless.print(b"with another spool\n")
     late = where.container("late")
     for _ in range(6):
         late.print(b"early\n")
@@ -201,6 +227,8 @@ def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(whe
     record = wait_for(where, where.name(kept), lambda record: record.log.next_offset == kept.length)
     assert not kinds(record) & {"lost_lines", "start_missing"}
     assert where.content(where.name(kept)) == b"before\nwhile it is away\nafter two rotations\n"
+    wait_for(where, where.name(spoolless), lambda record: record.log.next_offset == spoolless.length)
+    assert where.content(where.name(spoolless)) == b"before\nwith another spool\n"
     record = wait_for(where, where.name(deleted), is_completed)
     assert kinds(record) >= {"lost_lines"}
     assert where.content(where.name(deleted)) == b"before\n"

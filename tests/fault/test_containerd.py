@@ -17,7 +17,7 @@ from tests.e2e.machine import until
 from tests.fault.node import node
 from tests.kubelet_writer import ContainerLog
 
-pytestmark = [pytest.mark.fault, pytest.mark.containerd]
+pytestmark = pytest.mark.containerd
 # Lines that tell where one is missing, some of them longer than a line of the file may be; both streams; no end.
 SCRIPT = """
 i=0

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SEED
 from tests.e2e.machine import until
 from tests.fault.node import Node, churn, node
-
-pytestmark = pytest.mark.fault
-SEED = int(os.environ.get("FAULT_SEED", time.time_ns() % 1_000_000))
 
 
 class Kills:
@@ -42,7 +40,6 @@ class Kills:
 @pytest.mark.timeout(180)
 def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
     """A short form: some containers, small files, so that they are rotated and compressed again and again."""
-    print(f"FAULT_SEED={SEED}")
     with node(tmp_path, JOBLOG_KUBERNETES_MAX_FILES="20") as where:
         where.start()
         until(lambda: where.collects(1), "the agent collects")
@@ -71,7 +68,6 @@ def test_rotated_logs_arrive_whole_past_kills(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encryption", ["off", "on"])
 def test_as_fast_as_a_node_prints(tmp_path: Path, encryption: str) -> None:
     """250 containers, up to 200 MB/s together: far more than is taken along at once, so the files are the buffer."""
-    print(f"FAULT_SEED={SEED}")
     seconds = float(os.environ.get("AGENT_SECONDS", "20"))
     with node(
         tmp_path,

@@ -35,6 +35,7 @@ class Following(RuleBasedStateMachine):
         self.place: str | None = None
         self.cuts = 0
         self.copies = 0
+        self.unlooked = 0
         self.attach()
 
     def tick(self) -> int:
@@ -86,13 +87,37 @@ class Following(RuleBasedStateMachine):
         self.cuts += 1
         self.log.rotate(5)
 
-    @precondition(lambda self: self.follower is not None and self.log.rotations == 0)
+    @precondition(lambda self: self.follower is not None and self.copies == 0)
     @rule()
-    def copy_and_truncate(self) -> None:
+    def rotate_slowly(self) -> None:
+        """The new file is there, and seen, when the runtime lets the old one have its last lines."""
         self.look()
+        old = os.dup(self.log._fd)
+        self.log.rotate(3)
+        self.look()
+        os.write(old, self.log._encoded(b"last line\n", 1))
+        os.close(old)
+
+    @precondition(lambda self: self.follower is not None and self.copies == 0 and self.unlooked < 2)
+    @rule()
+    def rotate_between_looks(self) -> None:
+        """Several times, as long as nothing is deleted that was not seen."""
+        self.unlooked += 1
+        self.log.rotate(6)
+
+    @precondition(lambda self: self.follower is not None and self.log.rotations == 0)
+    @rule(refill=st.booleans())
+    def copy_and_truncate(self, refill: bool) -> None:
+        self.look()
+        size = self.log.size()
         if self.log.size() and len(self.follower.files) == 1:  # type: ignore[union-attr]
             self.copies += 1
             self.log.truncate_in_copy()
+            if refill:
+                # As large as before, and more, when it is looked at.
+                self.log.print(b"y" * min(size, 16_000) + b"\n")
+                while self.log.size() <= size:
+                    self.log.print(b"y" * 1000 + b"\n")
             self.look()
 
     @rule(seconds=st.sampled_from([0.1, 0.6]))
@@ -105,6 +130,7 @@ class Following(RuleBasedStateMachine):
         follower = self.follower
         assert follower is not None
         follower.refresh()
+        self.unlooked = 0
         while True:
             block = follower.read(length)
             decoded = Cri().decode(block.data, whole=block.last, after_ns=0, now_ns=2**62)
