@@ -64,7 +64,7 @@ test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real
 	$(BIN)/python -m pytest -m 'browser and not fault' tests/browser
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
-	$(BIN)/python -m pytest -m fault --timeout 1800 tests/fault tests/browser tests/e2e/test_drill.py
+	$(BIN)/python -m pytest -m fault --timeout 1800 tests
 
 drill: $(INSTALLED) ## lose a leader's disk and restore it, in every mode, to a folder and to S3 servers (DRILL_MIB=N: more load)
 	DRILL_MIB=$(or $(DRILL_MIB),16) $(BIN)/python -m pytest --timeout 1800 tests/e2e/test_drill.py
