@@ -38,6 +38,7 @@ from joblog.leader.api.http.context import ApiContext, Operated
 from joblog.leader.api.http.turns import Turns
 from joblog.leader.api.http_server import HttpServer
 from joblog.leader.api.peer_sweep import PeerSweep
+from joblog.leader.api.retention_status import MAX_PENDING
 from joblog.leader.api.signing_in import SignIn
 from joblog.leader.api.status import LeaderStatus
 from joblog.leader.archive.archiver import ArchiverLimits
@@ -366,6 +367,7 @@ def _retention(core: _Core, reader: LogReader, on_deleted: Callable[[], None]) -
         logs_per_second=asked.logs_per_second,
         auditor=lambda: gate.auditor,
         on_deleted=on_deleted,
+        locked_objects=lambda: core.store.count_locked(MAX_PENDING),
     )
 
 

@@ -33,6 +33,11 @@ class S3Settings:
     storage_class: str = setting("", "Storage class of objects that stay. Empty: the bucket's.")
     object_lock_mode: str = setting("", "Object lock for objects that stay.", choices=("", "GOVERNANCE", "COMPLIANCE"))
     object_lock_days: int = setting(0, "How long they are locked.", unit="days", low=0, high=36_500)
+    delete_versions: bool = setting(
+        True,
+        "In a bucket that keeps versions: delete all of them of what is deleted, so that it is gone, as soon as a lock "
+        "lets go of them. Off: they stay until a rule of the bucket drops them.",
+    )
     max_connections: int = setting(32, "Connections to the server at most.", low=1, high=1000)
     connect_timeout_seconds: float = setting(5.0, "How long a connection may take.", unit="seconds", low=0.1, high=300)
     read_timeout_seconds: float = setting(

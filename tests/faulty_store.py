@@ -132,6 +132,12 @@ class FaultyStore:
     def delete(self, keys: Sequence[str]) -> None:
         self.request("delete", ", ".join(keys)[:80], lambda: self.inner.delete(keys))
 
+    def keeps_versions(self) -> bool:
+        return self.inner.keeps_versions()
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return self.request("purge", ", ".join(keys)[:80], lambda: self.inner.purge(keys))
+
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> MultipartUpload:
         def start() -> MultipartUpload:
             upload = self.inner.start_multipart(key, metadata)

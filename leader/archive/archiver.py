@@ -156,7 +156,8 @@ class Archiver(Service):
 
     def warnings(self) -> list[str]:
         """What is wrong with the archive now, for people."""
-        return [f"archive: {doing}: {why}" for doing, why in sorted(self._problems.items())]
+        refused = {"deleting": self.cleaner.refusal} if self.cleaner.refusal else {}
+        return [f"archive: {doing}: {why}" for doing, why in sorted((self._problems | refused).items())]
 
     def state(self) -> ArchiverState:
         """How it does now. Any thread."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from joblog.errors import Conflict, Corrupt, NotFound, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, NotFound, WrongVersion
 from joblog.identity import LogName
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.assembling import Assembly, copy_range
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # A view of the store that a reader keeps may name an object for so long after nothing else does.
 GRACE_SECONDS = 60.0
 _AT_ONCE = 20_000
+# After a denial.
+DENIED_SECONDS = 3600
 
 
 class Cleaner:
@@ -41,6 +43,8 @@ class Cleaner:
         self._context = context
         self._grace_ns = int(grace_seconds * 1e9)
         self._clock_ns = clock_ns
+        # Why objects were not deleted lately; empty: they were.
+        self.refusal = ""
         # No reader of an earlier life of the leader is left.
         self._began_ns = clock_ns()
 
@@ -48,6 +52,7 @@ class Cleaner:
         """Deletes what has been unused for the grace time; how many. Raises ClaimLost, what the stores raise."""
         now = self._clock_ns()
         store, busy = self._context.store, self._context.busy
+        store.release_locked(now, _AT_ONCE)
         old = [
             found.key
             for found in store.unused_objects(_AT_ONCE)
@@ -61,21 +66,30 @@ class Cleaner:
             keys = [key for key in old if key in mine and not store.object_uses(key)]
             failpoints.reach("clean.listed")
             self._context.claim.ensure()
-            self._delete(keys)
+            kept = self._delete(keys, now)
             failpoints.reach("clean.deleted")
             changes = Changes()
             changes.forget_objects(keys)
+            changes.lock_objects(kept)
             store.write(changes)
             failpoints.reach("clean.forgotten")
             return len(keys)
         finally:
             busy.give(mine)
 
-    def _delete(self, keys: list[str]) -> None:
-        # Metadata first: whoever finds it may rely on the log beside it.
-        metadata = [key for key in keys if key.endswith("/" + METADATA_NAME)]
-        self._context.putter.objects.delete(metadata)
-        self._context.putter.objects.delete([key for key in keys if key not in set(metadata)])
+    def _delete(self, keys: list[str], now_ns: int) -> Mapping[str, int]:
+        """Those that are not gone yet, and when to ask again: a refusal holds up no others."""
+        objects = self._context.putter.objects
+        try:
+            # Metadata first: whoever finds it may rely on the log beside it.
+            metadata = [key for key in keys if key.endswith("/" + METADATA_NAME)]
+            objects.delete(metadata)
+            objects.delete([key for key in keys if key not in set(metadata)])
+            self.refusal = ""
+            return objects.purge(keys)
+        except Denied as error:
+            self.refusal = str(error)
+            return dict.fromkeys(keys, now_ns + DENIED_SECONDS * 10**9)
 
 
 class Joiner:

@@ -120,6 +120,12 @@ class FolderStore:
                     continue
                 self._drop_empty(path.parent)
 
+    def keeps_versions(self) -> bool:
+        return False
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:  # noqa: ARG002 - a folder has no such thing
+        return {}
+
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> FolderUpload:
         return FolderUpload(self, key, self._path(key), dict(metadata or {}))
 

@@ -114,8 +114,10 @@ class Collector:
         failpoints.reach("gc.found")
         keys = [orphan.key for orphan in batch]
         self._objects.delete(keys)
+        kept = self._objects.purge(keys)
         failpoints.reach("gc.deleted")
         changes = Changes()
         changes.forget_objects(keys)
+        changes.lock_objects(kept)
         self._store.write(changes)
         return batch

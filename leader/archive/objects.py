@@ -132,6 +132,18 @@ class ObjectStore(Protocol):
         """Deletes objects, in batches; those that are not there are fine. Some may be gone when it raises."""
         ...
 
+    def keeps_versions(self) -> bool:
+        """Whether what was deleted or written over stays as an older version. Asks the store, once."""
+        ...
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """Deletes all versions of objects that were deleted, in batches.
+
+        Gives those of which versions are left, as a lock or a denial keeps them: until when, in ns, or for how long it
+        is of no use to ask again. Does nothing where versions are not kept.
+        """
+        ...
+
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> MultipartUpload:
         """Begins an object that is put together of parts."""
         ...

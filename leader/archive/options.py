@@ -39,6 +39,7 @@ class S3Options:
     storage_class: str = ""
     object_lock_mode: str = ""
     object_lock_days: int = 0
+    delete_versions: bool = True
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)

@@ -118,6 +118,12 @@ class RetryingStore:
     def delete(self, keys: Sequence[str]) -> None:
         self._retry(lambda: self._inner.delete(keys))
 
+    def keeps_versions(self) -> bool:
+        return self._retry(self._inner.keeps_versions)
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return self._retry(lambda: self._inner.purge(keys))
+
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> RetryingUpload:
         return RetryingUpload(self._retry(lambda: self._inner.start_multipart(key, metadata)), self._retry)
 

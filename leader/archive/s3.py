@@ -33,6 +33,7 @@ from joblog.leader.archive.s3_client import make_client
 from joblog.leader.archive.s3_errors import code_of, translated
 from joblog.leader.archive.s3_upload import S3Upload
 from joblog.leader.archive.s3_verify import UPLOAD, check_etag, check_said, header_of, said_checksum
+from joblog.leader.archive.s3_versions import has_versions, purge_versions
 
 CHECKSUM = "joblog-checksum"
 _LIST_PAGE = 1000
@@ -58,6 +59,8 @@ class S3Store:
         self._making = threading.Lock()
         # Learnt from the server: it compares etags without their quotes.
         self._bare_etags = False
+        # Whether the bucket keeps versions, once it was asked.
+        self._versioned: bool | None = None
 
     @property
     def client(self) -> Any:
@@ -279,6 +282,14 @@ class S3Store:
             first = failed[0]
             kind = Denied if first.get("Code") == "AccessDenied" else Unavailable
             raise kind(f"{self.name}: {len(failed)} objects were not deleted, {first.get('Key')}: {first.get('Code')}")
+
+    def keeps_versions(self) -> bool:
+        if self._versioned is None:
+            self._versioned = self._options.delete_versions and has_versions(self)
+        return self._versioned
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return purge_versions(self, keys, self._options.object_lock_days) if self.keeps_versions() else {}
 
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> S3Upload:
         return S3Upload(self, key, metadata or {})

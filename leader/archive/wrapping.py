@@ -63,6 +63,14 @@ class WrappedStore:
         if keys:
             self.around(Request("delete", keys[0], keys=len(keys)), lambda: self.inner.delete(keys))
 
+    def keeps_versions(self) -> bool:
+        return self.inner.keeps_versions()
+
+    def purge(self, keys: Sequence[str]) -> Mapping[str, int]:
+        if not keys or not self.keeps_versions():
+            return {}
+        return self.around(Request("list", keys[0], keys=len(keys)), lambda: self.inner.purge(keys))
+
     def start_multipart(self, key: str, metadata: Mapping[str, str] | None = None) -> WrappedUpload:
         inner = self.around(Request("start", key), lambda: self.inner.start_multipart(key, metadata))
         return WrappedUpload(self, inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from joblog.leader.buffer.chunk import CHECK_BYTES, gap_header, pack_gap, pack_stored
 from joblog.v1.archive_pb2 import Extent
@@ -32,6 +32,7 @@ class Changes:
         "gaps",
         "gone",
         "guards",
+        "locked",
         "logs",
         "merged",
         "refilled",
@@ -55,6 +56,7 @@ class Changes:
         self.rosters: list[tuple[int, str]] = []
         self.announced: list[str] = []
         self.gone: list[str] = []
+        self.locked: list[tuple[str, int]] = []
         self.events: list[tuple[int, Event]] = []
         self.merged: dict[int, int | None] = {}
         self.deaths: list[int] = []
@@ -140,6 +142,11 @@ class Changes:
     def forget_objects(self, object_keys: Iterable[str]) -> None:
         """These archive objects, which nothing names, are not there any more."""
         self.gone.extend(object_keys)
+
+    def lock_objects(self, until_ns: Mapping[str, int]) -> None:
+        """Of these archive objects, which are deleted, versions are kept until then: they are not unused any more."""
+        self.gone.extend(until_ns)
+        self.locked.extend(until_ns.items())
 
     def put_log(self, record: LogRecord) -> None:
         """A new log, or a new state of one. Its run's counters, state and index follow in the same write.

@@ -44,6 +44,7 @@ _TIME = b"t"
 _WRITER = b"w"
 _USES = b"x"
 _UNUSED = b"y"
+_LOCKED = b"z"
 _NUL = b"\0"
 _TWO_U64 = struct.Struct(">QQ")
 CHUNK_KEY_BYTES = _TWO_U64.size
@@ -225,6 +226,21 @@ def unused_key(object_key: str) -> bytes:
 def object_of(key: bytes) -> str:
     """The archive object's key in one made by unused_key()."""
     return key[1:].decode()
+
+
+def locked_prefix() -> bytes:
+    """index: what the keys of archive objects that are deleted, and of which a lock keeps versions, start with."""
+    return _LOCKED
+
+
+def locked_key(until_ns: int, object_key: str) -> bytes:
+    """index: an archive object of which versions are to be deleted once a lock lets go of them."""
+    return _LOCKED + u64(until_ns) + object_key.encode()
+
+
+def parse_locked_key(key: bytes) -> tuple[int, str]:
+    """(until_ns, object's key) of a key made by locked_key()."""
+    return int.from_bytes(key[1:9], "big"), key[9:].decode()
 
 
 def writer_key(namespace: str, run: str, task: str, writer_id: bytes) -> bytes:

@@ -99,6 +99,7 @@ def add_plain(changes: Changes, operations: Operations) -> Operations:
     puts.extend((keys.INDEX, keys.unused_key(object_key), now) for object_key in changes.announced)
     puts.extend((keys.INDEX, keys.death_key(number), b"") for number in changes.deaths)
     deletes.extend((keys.INDEX, keys.death_key(number)) for number in changes.deaths_told)
+    puts.extend((keys.INDEX, keys.locked_key(until_ns, object_key), b"") for object_key, until_ns in changes.locked)
     for number, wrapped in changes.deks:
         puts.append((keys.KEYS, keys.dek_key(number), wrapped))
     for number, event in changes.events:

@@ -383,6 +383,25 @@ class Store:
         """Archive objects that may be there and that nothing names, by key; one that is just being put among them."""
         return read_unused(self._engine, limit)
 
+    def release_locked(self, now_ns: int, limit: int = 1000) -> int:
+        """Has those archive objects looked at again whose lock is over by then; how many."""
+        prefix = keys.locked_prefix()
+        found = [key for key, _ in islice(scan(self._engine, keys.INDEX, prefix, keys.locked_key(now_ns, "")), limit)]
+        puts = []
+        for key in found:
+            object_key = keys.parse_locked_key(key)[1]
+            # One that is in use again has its older versions deleted with it.
+            if not self.object_uses(object_key):
+                puts.append((keys.INDEX, keys.unused_key(object_key), keys.u64(0)))
+        if found:
+            self._engine.write(Operations([], [(keys.INDEX, key) for key in found], puts))
+        return len(found)
+
+    def count_locked(self, limit: int) -> int:
+        """How many archive objects are deleted, and of which a lock keeps versions; up to `limit`."""
+        prefix = keys.locked_prefix()
+        return sum(1 for _ in islice(scan(self._engine, keys.INDEX, prefix, keys.after(prefix)), limit))
+
     def extents(self, number: int, from_offset: int = 0) -> Iterator[Extent]:
         """As View.extents(), as of now; of use where nobody else changes them meanwhile."""
         return read_extents(self._engine, number, from_offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -137,6 +138,34 @@ def test_deletes_take_many_at_once(store: ObjectStore) -> None:
         store.put(key, b"x")
     store.delete([*keys[:29], "d/none"])
     assert [info.key for info in walk(store, "")] == ["d/29"]
+
+
+def test_without_versions_there_is_nothing_to_purge(store: ObjectStore) -> None:
+    store.put("d/1", b"x")
+    assert not store.keeps_versions()
+    assert store.purge(["d/1", "d/none"]) == {}
+    assert store.get("d/1") == b"x"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_no_version_of_what_is_purged_is_left_and_all_others_are(server: str, request: pytest.FixtureRequest) -> None:
+    store = S3Store(f"joblog-{uuid.uuid4().hex[:12]}", "p/", options_for(request.getfixturevalue(server)))
+    store.check(create=True)
+    store.client.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    runs = [f"n/r{run}/t{task}/1/{name}" for run in range(2) for task in range(3) for name in ("a", "b")]
+    packs = [f"_live/one/{number}.pack" for number in range(4)]
+    for key in (*runs, *packs):
+        store.put(key, b"1")
+        store.put(key, b"2")
+    gone = [*runs[:5], packs[1], packs[3], "n/none/t/1/a"]
+    store.delete(gone)
+    assert store.keeps_versions()
+    assert store.purge(gone) == {}
+    assert store.purge(gone) == {}
+    found = store.client.list_object_versions(Bucket=store.bucket)
+    assert "DeleteMarkers" not in found
+    left = Counter(one["Key"].removeprefix("p/") for one in found["Versions"])
+    assert left == Counter({key: 2 for key in (*runs, *packs) if key not in gone})
 
 
 def test_an_object_of_parts(store: ObjectStore) -> None:

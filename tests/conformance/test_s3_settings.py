@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from typing import Any
 
@@ -56,6 +57,35 @@ def test_only_what_stays_is_locked(rgw: str) -> None:
         assert dt.timedelta(days=2) < left <= dt.timedelta(days=3)
         with pytest.raises(store.client.exceptions.ClientError, match="AccessDenied"):
             store.client.delete_object(Bucket=store.bucket, Key=f"p/{key}", VersionId=reply["VersionId"])
+
+
+# moto lets go of locked versions when several are deleted at once.
+def test_what_is_locked_is_hidden_when_it_is_deleted_and_purged_once_the_lock_is_over(rgw: str) -> None:
+    store = store_with(rgw, object_lock_mode="COMPLIANCE", object_lock_days=2)
+    seconds = 6.0
+    until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+    for key in (METADATA, SEALED):
+        reply = store.put(key, b"x")
+        assert reply.key == key
+    # One more of a lock that ends soon.
+    store.client.put_object(
+        Bucket=store.bucket, Key="p/n/r/t/2/log.joblog", Body=b"x", ChecksumAlgorithm="SHA256",
+        ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=until,
+    )  # fmt: skip
+    keys = [METADATA, SEALED, "n/r/t/2/log.joblog", LIVE]
+    store.put(LIVE, b"x")
+    store.delete(keys)
+    kept = store.purge(keys)
+    assert set(kept) == {METADATA, SEALED, "n/r/t/2/log.joblog"}
+    day = 86_400 * 10**9
+    assert all(1.9 * day < at - time.time_ns() < 2.1 * day for at in kept.values())
+    assert store.list("")[0] == []
+    time.sleep(max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds() + 1.0))
+    assert set(store.purge(keys)) == {METADATA, SEALED}
+    found = store.client.list_object_versions(Bucket=store.bucket)
+    assert {one["Key"] for one in found["Versions"]} == {f"p/{METADATA}", f"p/{SEALED}"}
+    assert {one["Key"] for one in found["DeleteMarkers"]} == {f"p/{METADATA}", f"p/{SEALED}"}
+    store.close()
 
 
 @pytest.mark.parametrize(("sse", "said"), [("s3", "AES256"), ("kms", "aws:kms")])

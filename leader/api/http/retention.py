@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from joblog.errors import Conflict
-from joblog.identity import check_name
+from joblog.identity import MAX_LABEL_VALUE_LENGTH, check_name
 from joblog.leader.access.principal import current
 from joblog.leader.api.http.context import ApiContext, Context
 from joblog.leader.api.http.models import moment, word
@@ -23,6 +23,8 @@ from joblog.v1 import retention_pb2, types_pb2
 
 router = APIRouter(prefix="/api/v1", tags=["retention"])
 
+# As joblog.identity has it.
+_NAME = r"^[A-Za-z0-9_\-:+=~][A-Za-z0-9._\-:+=~]{0,249}$"
 _MAX_AHEAD_SECONDS = 100 * 366 * 86_400
 Ahead = Annotated[int, Query(ge=0, le=_MAX_AHEAD_SECONDS, description="As if it were so much later")]
 Shown = Annotated[int, Query(ge=0, le=1000, description="Runs that are listed at most; all are counted")]
@@ -100,19 +102,31 @@ class Preview(BaseModel):
     total: Pass
 
 
-class HoldModel(BaseModel):
-    """A legal hold: on a run, or on all runs with a label."""
+class RunHold(BaseModel, extra="forbid"):
+    """A hold on a run."""
 
-    namespace: str = Field(default="", description="Empty, with a label: every namespace")
-    run: str = ""
-    label: str = ""
-    value: str = ""
+    namespace: str = Field(pattern=_NAME)
+    run: str = Field(pattern=_NAME)
     reason: str = Field(default="", max_length=MAX_REASON_LENGTH)
 
 
-class HoldState(HoldModel):
-    """A hold that is set."""
+class LabelHold(BaseModel, extra="forbid"):
+    """A hold on all runs with a label, those that come later among them."""
 
+    namespace: str = Field(default="", pattern=f"^$|{_NAME}", description="Empty: every namespace")
+    label: str = Field(pattern=_NAME)
+    value: str = Field(max_length=MAX_LABEL_VALUE_LENGTH, pattern="^[^\\x00]*$")
+    reason: str = Field(default="", max_length=MAX_REASON_LENGTH)
+
+
+class HoldState(BaseModel):
+    """A hold that is set: on a run, or on all runs with a label."""
+
+    namespace: str = Field(description="Empty, with a label: every namespace")
+    run: str
+    label: str
+    value: str
+    reason: str
     set_by: str
     set_at: str | None
 
@@ -222,7 +236,7 @@ async def list_holds(context: Context) -> Holds:
 
 
 @router.post("/holds")
-async def set_hold(context: Context, hold: HoldModel) -> HoldSet:
+async def set_hold(context: Context, hold: RunHold | LabelHold) -> HoldSet:
     """Keeps a run, or all runs with a label, from every deletion until it is lifted."""
     done = await _holding(context).set(retention_pb2.Hold(**hold.model_dump()), current())
     return HoldSet(hold=HoldState.of(done.hold), created=done.created, archived=done.archived, runs=done.runs)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from joblog.errors import Corrupt
+from joblog.errors import Corrupt, Denied
 from joblog.identity import LogName
 from joblog.leader.access.audit import AuditEvent
 from joblog.leader.archive import failpoints
+from joblog.leader.archive.clean import DENIED_SECONDS, Cleaner
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.layout import HOLDS_KEY
 from joblog.leader.archive.rebuild import Rebuild
@@ -338,3 +339,73 @@ def test_damaged_holds_are_said_to_be() -> None:
     for data in (b"\0", b"\0\0\0\x05ab", b"\0\0\0\x02\xff\xff", b"\0\0\0\0"):
         with pytest.raises(Corrupt):
             unpack_holds(data)
+
+
+class Locking(CountedPuts):
+    """A folder of which deleted objects stay behind until a lock is over, as versions do in a bucket."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.locked: dict[str, int] = {}
+        self.asked: list[list[str]] = []
+        self.denied = False
+
+    def keeps_versions(self) -> bool:
+        return True
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if self.denied:
+            raise Denied("not allowed here")
+        super().delete(keys)
+
+    def purge(self, keys: Sequence[str]) -> dict[str, int]:
+        self.asked.append(list(keys))
+        return {key: until for key in keys if (until := self.locked.get(key, 0))}
+
+
+async def test_what_is_locked_is_asked_for_again_when_its_lock_is_over_and_not_before(tmp_path: Path) -> None:
+    objects = Locking(tmp_path / "archive")
+    site = ArchiveSite(tmp_path / "one", objects)
+    try:
+        site.context.claim.ensure()
+        [log] = add_run(site, "a", 1)
+        keys = [f"default/a/t0/1/{name}" for name in ("log.joblog", "metadata.json")]
+        now = time.time_ns()
+        cleaner = Cleaner(site.context, grace_seconds=0.0, clock_ns=lambda: now)
+        objects.locked = dict.fromkeys(keys, now + 100)
+        await one_pass(retention(site))
+        assert site.store.get_log(log.number) is None
+        cleaner.clean()
+        assert [sorted(set(keys) & set(asked)) for asked in objects.asked] == [keys]
+        assert site.store.count_locked(10) == 2
+        assert cleaner.clean() == 0
+        assert len(objects.asked) == 1
+        now += 101
+        objects.locked.clear()
+        assert cleaner.clean() == 2
+        assert (site.store.count_locked(10), sorted(objects.asked[-1])) == (0, keys)
+        assert cleaner.clean() == 0
+    finally:
+        site.close()
+
+
+async def test_a_denial_is_said_and_no_storm_follows(tmp_path: Path) -> None:
+    objects = Locking(tmp_path / "archive")
+    site = ArchiveSite(tmp_path / "one", objects)
+    try:
+        site.context.claim.ensure()
+        add_run(site, "a", 1)
+        await one_pass(retention(site))
+        now = time.time_ns()
+        cleaner = Cleaner(site.context, grace_seconds=0.0, clock_ns=lambda: now)
+        objects.denied = True
+        assert cleaner.clean() > 0
+        assert cleaner.refusal == "not allowed here"
+        assert cleaner.clean() == 0
+        objects.denied = False
+        now += (DENIED_SECONDS + 1) * 10**9
+        assert cleaner.clean() > 0
+        assert cleaner.refusal == ""
+        assert not [key for key in objects.all_keys() if key.startswith("default/")]
+    finally:
+        site.close()

@@ -128,6 +128,12 @@ class HollowStore:
         self.uploads.append(_HollowUpload(self, key, metadata or {}))
         return self.uploads[-1]
 
+    def keeps_versions(self) -> bool:
+        return False
+
+    def purge(self, keys: Sequence[str]) -> dict[str, int]:
+        return {}
+
     def drop_uploads(self, older_than_seconds: float) -> int:
         return 0
 

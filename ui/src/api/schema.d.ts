@@ -1535,38 +1535,6 @@ export interface components {
             lifted: boolean;
         };
         /**
-         * HoldModel
-         * @description A legal hold: on a run, or on all runs with a label.
-         */
-        HoldModel: {
-            /**
-             * Label
-             * @default
-             */
-            label: string;
-            /**
-             * Namespace
-             * @description Empty, with a label: every namespace
-             * @default
-             */
-            namespace: string;
-            /**
-             * Reason
-             * @default
-             */
-            reason: string;
-            /**
-             * Run
-             * @default
-             */
-            run: string;
-            /**
-             * Value
-             * @default
-             */
-            value: string;
-        };
-        /**
          * HoldSet
          * @description What setting a hold did.
          */
@@ -1587,38 +1555,25 @@ export interface components {
         };
         /**
          * HoldState
-         * @description A hold that is set.
+         * @description A hold that is set: on a run, or on all runs with a label.
          */
         HoldState: {
-            /**
-             * Label
-             * @default
-             */
+            /** Label */
             label: string;
             /**
              * Namespace
              * @description Empty, with a label: every namespace
-             * @default
              */
             namespace: string;
-            /**
-             * Reason
-             * @default
-             */
+            /** Reason */
             reason: string;
-            /**
-             * Run
-             * @default
-             */
+            /** Run */
             run: string;
             /** Set At */
             set_at: string | null;
             /** Set By */
             set_by: string;
-            /**
-             * Value
-             * @default
-             */
+            /** Value */
             value: string;
         };
         /**
@@ -1702,6 +1657,27 @@ export interface components {
             version: string;
             /** Worker Id */
             worker_id: string;
+        };
+        /**
+         * LabelHold
+         * @description A hold on all runs with a label, those that come later among them.
+         */
+        LabelHold: {
+            /** Label */
+            label: string;
+            /**
+             * Namespace
+             * @description Empty: every namespace
+             * @default
+             */
+            namespace: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Value */
+            value: string;
         };
         /**
          * Line
@@ -2197,6 +2173,21 @@ export interface components {
             tasks_live: number;
             /** Tasks Succeeded */
             tasks_succeeded: number;
+        };
+        /**
+         * RunHold
+         * @description A hold on a run.
+         */
+        RunHold: {
+            /** Namespace */
+            namespace: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Run */
+            run: string;
         };
         /**
          * RunWanted
@@ -3783,7 +3774,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["HoldModel"];
+                "application/json": components["schemas"]["RunHold"] | components["schemas"]["LabelHold"];
             };
         };
         responses: {
