@@ -9,8 +9,8 @@ from fastapi import Path, Query
 
 from joblog.identity import AUDIT_NAMESPACE, MAX_NAME_LENGTH, RUN_LOG_TASK
 
-_NAME = r"[A-Za-z0-9_:+=~-][A-Za-z0-9._:+=~-]{0,249}"
-_TASK = f"{RUN_LOG_TASK}|{_NAME}"
+NAME = r"[A-Za-z0-9_:+=~-][A-Za-z0-9._:+=~-]{0,249}"
+_TASK = f"{RUN_LOG_TASK}|{NAME}"
 _NUMBER = "[1-9][0-9]{0,9}"
 LATEST = "latest"
 ATTEMPT = re.compile(_NUMBER)
@@ -23,9 +23,9 @@ def _schema(pattern: str) -> dict[str, object]:
 
 
 Namespace = Annotated[
-    str, Path(description="Namespace, as `default`", json_schema_extra=_schema(f"{AUDIT_NAMESPACE}|{_NAME}"))
+    str, Path(description="Namespace, as `default`", json_schema_extra=_schema(f"{AUDIT_NAMESPACE}|{NAME}"))
 ]
-Run = Annotated[str, Path(description="Run", json_schema_extra=_schema(_NAME))]
+Run = Annotated[str, Path(description="Run", json_schema_extra=_schema(NAME))]
 Task = Annotated[str, Path(description="Task; `@run` is the run's own log", json_schema_extra=_schema(_TASK))]
 Attempt = Annotated[
     str, Path(description="An integer from 1, or `latest`", json_schema_extra=_schema(f"{LATEST}|{_NUMBER}"))

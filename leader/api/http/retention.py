@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from joblog.errors import Conflict
 from joblog.identity import MAX_LABEL_VALUE_LENGTH, check_name
 from joblog.leader.access.principal import current
+from joblog.leader.api.http import names
 from joblog.leader.api.http.context import ApiContext, Context
 from joblog.leader.api.http.models import moment, word
 from joblog.leader.api.retention_status import retention_status
@@ -23,8 +24,7 @@ from joblog.v1 import retention_pb2, types_pb2
 
 router = APIRouter(prefix="/api/v1", tags=["retention"])
 
-# As joblog.identity has it.
-_NAME = r"^[A-Za-z0-9_\-:+=~][A-Za-z0-9._\-:+=~]{0,249}$"
+_NAME = f"^{names.NAME}$"
 _MAX_AHEAD_SECONDS = 100 * 366 * 86_400
 Ahead = Annotated[int, Query(ge=0, le=_MAX_AHEAD_SECONDS, description="As if it were so much later")]
 Shown = Annotated[int, Query(ge=0, le=1000, description="Runs that are listed at most; all are counted")]
@@ -102,21 +102,37 @@ class Preview(BaseModel):
     total: Pass
 
 
-class RunHold(BaseModel, extra="forbid"):
-    """A hold on a run."""
+class NamedRun(BaseModel, extra="forbid"):
+    """A run that is held."""
 
     namespace: str = Field(pattern=_NAME)
     run: str = Field(pattern=_NAME)
-    reason: str = Field(default="", max_length=MAX_REASON_LENGTH)
 
 
-class LabelHold(BaseModel, extra="forbid"):
-    """A hold on all runs with a label, those that come later among them."""
+class NamedLabel(BaseModel, extra="forbid"):
+    """All runs with a label, those that come later among them."""
 
     namespace: str = Field(default="", pattern=f"^$|{_NAME}", description="Empty: every namespace")
     label: str = Field(pattern=_NAME)
     value: str = Field(max_length=MAX_LABEL_VALUE_LENGTH, pattern="^[^\\x00]*$")
+
+
+class RunHold(NamedRun):
+    """A hold on a run."""
+
     reason: str = Field(default="", max_length=MAX_REASON_LENGTH)
+
+
+class LabelHold(NamedLabel):
+    """A hold on a label."""
+
+    reason: str = Field(default="", max_length=MAX_REASON_LENGTH)
+
+
+class Unreadable(BaseModel, extra="forbid"):
+    """Confirms that holds of a former leader, which can't be read, are gone."""
+
+    unreadable: Literal[True]
 
 
 class HoldState(BaseModel):
@@ -205,7 +221,9 @@ async def preview_retention(context: Context, ahead_seconds: Ahead = 0, limit: S
 
 
 @router.get("/namespaces/{namespace}/retention/preview")
-async def preview_namespace(context: Context, namespace: str, ahead_seconds: Ahead = 0, limit: Shown = 100) -> Preview:
+async def preview_namespace(
+    context: Context, namespace: names.Namespace, ahead_seconds: Ahead = 0, limit: Shown = 100
+) -> Preview:
     """Which runs of a namespace a pass would delete now. Deletes nothing; looks at every run of it."""
     return await _preview(context, check_name("namespace", namespace), ahead_seconds, limit)
 
@@ -242,21 +260,11 @@ async def set_hold(context: Context, hold: RunHold | LabelHold) -> HoldSet:
     return HoldSet(hold=HoldState.of(done.hold), created=done.created, archived=done.archived, runs=done.runs)
 
 
-@router.delete("/holds")
-async def lift_hold(
-    *,
-    context: Context,
-    namespace: Annotated[str, Query(max_length=250)] = "",
-    run: Annotated[str, Query(max_length=250)] = "",
-    label: Annotated[str, Query(max_length=250)] = "",
-    value: Annotated[str, Query(max_length=1000)] = "",
-    unreadable: Annotated[bool, Query(description="Confirms that a former leader's holds are gone")] = False,
-) -> HoldLifted:
-    """Lifts a hold, named by the same fields that it was set with."""
-    holding = _holding(context)
-    if unreadable:
-        lifted, archived = await holding.go_on_without(current())
+@router.post("/holds/lift")
+async def lift_hold(context: Context, hold: NamedRun | NamedLabel | Unreadable) -> HoldLifted:
+    """Lifts a hold, named as it was set."""
+    if isinstance(hold, Unreadable):
+        lifted, archived = await _holding(context).go_on_without(current())
     else:
-        hold = retention_pb2.Hold(namespace=namespace, run=run, label=label, value=value)
-        lifted, archived = await holding.lift(hold, current())
+        lifted, archived = await _holding(context).lift(retention_pb2.Hold(**hold.model_dump()), current())
     return HoldLifted(lifted=lifted, archived=archived)

@@ -170,11 +170,27 @@ export interface paths {
          * @description Keeps a run, or all runs with a label, from every deletion until it is lifted.
          */
         post: operations["set_hold"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/holds/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
         /**
          * Lift Hold
-         * @description Lifts a hold, named by the same fields that it was set with.
+         * @description Lifts a hold, named as it was set.
          */
-        delete: operations["lift_hold"];
+        post: operations["lift_hold"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1108,7 +1124,7 @@ export interface components {
             /** Target */
             target: string;
             /** Unreadable */
-            unreadable: components["schemas"]["Unreadable"][];
+            unreadable: components["schemas"]["Unreadable-Output"][];
         };
         /**
          * Buffer
@@ -1660,7 +1676,7 @@ export interface components {
         };
         /**
          * LabelHold
-         * @description A hold on all runs with a label, those that come later among them.
+         * @description A hold on a label.
          */
         LabelHold: {
             /** Label */
@@ -1832,6 +1848,32 @@ export interface components {
              * @description hits or time, when it ended before the end
              */
             stopped: string;
+        };
+        /**
+         * NamedLabel
+         * @description All runs with a label, those that come later among them.
+         */
+        NamedLabel: {
+            /** Label */
+            label: string;
+            /**
+             * Namespace
+             * @description Empty: every namespace
+             * @default
+             */
+            namespace: string;
+            /** Value */
+            value: string;
+        };
+        /**
+         * NamedRun
+         * @description A run that is held.
+         */
+        NamedRun: {
+            /** Namespace */
+            namespace: string;
+            /** Run */
+            run: string;
         };
         /**
          * Namespaces
@@ -2506,9 +2548,20 @@ export interface components {
         };
         /**
          * Unreadable
+         * @description Confirms that holds of a former leader, which can't be read, are gone.
+         */
+        "Unreadable-Input": {
+            /**
+             * Unreadable
+             * @constant
+             */
+            unreadable: true;
+        };
+        /**
+         * Unreadable
          * @description A backup that can't be used.
          */
-        Unreadable: {
+        "Unreadable-Output": {
             /** Id */
             id: string;
             /** Why */
@@ -3872,19 +3925,16 @@ export interface operations {
     };
     lift_hold: {
         parameters: {
-            query?: {
-                namespace?: string;
-                run?: string;
-                label?: string;
-                value?: string;
-                /** @description Confirms that a former leader's holds are gone */
-                unreadable?: boolean;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NamedRun"] | components["schemas"]["NamedLabel"] | components["schemas"]["Unreadable-Input"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -4278,6 +4328,7 @@ export interface operations {
             };
             header?: never;
             path: {
+                /** @description Namespace, as `default` */
                 namespace: string;
             };
             cookie?: never;
