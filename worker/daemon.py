@@ -115,7 +115,7 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource,
     pods = node_pods(settings.kubernetes, os.environ)
     if pods is not None:
         services.append(pods)
-    following = following_service(settings, folder, keys, shipper.adopt, pods)
+    following = following_service(settings, folder, keys, shipper, pods)
     if following is not None:
         # The last to start and the first to stop: what it wrote is still shipped.
         services.append(following)

@@ -92,7 +92,8 @@ class _Log:
 
 class FollowingService(Service):
     """Follows the logs of all sources. spool_key: what new spools are sealed with; None: they are not. keys: finds the
-    key of one that is there. adopt: told of each spool that is new or taken up, so that it is shipped.
+    key of one that is there. adopt: told of each spool that is new or taken up, so that it is shipped. is_watched:
+    see Track.
     """
 
     name = "following"
@@ -107,12 +108,14 @@ class FollowingService(Service):
         spool_key: Callable[[], Awaitable[SpoolKey]] | None,
         keys: Callable[[str], SpoolKey | None],
         adopt: Callable[[str], None],
+        is_watched: Callable[[str], bool],
         secret: bytes,
     ) -> None:
         self._sources = sources
         self._limits = limits
         self._spool_key = spool_key
         self._adopt = adopt
+        self._is_watched = is_watched
         self._spools = FollowedSpools(spool_root, limits.bounds, keys, secret, limits.host)
         self._rates = Rates(limits.rates)
         self._finished = FinishedLogs(state)
@@ -332,7 +335,7 @@ class FollowingService(Service):
                 self._spools.make, entry.id, target, entry.part, key, may_come_again=recurring
             )
         follower = entry.follower or Follower(entry.found.path, entry.found.roots)
-        track = Track(entry.found, follower, writer, self._rates)
+        track = Track(entry.found, follower, writer, self._rates, self._is_watched)
         if not await asyncio.to_thread(track.begin):
             writer.close()
             entry.retry_at = time.monotonic() + RESCAN_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from joblog.batch import pack_frames, unpack_frames
@@ -21,9 +21,11 @@ log = logging.getLogger(__name__)
 
 # What is read at once. A line that is longer than that is no line of a container's log.
 BLOCK_BYTES = 512 << 10
-# What comes in smaller pieces is gathered, for at most so long after the piece before.
+# What comes in smaller pieces is gathered, for at most so long after the piece before: each costs as much as some
+# hundred lines. Somebody who watches the log waits less.
 GATHER_BYTES = 256 << 10
-GATHER_SECONDS = 0.25
+GATHER_SECONDS = 0.5
+WATCHED_GATHER_SECONDS = 0.1
 _STUCK_SECONDS = 0.25
 
 
@@ -43,10 +45,18 @@ class Track:
     """Belongs to its lane's thread; what has no underscore may be looked at by others.
 
     quiet_since: when (monotonic) all that is there was read; 0: there is more. gone: nothing of the log has a name any
-    more. stuck: the spool is full. outcome: how the log is to end, once all is read.
+    more. stuck: the spool is full. outcome: how the log is to end, once all is read. is_watched: whether somebody tails
+    the log of a spool.
     """
 
-    def __init__(self, found: Found, follower: Follower, writer: FollowedWriter, rates: Rates) -> None:
+    def __init__(
+        self,
+        found: Found,
+        follower: Follower,
+        writer: FollowedWriter,
+        rates: Rates,
+        is_watched: Callable[[str], bool] = lambda _spool_id: False,
+    ) -> None:
         self.found = found
         self.follower = follower
         self.writer = writer
@@ -56,6 +66,7 @@ class Track:
         self.outcome: Mapping[str, object] | None = None
         self.ended = False
         self._rates = rates
+        self._is_watched = is_watched
         self._format: Format | None = codec(found.format) if found.format else None
         self._last_ns = 0
         self._skip = 0
@@ -110,9 +121,10 @@ class Track:
             if not self.quiet_since:
                 self.quiet_since = now
             return False
-        if now - self._wrote_at >= GATHER_SECONDS or len(self.follower.files) > 1:
+        since = now - self._wrote_at
+        if since >= GATHER_SECONDS or len(self.follower.files) > 1 or self.follower.pending_bytes() >= GATHER_BYTES:
             return True
-        return self.follower.pending_bytes() >= GATHER_BYTES
+        return since >= WATCHED_GATHER_SECONDS and self._is_watched(self.writer.spool_id)
 
     def step(self, now: float, *, must_drop: bool = False) -> bool:
         """Takes one block along; True when there may be more at once.

@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from joblog.worker.kubernetes.pods import Pods
     from joblog.worker.settings import WorkerSettings
     from joblog.worker.shipper.keys import SpoolKeys
+    from joblog.worker.shipper.shipper import Shipper
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def following_service(
     settings: WorkerSettings,
     folder: DataFolder,
     keys: SpoolKeys,
-    adopt: Callable[[str], None],
+    shipper: Shipper,
     pods: Pods | None = None,
 ) -> FollowingService | None:
     """The service that follows what the settings say; None where that is nothing, and there never was anything.
@@ -49,6 +50,10 @@ def following_service(
     elif any(rule.format != "plain" for rule in rules(settings.files)):
         _check_libraries("files.follow with a format")
     from joblog.worker.following.service import FollowingService, FollowLimits
+
+    def is_watched(spool_id: str) -> bool:
+        feed = shipper.feed(spool_id)
+        return feed is not None and feed.watched
 
     _raise_file_limit()
     spool = settings.spool
@@ -67,7 +72,8 @@ def following_service(
         limits,
         spool_key=(lambda: keys.current(_KEY_SECONDS)) if spool.encryption == "on" else None,
         keys=keys.find,
-        adopt=adopt,
+        adopt=shipper.adopt,
+        is_watched=is_watched,
         secret=follow_secret(folder),
     )
 
