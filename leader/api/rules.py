@@ -138,6 +138,8 @@ HTTP: dict[str, Rule] = {
     "list_runs": _SEE,
     "get_run": _SEE,
     "list_logs": _SEE,
+    "list_jobs": _SEE,
+    "get_job": _SEE,
     "get_log": _SEE,
     "get_events": _SEE,
     "get_death": _READ,

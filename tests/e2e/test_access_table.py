@@ -117,6 +117,8 @@ ROUTES: dict[str, tuple[set[str], str]] = {
     "list_runs": (SEE, "namespace"),
     "get_run": (SEE, "namespace"),
     "list_logs": (SEE, "namespace"),
+    "list_jobs": (SEE, "namespace"),
+    "get_job": (SEE, "namespace"),
     "get_log": (SEE, "namespace"),
     "get_events": (SEE, "namespace"),
     "get_death": (READ, "namespace"),

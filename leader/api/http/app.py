@@ -24,6 +24,7 @@ from joblog.leader.api.http import (
     backups,
     catalog,
     data,
+    jobs,
     keys,
     models,
     oidc,
@@ -90,7 +91,7 @@ def make_routes(context: ApiContext, place: Place | None = None, cookies: Cookie
     app.state.context = context
     app.state.place = place
     app.state.cookies = cookies or Cookies("")
-    routed = (catalog, data, raw, search, access, session, audit, workers, storage, keys, backups, retention)
+    routed = (catalog, jobs, data, raw, search, access, session, audit, workers, storage, keys, backups, retention)
     for router in (one.router for one in routed):
         app.include_router(router, dependencies=[Depends(_known_parameters)])
     # Providers add parameters of their own.

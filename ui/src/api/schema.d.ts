@@ -256,6 +256,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/namespaces/{namespace}/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Jobs
+         * @description Jobs of a namespace, live and archived ones, each once, newest first.
+         */
+        get: operations["list_jobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/namespaces/{namespace}/jobs/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Job
+         * @description A job and its logs; one that is gone from its cluster is `archived`, and its text is here.
+         */
+        get: operations["get_job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/namespaces/{namespace}/retention/preview": {
         parameters: {
             query?: never;
@@ -1609,6 +1649,83 @@ export interface components {
              * @description Why nothing is deleted: a former leader's holds could not be read; or empty
              */
             unreadable: string;
+        };
+        /**
+         * Job
+         * @description A job, whether its pods are there or gone.
+         */
+        Job: {
+            /** Completed At */
+            completed_at: string | null;
+            /** Created At */
+            created_at: string | null;
+            /** Labels */
+            labels: {
+                [key: string]: string;
+            };
+            /**
+             * Name
+             * @description The run's name
+             */
+            name: string;
+            /**
+             * Source
+             * @description live: a log of it is open. archived: all are completed, and kept here
+             * @enum {string}
+             */
+            source: "live" | "archived";
+            /** State */
+            state: string;
+        };
+        /**
+         * JobLog
+         * @description One log of a job, and where its text is.
+         */
+        JobLog: {
+            /** Attempt */
+            attempt: number;
+            /** Length */
+            length: number;
+            outcome: components["schemas"]["Outcome"] | null;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "live" | "archived";
+            /** Task */
+            task: string;
+            /**
+             * Text
+             * @description Path of its bytes, below the leader's address
+             */
+            text: string;
+        };
+        /**
+         * JobLogs
+         * @description A job with its logs, by task and attempt.
+         */
+        JobLogs: {
+            job: components["schemas"]["Job"];
+            /** Logs */
+            logs: components["schemas"]["JobLog"][];
+            /**
+             * Next Cursor
+             * @description Give it as `cursor` for the next page; empty on the last one
+             */
+            next_cursor: string;
+        };
+        /**
+         * Jobs
+         * @description A page of jobs, newest first.
+         */
+        Jobs: {
+            /** Jobs */
+            jobs: components["schemas"]["Job"][];
+            /**
+             * Next Cursor
+             * @description Give it as `cursor` for the next page; empty on the last one
+             */
+            next_cursor: string;
         };
         /**
          * Keys
@@ -4233,6 +4350,238 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Namespaces"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    list_jobs: {
+        parameters: {
+            query?: {
+                /** @description Only those */
+                source?: ("live" | "archived") | null;
+                /** @description Entries on a page */
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+                /** @description Any of these */
+                state?: ("live" | "succeeded" | "failed" | "interrupted")[] | null;
+                /** @description KEY=VALUE; all of these */
+                label?: string[] | null;
+                /** @description Created at this time or later */
+                created_from?: string | null;
+                /** @description Created before this time */
+                created_before?: string | null;
+                /** @description In the run's name or a label KEY=VALUE */
+                text?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Namespace, as `default` */
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Jobs"];
+                };
+            };
+            /** @description A value is not allowed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Nobody was recognised: send a token, Authorization: Bearer TOKEN */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The token is not allowed to do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description No such thing */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The state of things, or how the leader is set up, does not allow it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description The address is too long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Too much, or too often; Retry-After says when to ask again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+            /** @description Not now: try again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorReply"];
+                };
+            };
+        };
+    };
+    get_job: {
+        parameters: {
+            query?: {
+                /** @description Entries on a page */
+                limit?: number;
+                /** @description next_cursor of the page before */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Namespace, as `default` */
+                namespace: string;
+                /** @description Run */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobLogs"];
                 };
             };
             /** @description A value is not allowed */
