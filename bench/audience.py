@@ -10,6 +10,7 @@ ends, and then says as JSON what each kind got: {kind: {"milliseconds": [...], "
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -31,6 +32,8 @@ FOLLOW_BYTES = 128 << 10
 END_BYTES = 64 << 10
 END_WINDOWS = 4
 REFRESH_SECONDS = 5.0
+# Whoever has had no reply by then counts as a request that failed.
+SERVED_SECONDS = 30.0
 COMPLETED_LOG = "/api/v1/namespaces/default/runs/finished/tasks/big/attempts/1/bytes"
 _NUMBERS = re.compile(rb'"(offset|next_offset|poll_after_ms)":(\d+)')
 _PACKED_BEGIN_BYTES = 4 << 10
@@ -167,7 +170,9 @@ class Audience:
         looking += [asyncio.create_task(self.scroll()) for _ in range(viewers // 8)]
         looking += [asyncio.create_task(self.watch_runs()) for _ in range(viewers // 8)]
         self._waiting = len(looking)
-        await self._served.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._served.wait(), SERVED_SECONDS)
+        self.got["follow"].failed += self._waiting
         print("ready", flush=True)
         self._counting = True
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

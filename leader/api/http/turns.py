@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable
 BUSY_BYTES_PER_SECOND = 1e6
 # After a turn nobody has one for so many times as long as it took: they use a third of one core at most.
 REST = 2.0
-MAX_REST_SECONDS = 1.0
-# Whoever takes longer, as it waits for the archive, holds up nobody.
-MAX_TURN_SECONDS = 1.0
+MAX_REST_SECONDS = 0.1
+# Whoever takes longer, as it waits for the archive, holds up nobody; and where the machine is far behind, everybody
+# still has a turn.
+MAX_TURN_SECONDS = 0.25
 _LOOK_SECONDS = 1.0
 
 

@@ -270,7 +270,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
       />
       <Select
         size="xs"
-        w={122}
+        w={142}
         aria-label="Times"
         data={[...timeStyles]}
         value={props.times}
