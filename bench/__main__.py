@@ -7,7 +7,7 @@ import sys
 
 from bench.report import main as write_report
 
-NAMES = ("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost")
+NAMES = ("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost", "backup")
 
 
 def main() -> int:

@@ -66,7 +66,7 @@ def translated(where: str, holder: Holder) -> Iterator[Any]:
         holder.forget_client()
         raise Denied(
             f"{where}: no credentials: set them as for any program that uses AWS, or JOBLOG_ARCHIVE_S3_ACCESS_KEY and "
-            "JOBLOG_ARCHIVE_S3_SECRET_KEY"
+            "JOBLOG_ARCHIVE_S3_SECRET_KEY (of backups: JOBLOG_BACKUP_S3_ACCESS_KEY, JOBLOG_BACKUP_S3_SECRET_KEY)"
         ) from None
     except (CredentialRetrievalError, MetadataRetrievalError) as error:
         holder.forget_client()

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace, Unavailable
+from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import KeyObjects
 from joblog.leader.archive.objects import ObjectStore
@@ -313,8 +313,12 @@ class BackupService(Service):
         await asyncio.to_thread(drop_leftovers, self.source.store)
         try:
             await asyncio.to_thread(self.keep_fence)
-        except (Unavailable, OutOfSpace, NotFound) as error:
-            log.warning("backups: the target can't be reached now: %s", error)
+        except Replaced:
+            raise
+        except JoblogError as error:
+            # Whatever is wrong with the target, logs are taken in.
+            log.error("backups: the target can't be used now: %s", error)
+            self._failures["target"] = str(error)
 
     async def run(self) -> None:
         """Makes and verifies backups when they are due."""
@@ -337,7 +341,9 @@ class BackupService(Service):
             except Replaced:
                 raise
             except JoblogError as error:
-                log.debug("the target can't be asked whether this leader was replaced: %s", error)
+                self._failures["target"] = str(error)
+            else:
+                self._failures.pop("target", None)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _forever(self, what: str, schedule: Schedule | None) -> None:
