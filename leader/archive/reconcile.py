@@ -25,6 +25,7 @@ from joblog.leader.buffer.every import every_log
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 from joblog.v1 import types_pb2
+from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import LogRecord
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,8 @@ class Reconcile(Rebuild):
     def _take_sealed(self, changes: Changes, mine: LogRecord, metadata: Metadata) -> None:
         extent = sealed_extent(metadata)
         assert extent is not None
-        if list(self._store.extents(mine.number)) == [extent] and mine.tier == types_pb2.TIER_ARCHIVE:
+        found = [_place(one) for one in self._store.extents(mine.number)]
+        if found == [_place(extent)] and mine.tier == types_pb2.TIER_ARCHIVE:
             return
         record = LogRecord()
         record.CopyFrom(metadata.record)
@@ -148,7 +150,8 @@ class Reconcile(Rebuild):
 
     def _take_live(self, changes: Changes, mine: LogRecord, live: LiveLog) -> None:
         """Its extents as they are now; chunks of the backup that these do not hold stay."""
-        if list(self._store.extents(mine.number)) == live.extents:
+        found = [_place(one) for one in self._store.extents(mine.number)]
+        if found == [_place(one) for one in live.extents]:
             return
         changes.delete_extents(mine.number, 0, _END)
         for extent in live.extents:
@@ -174,3 +177,9 @@ class Reconcile(Rebuild):
             self._store.write(changes)
             deleted += len(batch)
         return deleted
+
+
+def _place(extent: Extent) -> tuple[str, int, int, int, int, int]:
+    """What tells two extents apart; what else they say follows from the object."""
+    place = extent.object, extent.offset, extent.end_offset, extent.position, extent.length
+    return *place, extent.object_bytes
