@@ -199,9 +199,9 @@ def forget_spool(where: Node, log: ContainerLog) -> None:
 
 def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(where: Node) -> None:
     """The agent is stopped, as for an upgrade: what happens meanwhile is found out, or said to be missing."""
-    pods = ("upgrade-kept", "upgrade-deleted", "upgrade-lost", "upgrade-spoolless")
-    kept, deleted, lost, spoolless = (where.container(pod) for pod in pods)
-    for log in (kept, deleted, lost, spoolless):
+    pods = ("upgrade-kept", "upgrade-deleted", "upgrade-lost", "upgrade-spoolless", "upgrade-rotated")
+    kept, deleted, lost, spoolless, rotated = (where.container(pod) for pod in pods)
+    for log in (kept, deleted, lost, spoolless, rotated):
         log.print(b"before\n")
         wait_for(where, where.name(log), lambda record: record.log.next_offset == 7)
     worker = where.cluster.worker
@@ -218,6 +218,9 @@ def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(whe
         lost.rotate()
     forget_spool(where, spoolless)
     spoolless.print(b"with another spool\n")
+    forget_spool(where, rotated)
+    rotated.rotate()
+    rotated.print(b"with another spool\n")
     late = where.container("late")
     for _ in range(6):
         late.print(b"early\n")
@@ -229,6 +232,10 @@ def test_what_was_gone_before_the_first_look_and_while_nobody_looked_is_said(whe
     assert where.content(where.name(kept)) == b"before\nwhile it is away\nafter two rotations\n"
     wait_for(where, where.name(spoolless), lambda record: record.log.next_offset == spoolless.length)
     assert where.content(where.name(spoolless)) == b"before\nwith another spool\n"
+    again = where.name(rotated)._replace(attempt=2)
+    wait_for(where, again, lambda record: record.log.next_offset == rotated.length)
+    assert where.content(where.name(rotated)) == b"before\n"
+    assert where.content(again) == b"before\nwith another spool\n"
     record = wait_for(where, where.name(deleted), is_completed)
     assert kinds(record) >= {"lost_lines"}
     assert where.content(where.name(deleted)) == b"before\n"

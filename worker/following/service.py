@@ -281,6 +281,12 @@ class FollowingService(Service):
             self._hold([entry])
         return entry.follower is not None and bool(entry.follower.files)
 
+    def _is_certain(self, entry: _Log) -> bool:
+        """Whether the log that begins here begins at the same byte whenever it is begun: at that of its only file."""
+        if self._source(entry).recurring or entry.follower is None:
+            return False
+        return entry.place is not None or len(entry.follower.files) == 1
+
     def _say_refused(self, follower: Follower) -> None:
         if follower.refusal and follower.refusal not in self._refusals and len(self._refusals) < 1000:
             self._refusals.add(follower.refusal)
@@ -330,9 +336,8 @@ class FollowingService(Service):
                     entry.follower.close()
                 return
             key = await self._spool_key() if self._spool_key is not None else None
-            recurring = self._source(entry).recurring
             writer = await asyncio.to_thread(
-                self._spools.make, entry.id, target, entry.part, key, may_come_again=recurring
+                self._spools.make, entry.id, target, entry.part, key, is_certain=self._is_certain(entry)
             )
         follower = entry.follower or Follower(entry.found.path, entry.found.roots)
         track = Track(entry.found, follower, writer, self._rates, self._is_watched)

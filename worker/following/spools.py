@@ -71,17 +71,17 @@ class FollowedSpools:
         return FollowedWriter(self._root / spool_id, self._bounds, keys=self._keys)
 
     def make(
-        self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, may_come_again: bool
+        self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, is_certain: bool
     ) -> FollowedWriter:
-        """A spool for a log. may_come_again: another log may have the same source later. Raises InvalidInput,
-        OutOfSpace.
+        """A spool for a log. is_certain: no other bytes than these can be the log's: where the leader has some of them
+        already, from a spool that was lost, it goes on behind those. Raises InvalidInput, OutOfSpace.
         """
         name = target.name
         if part > 1 and name.attempt:
             name = name._replace(task=f"{name.task}~{part}")
         check_writable_name(name)
         folder = self._root / new_run_id()
-        task = self._task(source, target, name, may_come_again=may_come_again)
+        task = self._task(source, target, name, is_certain=is_certain)
         try:
             writer = FollowedWriter(folder, self._bounds, task, key=key)
         except JoblogError:
@@ -91,11 +91,11 @@ class FollowedSpools:
         self.by_source[source] = writer.spool_id
         return writer
 
-    def _task(self, source: str, target: LogTarget, name: LogName, *, may_come_again: bool) -> SpoolTask:
+    def _task(self, source: str, target: LogTarget, name: LogName, *, is_certain: bool) -> SpoolTask:
         # The same whenever it is made for these files: what the leader has of the log it is not given again.
         made = hmac.digest(self._secret, source.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
         return SpoolTask(
-            writer_id=os.urandom(_WRITER_ID_BYTES) if may_come_again else made,
+            writer_id=made if is_certain else os.urandom(_WRITER_ID_BYTES),
             namespace=name.namespace,
             run=name.run,
             task=name.task,
