@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from joblog.errors import InvalidInput
@@ -15,6 +16,7 @@ from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, LogTarget, Not
 
 _PREFIX = "file:"
 _PLACEHOLDERS = ("name", "folder", "host")
+_PLACE = re.compile(r"\{(" + "|".join(_PLACEHOLDERS) + r")\}")
 _FORMATS = ("plain", "docker", "cri")
 
 
@@ -75,49 +77,86 @@ def parse_rule(text: str) -> FilesRule:
 
 
 def _filled(text: str, values: dict[str, str]) -> str:
-    for word, value in values.items():
-        text = text.replace(f"{{{word}}}", value)
-    if "{" in text or "}" in text:
+    """The values themselves may hold anything: whoever can make a file gives it its name."""
+    if set("{}") & set(_PLACE.sub("", text)):
         raise ValueError(repr(text[:80]))
-    return text
+    return _PLACE.sub(lambda found: values[found[1]], text)
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """Paths that match; `**` stands for folders, and does not go through links: these may lead round in a circle."""
+    if pattern.endswith("/**"):
+        pattern += "/*"
+    head, deep, rest = pattern.partition("/**/")
+    if not deep:
+        yield from glob.iglob(pattern)
+        return
+    for base in glob.iglob(head or "/"):
+        for folder, names, _ in os.walk(base):
+            names[:] = [name for name in names if not name.startswith(".")]
+            yield from _matching(f"{glob.escape(folder.rstrip('/'))}/{rest}")
+
+
+def _fixed(pattern: str) -> str:
+    """The folder that a glob names before anything in it stands for something else."""
+    folder = os.path.dirname(pattern)
+    while glob.has_magic(folder):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 class FileSource:
-    """Files by glob. A file's log ends when the file has been gone for a while, and none of that name came again."""
+    """Files by glob. A file's log ends when the file has been gone for a while, and none of that name came again.
+
+    Who may write to a folder that a glob looks into could put links there to files that only this worker may read: a
+    link that leads out of its folder is followed into `linked` folders alone.
+    """
 
     name = "files"
     recurring = True
 
-    def __init__(self, rules: Sequence[FilesRule], *, host: str, gone_seconds: float = 60.0) -> None:
+    def __init__(
+        self, rules: Sequence[FilesRule], *, host: str, linked: Sequence[str] = (), gone_seconds: float = 60.0
+    ) -> None:
         self._rules = rules
+        self._linked = [os.path.realpath(folder) for folder in linked]
         self._host = host
         self._gone_seconds = gone_seconds
         self._names: dict[str, LogName] = {}
         self._formats: dict[str, str] = {}
+        self._roots: dict[str, list[str]] = {}
         self._last_seen: dict[str, float] = {}
 
     def scan(self) -> list[Found]:
         now = time.monotonic()
         for rule in self._rules:
-            for path in glob.glob(rule.pattern, recursive=True):
+            fixed = _fixed(rule.pattern)
+            there = os.path.realpath(fixed)
+            for path in _matching(rule.pattern):
                 if os.path.isfile(path):
                     self._names.setdefault(path, rule.name(path, self._host))
                     self._formats.setdefault(path, rule.format)
+                    # Folders that a glob finds may be links too.
+                    folder = os.path.join(there, os.path.relpath(os.path.dirname(path), fixed))
+                    self._roots[path] = [os.path.normpath(folder), *self._linked]
                     self._last_seen[path] = now
         for path in [path for path, seen in self._last_seen.items() if now - seen > self._gone_seconds]:
-            del self._last_seen[path], self._names[path], self._formats[path]
+            del self._last_seen[path], self._names[path], self._formats[path], self._roots[path]
         return [
-            Found(_PREFIX + path, path, self._formats[path], self._names[path].namespace, os.path.dirname(path))
+            Found(
+                _PREFIX + path,
+                path,
+                self._formats[path],
+                self._names[path].namespace,
+                os.path.dirname(path),
+                self._roots[path],
+            )
             for path in self._last_seen
         ]
 
     def folders(self) -> list[str]:
         fixed = {os.path.dirname(path) for path in self._last_seen}
-        for rule in self._rules:
-            folder = os.path.dirname(rule.pattern)
-            while glob.has_magic(folder):
-                folder = os.path.dirname(folder)
-            fixed.add(folder)
+        fixed.update(_fixed(rule.pattern) for rule in self._rules)
         return sorted(fixed)
 
     async def target(self, found: Found) -> LogTarget | Excluded | NotYet:

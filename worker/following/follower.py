@@ -27,6 +27,8 @@ _SNAPSHOT_TRIES = 20
 LINGER_SECONDS = 0.5
 # For so long such a file is looked at all the same: on a busy machine half a second may not have been enough.
 LATE_SECONDS = 30.0
+# So much of what came late is taken at once.
+_LATE_BYTES = 1 << 20
 
 
 class Loss(NamedTuple):
@@ -263,7 +265,10 @@ class Follower:
                 if self.at == 0 and number == len(self._left) - 1:
                     self._go_back(self._left.pop())
                     return b""
-                data = left.file.read(left.at, size - left.at)
+                data = left.file.read(left.at, min(size - left.at, _LATE_BYTES))
+                if left.at + len(data) < size:
+                    # The line goes on.
+                    data = data[: data.rfind(b"\n") + 1] or data
                 self._left[number] = left._replace(at=left.at + len(data))
                 return data
             if now > left.until:

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 # How often files are looked at for news, and folders for files that nobody told of.
 POLL_SECONDS = 0.1
 RESCAN_SECONDS = 1.0
+# What is wrong with one log must not end those beside it.
+_TROUBLE = (OSError, ValueError, KeyError, TypeError, MemoryError, JoblogError)
 
 
 class Lane:
@@ -94,7 +96,7 @@ class Lane:
                     track.refresh()
                 if track.is_due(now) or (must_drop and track.stuck):
                     busy |= self._step(track, now, must_drop=must_drop)
-            except (OSError, ValueError, KeyError, TypeError, JoblogError) as error:
+            except _TROUBLE as error:
                 log.error("%s: can't be followed now: %s", track.found.key, str(error) or repr(error))
                 self._let_go(track)
             if track.ended:
@@ -115,7 +117,8 @@ class Lane:
         if key in self._tracks:
             try:
                 self._tracks[key].refresh()
-            except OSError as error:
+            except _TROUBLE as error:
+                # The next look at it meets the same.
                 log.warning("%s: %s", key, error)
 
     def _end(self, key: str, outcome: Mapping[str, object]) -> None:

@@ -84,6 +84,11 @@ class FilesSettings:
         "docker:{host}/{folder}=docker:/var/lib/docker/containers/*/*-json.log (needs the extra `kubernetes`); cri: "
         "for those in CRI format.",
     )
+    linked_dirs: tuple[str, ...] = setting(
+        (),
+        "Folders into which links may lead that files.follow finds. Any other link out of its own folder is not "
+        "followed: who may write to the folder could have put it there.",
+    )
 
 
 def rules(settings: FilesSettings) -> list[FilesRule]:

@@ -122,7 +122,7 @@ def _sources(settings: WorkerSettings, host: str, pods: Pods | None) -> list[Sou
     if settings.files.follow:
         from joblog.worker.following.file_source import FileSource
 
-        sources.append(FileSource(rules(settings.files), host=host))
+        sources.append(FileSource(rules(settings.files), host=host, linked=settings.files.linked_dirs))
     return sources
 
 

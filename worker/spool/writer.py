@@ -274,7 +274,9 @@ class SpoolWriter:
 
     def append_event(self, kind: str, message: str, *, force: bool = True) -> bool:
         """Appends what joblog has to say at this offset; False when the disk is full. Small, so the bounds give way."""
-        body = json.dumps({"kind": kind, "message": message}).encode()
+        # Names of files may be no text, which an event's message has to be.
+        said = message.encode(errors="backslashreplace").decode()
+        body = json.dumps({"kind": kind, "message": said}).encode()
         return self._append(self._here(EVENT, body), force=force)
 
     def end(self, outcome: Mapping[str, object]) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from joblog.errors import InvalidInput, InvalidSettings
+from joblog.identity import LogName
 from joblog.settings import load
 from joblog.worker.following.chain import chain
 from joblog.worker.following.file_source import FileSource, parse_rule
+from joblog.worker.following.follower import Follower
 from joblog.worker.following.settings import rates
 from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.settings import WorkerSettings
@@ -38,6 +41,63 @@ async def test_names_are_made_allowed(tmp_path: Path) -> None:
     assert isinstance(target, LogTarget)
     assert target.name.task.startswith("my-app~")
     assert await source.alive(found) is True
+
+
+def test_whoever_names_a_file_stops_nobody(tmp_path: Path) -> None:
+    rule = parse_rule(f"web:{{folder}}/{{name}}={tmp_path}/*.log")
+    for name in (b"a{b.log", b"}.log", b"{folder}{host}.log", b"\xff.log", b"new\nline.log", b"ok.log"):
+        (tmp_path / os.fsdecode(name)).touch()
+    source = FileSource([rule], host="h")
+    assert len(source.scan()) == 6
+    names = {rule.name(found.path, "h") for found in source.scan()}
+    assert len(names) == 6 and LogName("web", tmp_path.name, "ok", 0) in names
+    assert {name.run for name in names} == {tmp_path.name}
+
+
+def test_a_link_out_of_its_folder_leads_nowhere(tmp_path: Path) -> None:
+    web, other = tmp_path / "logs" / "web", tmp_path / "logs" / "other"
+    secret, allowed = tmp_path / "secret", tmp_path / "allowed"
+    for folder in (web, other, secret, allowed):
+        folder.mkdir(parents=True)
+        (folder / "real.log").write_text("x\n")
+    (web / "shadow.log").symlink_to(secret / "real.log")
+    (web / "neighbour.log").symlink_to(other / "real.log")
+    (web / "current.log").symlink_to("real.log")
+    (web / "allowed.log").symlink_to(allowed / "real.log")
+    (tmp_path / "logs" / "folder").symlink_to(secret)
+    (tmp_path / "logs" / "web2").symlink_to(web)
+
+    def open_names(rule: str, linked: list[str]) -> set[str]:
+        names = set()
+        for found in FileSource([parse_rule(rule)], host="h", linked=linked).scan():
+            follower = Follower(found.path, found.roots)
+            if follower.begin():
+                names.add(str(Path(found.path).relative_to(tmp_path / "logs")))
+            else:
+                assert "lies in none of" in follower.refusal
+            follower.close()
+        return names
+
+    pattern = f"web:r/{{name}}={tmp_path}/logs/*/*.log"
+    assert open_names(pattern, []) == {"web/real.log", "web/current.log", "other/real.log"}
+    assert "web/allowed.log" in open_names(pattern, [str(allowed)])
+    # The folder that is named without a wildcard is the word of whoever runs the worker.
+    assert open_names(f"web:r/{{name}}={tmp_path}/logs/web2/real.log", []) == {"web2/real.log"}
+
+
+def test_links_in_a_circle_are_not_walked(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    for name in ("left", "right"):
+        (deep / name).symlink_to(tmp_path)
+    for place in (tmp_path, tmp_path / "a", deep):
+        (place / "x.log").touch()
+    source = FileSource([parse_rule(f"web:r/{{name}}={tmp_path}/**/*.log")], host="h")
+    assert sorted(found.path for found in source.scan()) == sorted(
+        str(place / "x.log") for place in (tmp_path, tmp_path / "a", deep)
+    )
+    everything = FileSource([parse_rule(f"web:r/{{name}}={tmp_path}/a/**")], host="h")
+    assert len(everything.scan()) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from joblog.v1 import types_pb2
 from joblog.worker.following.follower import Follower
 from joblog.worker.following.rates import Rates
 from joblog.worker.following.source import Found
@@ -195,3 +197,28 @@ def test_what_comes_to_a_rotated_file_too_late_is_not_lost(log: ContainerLog, st
     track = start()
     steps(track)
     assert records(track)[0] == raw
+
+
+def test_what_comes_late_is_taken_in_pieces_that_memory_holds(log: ContainerLog, start: Start) -> None:
+    """Whoever writes the file can make it as long as he likes, at no cost: most of this one is a hole."""
+    log.print(b"first\n")
+    track = start()
+    steps(track)
+    old = log.path.with_name("0.log.20260101-000000")
+    os.rename(log.path, old)
+    log.path.write_bytes(b"2026-01-31T12:00:00.123456789Z stdout F next\n")
+    steps(track)
+    track.refresh()
+    with old.open("r+b") as file:
+        file.truncate(1 << 40)
+    late = track.follower.late()
+    assert 0 < len(late) <= 1 << 20
+    kill(track)
+
+
+def test_a_file_name_that_is_no_text_can_be_said_in_an_event(log: ContainerLog, start: Start) -> None:
+    track = start()
+    track.writer.append_event("lost_lines", os.fsdecode(b"/x/\xff.log was truncated"))
+    (event,) = records(track)[2]
+    types_pb2.Event(message=json.loads(event)["message"])
+    kill(track)
