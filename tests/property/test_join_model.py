@@ -130,3 +130,26 @@ def test_a_long_line_goes_on_where_it_was_cut() -> None:
         reader = LineReader()
         second = b"".join(join.take(line) for line in [*reader.feed(data), *reader.finish()])
         assert first + second == text + b"end", cut
+
+
+def test_where_nothing_is_known_again_what_may_have_been_taken_is_left_out() -> None:
+    lines = [rfc3339_nano((BASE_US + number * 1000) * 1000).encode() + b" %d\n" % number for number in range(10)]
+    assert not Join.of_tail(b"middle of a line", [BASE_US + 4000], [16], whole=False).is_known
+    join = Join.after(BASE_US + 4000)
+    join.begin()
+    found = b"".join(join.take(line) for line in LineReader().feed(b"".join(lines)))
+    assert (found, join.lost) == (b"5\n6\n7\n8\n9\n", True)
+
+
+def test_lines_of_the_very_time_of_the_last_one_are_new_where_they_are_new() -> None:
+    stamp = rfc3339_nano(BASE_US * 1000).encode()
+    join = Join()
+    join.begin()
+    first = b"".join(join.take(line) for line in LineReader().feed(stamp + b" a\n" + stamp + b" a\n"))
+    join.begin()
+    # One of the two that were taken, and the kubelet has rotated the other one away.
+    data = stamp + b" a\n" + stamp + b" b\n"
+    assert first + b"".join(join.take(line) for line in LineReader().feed(data)) == b"a\na\nb\n"
+    join.begin()
+    assert b"".join(join.take(line) for line in LineReader().feed(stamp + b" c\n")) == b"c\n"
+    assert join.lost

@@ -59,9 +59,16 @@ class Join:
         self.lost = False
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is anything to know lines again by."""
+        return bool(self._last) or self._open is not None
+
+    @property
     def since_us(self) -> int:
         """From when on the API is to send; 0: from the beginning."""
-        return self._last[0][0].us if self._last else 0
+        if self._last:
+            return self._last[0][0].us
+        return self._open[0].us if self._open is not None else 0
 
     def begin(self) -> None:
         """A connection begins: what comes may be there already."""
@@ -176,4 +183,11 @@ class Join:
                 begun.clear()
         if begun and known:
             join._open = key_of(begun_us, bytes(begun)), len(begun)
+        return join
+
+    @classmethod
+    def after(cls, us: int) -> Join:
+        """Where no line is known to have been taken, and those up to this time may have been: they are left out."""
+        join = cls()
+        join._last.append((Key(us + 1, b""), 1))
         return join

@@ -237,6 +237,9 @@ class Watcher(Service):
         writer.begin_at(tail.next_offset, tail.newlines)
         times_us = [time_ns // 1000 for time_ns in tail.times_ns]
         join = Join.of_tail(tail.data, times_us, tail.lengths, whole=len(tail.data) == tail.next_offset)
+        if tail.next_offset and not join.is_known:
+            # Nothing but the middle of a long line, or a gap.
+            join = Join.after(times_us[-1] if times_us else time.time_ns() // 1000)
         return self._track(ref, writer, join)
 
     def _track(self, ref: ContainerRef, writer: FollowedWriter, join: Join, skip_bytes: int = 0) -> ContainerTrack:
