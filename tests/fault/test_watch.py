@@ -203,3 +203,16 @@ def test_lines_that_were_rotated_away_while_nobody_looked_are_missing_and_said_t
     found = watching.completed(log_of("p"))
     assert watching.text(log_of("p")) == b"one\nthree\n"
     assert [event.kind for event in found.events if event.kind == "lost_lines"] == ["lost_lines"]
+
+
+def test_a_pod_that_went_while_nobody_followed_it_has_an_end_too(watching: Watching) -> None:
+    watching.put("p")
+    watching.api.write("ci", "p", "main", b"one\n")
+    watcher = watching.start()
+    watching.arrives(log_of("p"), b"one\n")
+    watcher.kill()
+    watching.api.delete_pod("ci", "p")
+    watching.start()
+    found = watching.completed(log_of("p"))
+    assert watching.text(log_of("p")) == b"one\n"
+    assert [event.kind for event in found.events if event.kind == "lost_lines"] == ["lost_lines"]

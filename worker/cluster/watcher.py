@@ -16,13 +16,15 @@ from pathlib import Path
 from joblog.errors import Conflict, Corrupt, JoblogError, NotFound, Unavailable
 from joblog.identity import check_labels, check_writable_name, new_run_id
 from joblog.service import Service
+from joblog.uncounted import LOST_LINES
 from joblog.worker.cluster.joining import Join
 from joblog.worker.cluster.tail import LeaderTails
 from joblog.worker.cluster.track import ContainerTrack
+from joblog.worker.following.outcome import outcome_of
 from joblog.worker.kubernetes.api_pods import LabelSelection, target_of
 from joblog.worker.kubernetes.client import Connection
 from joblog.worker.kubernetes.pod import Pod
-from joblog.worker.kubernetes.pods import ContainerRef, LogTarget, Selection
+from joblog.worker.kubernetes.pods import ContainerEnd, ContainerRef, LogTarget, Selection
 from joblog.worker.kubernetes.rules import Container, Identity
 from joblog.worker.kubernetes.watching import PodWatch
 from joblog.worker.spool.bound import SharedBounds
@@ -122,6 +124,7 @@ class Watcher(Service):
         while True:
             self._changed.clear()
             self._look()
+            await self._end_orphans()
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._changed.wait()
@@ -201,6 +204,30 @@ class Watcher(Service):
                     return
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    async def _end_orphans(self) -> None:
+        """Ends logs whose pods went while nobody followed them: what came behind is not to be had any more."""
+        there = {(pod.namespace, pod.name, pod.uid) for watch in self._watches for pod in watch.all()}
+        for source, spool_id in list(self._left.items()):
+            ref = _ref_of(source)
+            if ref in self._tracks or (ref is not None and ref[:3] in there):
+                continue
+            del self._left[source]
+            found = self._find(ref) if ref is not None else None
+            end = found[0].end_of(ref.container, ref.restart) if found is not None and ref is not None else None
+            try:
+                await asyncio.to_thread(self._end_orphan, spool_id, end)
+            except (OSError, JoblogError) as error:
+                if not isinstance(error, Conflict | NotFound):
+                    log.error("%s: %s", source, error)
+                continue
+            log.warning("%s: its pod is gone; the log ends with what was read", source)
+
+    def _end_orphan(self, spool_id: str, end: ContainerEnd | None) -> None:
+        writer = self._taken_up(spool_id)
+        writer.append_event(LOST_LINES, "the pod went while nobody followed it: its last lines may be missing")
+        if not writer.end(outcome_of(end, "its pod is gone", writer.task.started_ns)):
+            writer.close()
+
     def _let_go(self, track: ContainerTrack | None) -> None:
         if track is not None:
             track.close()
@@ -271,6 +298,14 @@ class Watcher(Service):
         except JoblogError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _ref_of(source: str) -> ContainerRef | None:
+    """The container that a spool's source names; None for what no watcher wrote."""
+    parts = source.removeprefix(SOURCE).split("/")
+    if len(parts) != len(ContainerRef._fields) or not parts[-1].isdigit():
+        return None
+    return ContainerRef(parts[0], parts[1], parts[2], parts[3], int(parts[4]))
 
 
 def _place_of(writer: FollowedWriter) -> tuple[Join, int]:
