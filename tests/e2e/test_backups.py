@@ -112,8 +112,8 @@ def test_the_rest(machine: Machine, tmp_path: Path) -> None:
         http(machine, "POST", f"/backups/{backup}/restore", {"runs": [{"namespace": "default", "run": "no"}]})[0] == 202
     )
     assert "holds no run default:no" in job(machine)["error"]
-    done = machine.call("restore", backup, "--run", "precious")
-    assert b"logs were taken" in done.stdout
+    taken = machine.call("restore", backup, "--run", "precious")
+    assert b"logs were taken" in taken.stdout
     after = http(machine, "GET", link)[1]
     for field in ("seal", "outcome", "start", "created_at", "completed_at"):
         assert after[field] == before[field], field
