@@ -59,6 +59,15 @@ def check_address(address: str) -> str:
     return address
 
 
+def check_listen(address: str) -> str:
+    """Returns `address` when a server can listen there: HOST:PORT, port 0 for any free one; raises InvalidInput."""
+    host, colon, port = address.rpartition(":")
+    if address.startswith("unix:"):
+        raise InvalidInput(f"{address[:100]!r} is not HOST:PORT")
+    check_address(f"{host}{colon}{port if port != '0' else '1'}")
+    return address
+
+
 def is_running(pid: int) -> bool:
     """Whether a process of that id exists."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from joblog.address import check_address
+from joblog.address import check_listen
 from joblog.errors import InvalidInput
 from joblog.leader.access.host_names import LOOPBACK, is_host
 from joblog.leader.access.oidc_grants import parse_group_grant
@@ -16,15 +16,6 @@ from joblog.leader.api.http.place import Place, check_base_path, check_proxy, ch
 from joblog.settings import setting
 
 DEFAULT_HTTP_LISTEN = "127.0.0.1:7081"
-
-
-def check_listen(address: str) -> str:
-    """Returns `address` when a server can listen there: HOST:PORT, port 0 for any free one; raises InvalidInput."""
-    host, colon, port = address.rpartition(":")
-    if address.startswith("unix:"):
-        raise InvalidInput(f"{address[:100]!r} is not HOST:PORT")
-    check_address(f"{host}{colon}{port if port != '0' else '1'}")
-    return address
 
 
 def check_http_listen(address: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from joblog.address import check_listen
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.access.roles import check_grant
 from joblog.leader.archive.options import ArchiveOptions, check_url
 from joblog.leader.backup_settings import BackupSettings
-from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen, check_listen
+from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
 from joblog.leader.report_settings import DeathReportSettings

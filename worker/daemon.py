@@ -16,6 +16,7 @@ from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
 from joblog.worker.following.wiring import following_service, node_pods
 from joblog.worker.launch import launcher
+from joblog.worker.otlp.wiring import otlp_server
 from joblog.worker.renewal import Renewal
 from joblog.worker.settings import WorkerSettings
 from joblog.worker.shipper.keys import SpoolKeys
@@ -115,6 +116,9 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource,
     pods = node_pods(settings.kubernetes, os.environ)
     if pods is not None:
         services.append(pods)
+    otlp = otlp_server(settings, folder, keys, shipper.adopt)
+    if otlp is not None:
+        services.append(otlp)
     following = following_service(settings, folder, keys, shipper, pods)
     if following is not None:
         # The last to start and the first to stop: what it wrote is still shipped.

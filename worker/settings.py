@@ -11,6 +11,7 @@ from joblog.errors import InvalidInput
 from joblog.settings import LogSettings, Settings, section, setting
 from joblog.worker.cluster.settings import WatchSettings
 from joblog.worker.following.settings import FilesSettings, KubernetesSettings, rates, rules
+from joblog.worker.otlp.settings import OtlpSettings
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -169,6 +170,7 @@ class WorkerSettings(Settings):
     kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")
     watch: WatchSettings = section(WatchSettings, "What `joblog watch` follows through the Kubernetes API.")
     files: FilesSettings = section(FilesSettings, "Files that programs on this host write.")
+    otlp: OtlpSettings = section(OtlpSettings, "Logs that programs with an OpenTelemetry SDK send.")
     log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -195,5 +197,6 @@ class WorkerSettings(Settings):
         except InvalidInput as error:
             yield "kubernetes.byte_rates", f"is not allowed: {error}"
         yield from self.kubernetes.identity.problems("kubernetes.identity")
+        yield from self.otlp.problems()
         if self.kubernetes.enabled and self.kubernetes.pod_log_dir is None:
             yield "kubernetes.pod_log_dir", "must be a folder"

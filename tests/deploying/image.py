@@ -1,8 +1,8 @@
 """Builds the image of the Dockerfile without a container engine, and runs what is in it as Kubernetes would.
 
-Each stage is a root of its own: an overlay over this machine's, which stands for the base image as it has its Python and
-Node.js. COPY copies, RUN runs under chroot, with nothing of the project there but what was copied. Run as root, in a
-mount namespace of its own: `unshare --mount python -m tests.deploying.image FOLDER`.
+Each stage is a root of its own: an overlay over this machine's, which stands for the base image as it has its Python
+and Node.js. COPY copies, RUN runs under chroot, with nothing of the project there but what was copied. For root, in a
+mount namespace of its own, with which all that is mounted goes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,22 @@ from dockerfile_parse import DockerfileParser
 from tests.deploying.conftest import ROOT
 
 # What an engine lets through of itself: where packages are fetched from.
-_ENGINE = ("PIP_", "UV_", "NPM_", "npm_", "SSL_", "REQUESTS_", "NODE_", "HTTP_", "HTTPS_", "http_", "https_", "no_proxy")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENGINE = (
+    "PIP_",
+    "UV_",
+    "NPM_",
+    "npm_",
+    "SSL_",
+    "REQUESTS_",
+    "NODE_",
+    "HTTP_",
+    "HTTPS_",
+    "http_",
+    "https_",
+    "no_proxy",
+)
+_PROGRAMS = [Path(sys.base_prefix, "bin"), Path(shutil.which("node") or "/usr/bin/node").parent]
+_PATH = ":".join([*map(str, _PROGRAMS), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
 
 
 @dataclass
@@ -50,18 +64,9 @@ class Stage:
         _run("mount", "-t", "tmpfs", "tmpfs", str(self.root / "tmp"))
         # The project is there by COPY alone.
         _run("mount", "-t", "tmpfs", "tmpfs", str(self.inside(str(ROOT))))
-        self._put_programs()
-
-    def _put_programs(self) -> None:
-        """As the base images have them: in /usr/local/bin, for every user."""
-        programs = {"python": Path(sys.base_prefix, "bin/python3"), "node": Path(shutil.which("node") or "/node")}
-        programs |= {"python3": programs["python"], "npm": programs["node"].with_name("npm")}
-        for name, program in programs.items():
-            link = self.inside(f"/usr/local/bin/{name}")
-            if Path(f"/usr/local/bin/{name}") != program:
-                link.unlink(missing_ok=True)
-                link.symlink_to(program)
-            for parent in program.parents:
+        for folder in _PROGRAMS:
+            # As in the base images, for every user.
+            for parent in (folder, *folder.parents):
                 self.inside(str(parent)).chmod(self.inside(str(parent)).stat().st_mode | 0o055)
 
     def inside(self, path: str) -> Path:
@@ -152,7 +157,7 @@ class Build:
             sys.exit(f"RUN {words}: exit code {done.returncode}")
 
 
-def _ignored(source_root: Path) -> object:
+def _ignored(source_root: Path) -> Callable[[str, list[str]], list[str]] | None:
     """What .dockerignore keeps out of folders that are let in."""
     if source_root != ROOT:
         return None

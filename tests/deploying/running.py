@@ -52,9 +52,7 @@ class Running:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
     def _mount(self, folder: str, options: str) -> None:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self._image.inside(folder)], check=True
-        )
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self._image.inside(folder)], check=True)
 
     def start_leader(self) -> None:
         self._start(LEADER, self._leader, "leader")
@@ -67,9 +65,11 @@ class Running:
         uid, gid = user.split(":")
         self._started.append(
             subprocess.Popen(
-                ["chroot", self._image.root]
-                + ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs"]
-                + ["--inh-caps=-all", "--bounding-set=-all", *self._image.entrypoint, *words],
+                [
+                    *("chroot", str(self._image.root), "setpriv", f"--reuid={uid}", f"--regid={gid}"),
+                    *("--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
+                    *(*self._image.entrypoint, *words),
+                ],
                 env=self._image.environment | environment,
             )
         )

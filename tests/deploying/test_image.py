@@ -34,9 +34,9 @@ def test_hadolint_has_nothing_to_say_against_it() -> None:
 def test_bases_and_packages_are_pinned_and_it_is_nobody_s_root() -> None:
     text = DOCKERFILE.read_text()
 
-    assert re.findall(r"^ARG \w+_IMAGE=(\S+)", text, re.M)
-    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in re.findall(r"^ARG \w+_IMAGE=(\S+)", text, re.M))
-    assert re.findall(r"^USER (\S+)", text, re.M)[-1] == "65532:65532"
+    assert re.findall(r"^ARG \w+_IMAGE=(\S+)", text, re.MULTILINE)
+    assert all(re.search(r":\d+\.\d+\.\d+", image) for image in re.findall(r"^ARG \w+_IMAGE=(\S+)", text, re.MULTILINE))
+    assert re.findall(r"^USER (\S+)", text, re.MULTILINE)[-1] == "65532:65532"
     for command in re.findall(r"pip.*?install(?:.*\\\n)*.*", text):
         assert "--require-hashes" in command or "--no-index" in command, command
 
@@ -44,8 +44,9 @@ def test_bases_and_packages_are_pinned_and_it_is_nobody_s_root() -> None:
 def test_all_that_is_depended_on_is_locked_by_hash() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {name: needs for name, needs in project["optional-dependencies"].items() if name != "dev"}
-    wanted = {re.split(r"[\[<>=~! ;]", need)[0] for needs in (project["dependencies"], *extras.values()) for need in needs}
-    entries = re.findall(r"^([A-Za-z0-9._-]+)==.*?(?=^\S|\Z)", LOCK.read_text(), re.M | re.S)
+    needs = [need for part in (project["dependencies"], *extras.values()) for need in part]
+    wanted = {re.split(r"[\[<>=~! ;]", need)[0] for need in needs}
+    entries = re.findall(r"^([A-Za-z0-9._-]+)==.*?(?=^\S|\Z)", LOCK.read_text(), re.MULTILINE | re.DOTALL)
 
     assert wanted <= set(entries), f"not in {LOCK.name}: {wanted - set(entries)}; run .ci/lock-image"
     for entry in re.split(r"\n(?=\S)", LOCK.read_text().strip()):
@@ -56,7 +57,7 @@ def test_nothing_but_what_is_copied_goes_to_the_build() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         source
-        for words in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE.read_text(), re.M)
+        for words in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE.read_text(), re.MULTILINE)
         for source in words.split()[:-1]
     }
 

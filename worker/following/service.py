@@ -116,7 +116,7 @@ class FollowingService(Service):
         self._spool_key = spool_key
         self._adopt = adopt
         self._is_watched = is_watched
-        self._spools = FollowedSpools(spool_root, limits.bounds, keys, secret, limits.host)
+        self._spools = FollowedSpools(spool_root, limits.bounds, keys, secret, host=limits.host)
         self._rates = Rates(limits.rates)
         self._finished = FinishedLogs(state)
         self._logs: dict[str, _Log] = {}

@@ -20,6 +20,8 @@ from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
 from joblog.worker.spool.sealing import SpoolKey, open_task
 
 _WRITER_ID_BYTES = 16
+# How the sources of logs begin that are sent here, and are in no file.
+RECEIVED = "otlp:"
 # Between the key of a log and the number of its part, where that is not the first.
 _PART = "\n"
 
@@ -37,11 +39,19 @@ def key_of_source(source: str) -> str:
 class FollowedSpools:
     """by_source: where the spools of logs that are not ended lie. unread: spools whose key is not at hand yet.
 
-    keys: finds the key of one that is there. secret: what writer ids are made from. host: this machine.
+    keys: finds the key of one that is there. secret: what writer ids are made from. host: this machine. mine: which
+    sources; those of others are left alone.
     """
 
     def __init__(
-        self, root: Path, bounds: SpoolBounds, keys: Callable[[str], SpoolKey | None], secret: bytes, host: str
+        self,
+        root: Path,
+        bounds: SpoolBounds,
+        keys: Callable[[str], SpoolKey | None],
+        secret: bytes,
+        *,
+        host: str,
+        mine: Callable[[str], bool] = lambda source: not source.startswith(RECEIVED),
     ) -> None:
         self.by_source: dict[str, str] = {}
         self.unread: set[str] = set()
@@ -50,6 +60,7 @@ class FollowedSpools:
         self._keys = keys
         self._secret = secret
         self._host = host
+        self._mine = mine
 
     def look(self, names: set[str] | None = None) -> None:
         """Finds those of followed logs among all spools, or these."""
@@ -63,7 +74,7 @@ class FollowedSpools:
                 continue
             except (OSError, JoblogError):
                 continue
-            if task.kind == FOLLOWED and task.source:
+            if task.kind == FOLLOWED and task.source and self._mine(task.source):
                 self.by_source[task.source] = name
 
     def take_up(self, spool_id: str) -> FollowedWriter:

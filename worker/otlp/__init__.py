@@ -1,0 +1,1 @@
+"""Logs that programs with an OpenTelemetry SDK send (OTLP over gRPC)."""

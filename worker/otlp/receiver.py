@@ -1,0 +1,166 @@
+"""Writes what came into the spools of its logs, each record once, whatever senders try again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from joblog.batch import Frames, pack_frames
+from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.worker.following.outcome import outcome_of
+from joblog.worker.following.spools import RECEIVED, FollowedSpools
+from joblog.worker.otlp.records import Part, Piece
+from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.sealing import SpoolKey
+
+log = logging.getLogger(__name__)
+
+# Parts of requests that a log remembers. A sender tries one again before it sends its next; many share a log at times.
+_REMEMBERED = 32
+# How long the keys of sealed spools that were left are waited for.
+_KEYS_SECONDS = 60.0
+
+
+class _Log:
+    """One that is open. begun: the part of which `done` bytes are written, and the rest is not."""
+
+    __slots__ = ("begun", "done", "heard_at", "last_ns", "taken", "writer")
+
+    def __init__(self, writer: FollowedWriter) -> None:
+        self.writer = writer
+        self.taken: deque[str] = deque(maxlen=_REMEMBERED)
+        self.begun = ""
+        self.done = 0
+        self.last_ns = 0
+        self.heard_at = time.monotonic()
+        if writer.recovered is not None:
+            self._resume(writer.recovered.position)
+            self.last_ns = writer.recovered.last_time_ns
+
+    def _resume(self, position: bytes) -> None:
+        try:
+            said = json.loads(position or b"{}")
+            self.taken.extend(str(digest) for digest in said.get("taken", []))
+            self.begun, self.done = str(said.get("begun", "")), int(said.get("done", 0))
+        except (ValueError, TypeError, AttributeError):
+            log.warning("%s: what it remembers of requests can't be read", self.writer.folder)
+
+    def position(self) -> bytes:
+        return json.dumps({"taken": list(self.taken), "begun": self.begun, "done": self.done}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveLimits:
+    """max_logs: open at once. quiet_seconds: after so long without a record a log ends."""
+
+    max_logs: int
+    quiet_seconds: float
+
+
+class Receiver:
+    """Belongs to one thread. spools: of received logs alone. adopt: told of each new spool, so that it is shipped."""
+
+    def __init__(self, spools: FollowedSpools, limits: ReceiveLimits, adopt: Callable[[str], None]) -> None:
+        self._spools = spools
+        self._limits = limits
+        self._adopt = adopt
+        self._logs: dict[str, _Log] = {}
+        self._began = time.monotonic()
+        spools.look()
+
+    def take(self, parts: Mapping[str, Part], key: SpoolKey | None) -> None:
+        """Writes parts of a request. Raises Unavailable where there is no room now, OutOfSpace, InvalidInput: what
+        was written by then is not written again when the request comes again.
+        """
+        self._find_sealed()
+        for source, part in parts.items():
+            self._write(self._open(source, part, key), part)
+
+    def _find_sealed(self) -> None:
+        if self._spools.unread:
+            self._spools.look(set(self._spools.unread))
+            # A log whose spool may be among them must not get a second one.
+            if self._spools.unread and time.monotonic() - self._began < _KEYS_SECONDS:
+                raise Unavailable("the keys of this worker's spools are on their way")
+
+    def _open(self, source: str, part: Part, key: SpoolKey | None) -> _Log:
+        if (found := self._logs.get(source)) is not None:
+            return found
+        if (spool_id := self._spools.by_source.get(source)) is not None:
+            try:
+                found = self._logs[source] = _Log(self._spools.take_up(spool_id))
+                return found
+            except (Conflict, NotFound):
+                # It was ended, or is shipped and gone.
+                del self._spools.by_source[source]
+        if len(self._spools.by_source) >= self._limits.max_logs:
+            raise Unavailable(f"{self._limits.max_logs} logs are open, as many as otlp.max_logs allows")
+        writer = self._spools.make(source, part.target, 1, key, may_come_again=True)
+        found = self._logs[source] = _Log(writer)
+        self._adopt(writer.spool_id)
+        return found
+
+    def _write(self, entry: _Log, part: Part) -> None:
+        entry.heard_at = time.monotonic()
+        digest = part.digest
+        if digest and digest in entry.taken:
+            return
+        size = sum(len(line.data) for line in part.lines)
+        if not (digest and digest == entry.begun):
+            entry.begun, entry.done = digest, 0
+        for piece in part.pieces(entry.done, entry.writer.record_bytes):
+            before = entry.begun, entry.done
+            if piece.end == size:
+                entry.begun, entry.done = "", 0
+                if digest:
+                    entry.taken.append(digest)
+            else:
+                entry.done = piece.end
+            if not self._append(entry, piece):
+                if piece.end == size and digest:
+                    entry.taken.pop()
+                entry.begun, entry.done = before
+                raise Unavailable(f"the spool of {entry.writer.task.run}/{entry.writer.task.task} is full")
+
+    @staticmethod
+    def _append(entry: _Log, piece: Piece) -> bool:
+        # Times never fall within a log, whatever the senders' clocks say.
+        times, last = [], entry.last_ns
+        for time_ns in piece.times_ns:
+            last = max(last, time_ns)
+            times.append(last)
+        frames = Frames(piece.streams, [(time_ns - times[0]) // 1000 for time_ns in times], piece.lengths)
+        if not entry.writer.append_decoded(piece.raw, pack_frames(frames), times[0], entry.position()):
+            return False
+        entry.last_ns = last
+        return True
+
+    def end_quiet(self) -> None:
+        """Ends logs for which nothing has come for long."""
+        now = time.monotonic()
+        seconds = self._limits.quiet_seconds
+        for source in list(self._spools.by_source):
+            entry = self._logs.get(source)
+            if now - (entry.heard_at if entry is not None else self._began) < seconds:
+                continue
+            try:
+                writer = entry.writer if entry is not None else self._spools.take_up(self._spools.by_source[source])
+                if not writer.end(outcome_of(None, f"nothing came for {seconds:g} s", writer.task.started_ns)):
+                    continue
+            except (Conflict, NotFound):
+                pass
+            except (OSError, JoblogError) as error:
+                log.warning("%s: can't be ended now: %s", source.removeprefix(RECEIVED), error)
+                continue
+            self._logs.pop(source, None)
+            del self._spools.by_source[source]
+
+    def close(self) -> None:
+        """Lets go of all logs; they go on where they are taken up again."""
+        for entry in self._logs.values():
+            entry.writer.close()
+        self._logs.clear()
