@@ -38,7 +38,7 @@ LABEL org.opencontainers.image.title="joblog" \
       org.opencontainers.image.description="Collects the logs of jobs and pods, every byte exactly once" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/joblog /opt/joblog
-ENV PATH=/opt/joblog/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 JOBLOG_DATA_DIR=/data/joblog
+ENV PATH=/opt/joblog/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 JOBLOG_DATA_DIR=/data/joblog HOME=/tmp
 # In Kubernetes a volume is mounted over it; without one the container's own layer, or a volume of the engine's, takes it.
 RUN install --directory --mode 0700 --owner 65532 --group 65532 /data/joblog
 USER 65532:65532

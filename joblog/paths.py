@@ -16,12 +16,18 @@ MAX_SOCKET_PATH_BYTES = 107
 
 
 def data_dir(given: Path | None, environ: Mapping[str, str]) -> Path:
-    """The data folder: the one given, JOBLOG_DATA_DIR, $XDG_DATA_HOME/joblog or ~/.local/share/joblog; absolute."""
+    """The data folder: the one given, JOBLOG_DATA_DIR, $XDG_DATA_HOME/joblog or ~/.local/share/joblog; absolute.
+
+    Raises InvalidInput where there is none of these.
+    """
     if given is None and (named := environ.get(DATA_DIR_VARIABLE)):
         given = Path(named).expanduser()
     if given is None:
-        home = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME") or Path.home(), ".local", "share")
-        given = Path(home, "joblog")
+        folder = environ.get("XDG_DATA_HOME")
+        home = None if folder else _home(environ)
+        if not folder and home is None:
+            raise InvalidInput(f"this user has no home folder: name a data folder with {DATA_DIR_VARIABLE}")
+        given = Path(folder or Path(home or "/", ".local", "share"), "joblog")
     return given.absolute()
 
 
@@ -35,12 +41,23 @@ def config_file(program: str, given: Path | None, environ: Mapping[str, str]) ->
         return given
     if named := environ.get(f"JOBLOG_{program.upper()}_CONFIG"):
         return Path(named).expanduser()
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or Path.home(), ".config")
-    for folder in (Path(home, "joblog"), Path("/etc/joblog")):
+    home = _home(environ)
+    own = environ.get("XDG_CONFIG_HOME") or (None if home is None else home / ".config")
+    for folder in (*(() if own is None else (Path(own, "joblog"),)), Path("/etc/joblog")):
         file = folder / f"{program}.toml"
         if file.is_file():
             return file
     return None
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    """The user's folder; None for a user that the system does not know, as in containers."""
+    if named := environ.get("HOME"):
+        return Path(named)
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 class DataFolder(NamedTuple):

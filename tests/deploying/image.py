@@ -80,7 +80,7 @@ class Stage:
 
     def all_variables(self) -> dict[str, str]:
         mine = {name: value for name, value in os.environ.items() if name.startswith(_ENGINE)}
-        return {"HOME": "/root", "LANG": "C.UTF-8", **mine, **self.environment}
+        return {"HOME": "/tmp", "LANG": "C.UTF-8", **mine, **self.environment}
 
 
 def _run(*words: str) -> None:

@@ -41,7 +41,7 @@ class Receiving(Cluster):
     def send(self, asked: ExportLogsServiceRequest, *, token: str = "") -> ExportLogsServiceResponse:
         stub = logs_service_pb2_grpc.LogsServiceStub(self._channel)  # type: ignore[no-untyped-call]
         metadata = [("authorization", f"Bearer {token or self._token}")]
-        reply: ExportLogsServiceResponse = stub.Export(asked, metadata=metadata, timeout=20, wait_for_ready=True)
+        reply: ExportLogsServiceResponse = stub.Export(asked, metadata=metadata, timeout=60, wait_for_ready=True)
         return reply
 
     def read(self, name: LogName) -> bytes:

@@ -77,3 +77,15 @@ def test_socket_paths_have_a_limit() -> None:
     assert check_socket_path(fitting) == fitting
     with pytest.raises(InvalidInput, match="shorter path"):
         check_socket_path(Path(f"{fitting}s"))
+
+
+def test_who_has_no_home_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    assert data_dir(None, {"JOBLOG_DATA_DIR": "/data/joblog"}) == Path("/data/joblog")
+    assert data_dir(None, {"XDG_DATA_HOME": "/x"}) == Path("/x/joblog")
+    with pytest.raises(InvalidInput, match="JOBLOG_DATA_DIR"):
+        data_dir(None, {})
+    assert config_file("no-such-program", None, {}) is None

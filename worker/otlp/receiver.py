@@ -99,7 +99,7 @@ class Receiver:
                 del self._spools.by_source[source]
         if len(self._spools.by_source) >= self._limits.max_logs:
             raise Unavailable(f"{self._limits.max_logs} logs are open, as many as otlp.max_logs allows")
-        writer = self._spools.make(source, part.target, 1, key, may_come_again=True)
+        writer = self._spools.make(source, part.target, 1, key, is_certain=False)
         found = self._logs[source] = _Log(writer)
         self._adopt(writer.spool_id)
         return found
