@@ -43,7 +43,8 @@ def config_file(program: str, given: Path | None, environ: Mapping[str, str]) ->
         return Path(named).expanduser()
     home = _home(environ)
     own = environ.get("XDG_CONFIG_HOME") or (None if home is None else home / ".config")
-    for folder in (*(() if own is None else (Path(own, "joblog"),)), Path("/etc/joblog")):
+    folders = [Path("/etc/joblog")] if own is None else [Path(own, "joblog"), Path("/etc/joblog")]
+    for folder in folders:
         file = folder / f"{program}.toml"
         if file.is_file():
             return file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -44,7 +45,7 @@ class Receiving(Cluster):
         reply: ExportLogsServiceResponse = stub.Export(asked, metadata=metadata, timeout=60, wait_for_ready=True)
         return reply
 
-    def read(self, name: LogName) -> bytes:
+    def content(self, name: LogName) -> bytes:
         try:
             with Client(data_dir=self.leader_dir) as client:
                 return b"".join(part.data for part in client.read(name))
@@ -95,7 +96,7 @@ def test_a_program_with_opentelemetrys_sdk(receiving: Receiving) -> None:
 
     name = LogName("team-a", "shop", "shop.cart", 1)
     expected = b"".join(b"line %d\n" % number for number in range(1000))
-    until(lambda: receiving.read(name) == expected, "all that the program logged is at the leader")
+    until(lambda: receiving.content(name) == expected, "all that the program logged is at the leader")
     with Client(data_dir=receiving.leader_dir) as client:
         errors = b"".join(part.data for part in client.read(name, stream=types_pb2.STREAM_STDERR))
     assert errors == b"".join(b"line %d\n" % number for number in range(0, 1000, 10))
@@ -116,8 +117,8 @@ def test_what_a_sender_tries_again_is_there_once_whatever_was_killed_between(rec
         receiving.send(asked("again", f"after {number}"))
 
     name = LogName("default", "again", "main", 1)
-    until(lambda: receiving.read(name).endswith(b"after 2\n"), "all is at the leader")
-    assert receiving.read(name) == b"a\nb\nafter 0\nafter 1\nafter 2\n"
+    until(lambda: receiving.content(name).endswith(b"after 2\n"), "all is at the leader")
+    assert receiving.content(name) == b"a\nb\nafter 0\nafter 1\nafter 2\n"
 
 
 def test_records_that_will_never_be_taken_are_told_and_the_others_are_taken(receiving: Receiving) -> None:
@@ -127,7 +128,7 @@ def test_records_that_will_never_be_taken_are_told_and_the_others_are_taken(rece
 
     assert reply.partial_success.rejected_log_records == 2
     assert "otlp.may_choose" in reply.partial_success.error_message
-    until(lambda: receiving.read(LogName("default", "allowed", "main", 1)) == b"x\n", "what is allowed is there")
+    until(lambda: receiving.content(LogName("default", "allowed", "main", 1)) == b"x\n", "what is allowed is there")
 
 
 def test_a_token_is_asked_for_and_a_full_spool_tells_senders_when_to_try_again(tmp_path: Path) -> None:
@@ -140,12 +141,12 @@ def test_a_token_is_asked_for_and_a_full_spool_tells_senders_when_to_try_again(t
         assert denied.value.code() is grpc.StatusCode.UNAUTHENTICATED
         cluster.send(asked("full", "begins"))
         name = LogName("default", "full", "main", 1)
-        until(lambda: cluster.read(name) == b"begins\n", "the log is open")
+        until(lambda: cluster.content(name) == b"begins\n", "the log is open")
         leader.terminate()
         sent = [
             asked("full", *(f"{at} {line} {'x' * 50} {time.time_ns()}" for line in range(5000))) for at in range(60)
         ]
-        refused = None
+        refused: Any = None
         at = 0
         while refused is None:
             try:
@@ -153,8 +154,8 @@ def test_a_token_is_asked_for_and_a_full_spool_tells_senders_when_to_try_again(t
                 at += 1
             except grpc.RpcError as error:
                 refused = error
-        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
-        trailing = dict(refused.trailing_metadata())  # type: ignore[attr-defined]
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        trailing = dict(refused.trailing_metadata())
         status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
         info = RetryInfo()
         assert status.details[0].Unpack(info)
@@ -175,6 +176,6 @@ def test_a_token_is_asked_for_and_a_full_spool_tells_senders_when_to_try_again(t
             for request in sent[: at + 1]
             for record in request.resource_logs[0].scope_logs[0].log_records
         )
-        until(lambda: len(cluster.read(name)) >= len(expected), "all is at the leader")
-        assert cluster.read(name) == expected
+        until(lambda: len(cluster.content(name)) >= len(expected), "all is at the leader")
+        assert cluster.content(name) == expected
         assert TOKEN not in cluster.messages("worker").read_text()

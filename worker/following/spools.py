@@ -23,17 +23,17 @@ _WRITER_ID_BYTES = 16
 # How the sources of logs begin that are sent here, and are in no file.
 RECEIVED = "otlp:"
 # Between the key of a log and the number of its part, where that is not the first.
-_PART = "\n"
+PART = "\n"
 
 
 def spool_source(key: str, part: int) -> str:
     """By this a log's spool is known again. part: from 1."""
-    return key if part == 1 else f"{key}{_PART}{part}"
+    return key if part == 1 else f"{key}{PART}{part}"
 
 
 def key_of_source(source: str) -> str:
     """The key that spool_source was given."""
-    return source.partition(_PART)[0]
+    return source.partition(PART)[0]
 
 
 class FollowedSpools:

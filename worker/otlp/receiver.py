@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from joblog.batch import Frames, pack_frames
 from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.identity import new_run_id
 from joblog.worker.following.outcome import outcome_of
-from joblog.worker.following.spools import RECEIVED, FollowedSpools
+from joblog.worker.following.spools import PART, FollowedSpools, key_of_source
 from joblog.worker.otlp.records import Part, Piece
 from joblog.worker.spool.followed import FollowedWriter
 from joblog.worker.spool.sealing import SpoolKey
@@ -40,6 +41,11 @@ class _Log:
         if writer.recovered is not None:
             self._resume(writer.recovered.position)
             self.last_ns = writer.recovered.last_time_ns
+
+    @property
+    def source(self) -> str:
+        """By this its spool is known again."""
+        return self.writer.task.source
 
     def _resume(self, position: bytes) -> None:
         try:
@@ -71,6 +77,22 @@ class Receiver:
         self._logs: dict[str, _Log] = {}
         self._began = time.monotonic()
         spools.look()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Opens the logs that were left, where they are not ended."""
+        known = {entry.source for entry in self._logs.values()}
+        for source, spool_id in list(self._spools.by_source.items()):
+            if source in known:
+                continue
+            try:
+                self._logs[key_of_source(source)] = _Log(self._spools.take_up(spool_id))
+            except (Conflict, NotFound):
+                # It is ended, or shipped and gone.
+                del self._spools.by_source[source]
+            except (OSError, JoblogError) as error:
+                log.error("%s: left as it is: %s", spool_id, error)
+                del self._spools.by_source[source]
 
     def take(self, parts: Mapping[str, Part], key: SpoolKey | None) -> None:
         """Writes parts of a request. Raises Unavailable where there is no room now, OutOfSpace, InvalidInput: what
@@ -83,6 +105,7 @@ class Receiver:
     def _find_sealed(self) -> None:
         if self._spools.unread:
             self._spools.look(set(self._spools.unread))
+            self._take_up()
             # A log whose spool may be among them must not get a second one.
             if self._spools.unread and time.monotonic() - self._began < _KEYS_SECONDS:
                 raise Unavailable("the keys of this worker's spools are on their way")
@@ -90,16 +113,11 @@ class Receiver:
     def _open(self, source: str, part: Part, key: SpoolKey | None) -> _Log:
         if (found := self._logs.get(source)) is not None:
             return found
-        if (spool_id := self._spools.by_source.get(source)) is not None:
-            try:
-                found = self._logs[source] = _Log(self._spools.take_up(spool_id))
-                return found
-            except (Conflict, NotFound):
-                # It was ended, or is shipped and gone.
-                del self._spools.by_source[source]
-        if len(self._spools.by_source) >= self._limits.max_logs:
+        if len(self._logs) >= self._limits.max_logs:
             raise Unavailable(f"{self._limits.max_logs} logs are open, as many as otlp.max_logs allows")
-        writer = self._spools.make(source, part.target, 1, key, is_certain=False)
+        # The spool of the one before may still be there.
+        own = f"{source}{PART}{new_run_id()}"
+        writer = self._spools.make(own, part.target, 1, key, is_certain=False)
         found = self._logs[source] = _Log(writer)
         self._adopt(writer.spool_id)
         return found
@@ -143,21 +161,12 @@ class Receiver:
         """Ends logs for which nothing has come for long."""
         now = time.monotonic()
         seconds = self._limits.quiet_seconds
-        for source in list(self._spools.by_source):
-            entry = self._logs.get(source)
-            if now - (entry.heard_at if entry is not None else self._began) < seconds:
+        for key, entry in list(self._logs.items()):
+            if now - entry.heard_at < seconds:
                 continue
-            try:
-                writer = entry.writer if entry is not None else self._spools.take_up(self._spools.by_source[source])
-                if not writer.end(outcome_of(None, f"nothing came for {seconds:g} s", writer.task.started_ns)):
-                    continue
-            except (Conflict, NotFound):
-                pass
-            except (OSError, JoblogError) as error:
-                log.warning("%s: can't be ended now: %s", source.removeprefix(RECEIVED), error)
-                continue
-            self._logs.pop(source, None)
-            del self._spools.by_source[source]
+            writer = entry.writer
+            if writer.end(outcome_of(None, f"nothing came for {seconds:g} s", writer.task.started_ns)):
+                del self._logs[key], self._spools.by_source[entry.source]
 
     def close(self) -> None:
         """Lets go of all logs; they go on where they are taken up again."""
