@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from joblog.leader.access.audit import Auditor
 from joblog.leader.access.snapshot import pack_snapshot, take_snapshot
 from joblog.leader.access.store import AccessStore
 from joblog.leader.archive.fetch import ExtentReader
@@ -30,6 +31,7 @@ def backup_service(
     access: AccessStore,
     access_folder: Path,
     archive: tuple[ObjectStore, ExtentReader] | None,
+    auditor: Callable[[], Auditor],
 ) -> BackupService:
     """The service, tied to the leader's keys: what wraps those anew does so with the target's copies."""
 
@@ -49,6 +51,7 @@ def backup_service(
         plan,
         archive=archive[1] if archive is not None else None,
         exists=exists,
+        auditor=auditor,
     )
     to_archive = keys.write_archive
 

@@ -350,6 +350,7 @@ def _backups(core: _Core, archive: ArchiveParts | None) -> BackupService | None:
         access=core.admission.store,
         access_folder=core.folder.access,
         archive=(archive.end.objects, archive.extents) if archive else None,
+        auditor=lambda: core.admission.gate.auditor,
     )
 
 

@@ -64,7 +64,7 @@ class BackupsService(backup_pb2_grpc.BackupsServicer):
     ) -> backup_pb2.PruneBackupsResponse:
         """Deletes what no rule keeps."""
         service, rules = self._service(), rules_of(request)
-        found = await asyncio.to_thread(service.prune, rules, drop=set(request.drop), dry_run=request.dry_run)
+        found = await service.prune_now(rules, drop=set(request.drop), dry_run=request.dry_run)
         return pruned_message(found)
 
     async def RestoreRuns(

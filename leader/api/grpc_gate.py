@@ -27,7 +27,6 @@ else:
 _AUTHORIZATION = "authorization"
 # A client that reads nothing does not hear why its call ends; then it is just cut.
 _SAY_SECONDS = 0.5
-_MAX_SUBJECT = 400
 
 
 def value_at(message: Any, path: str) -> str:
@@ -41,11 +40,10 @@ def value_at(message: Any, path: str) -> str:
 def subject_of(request: Any) -> str:
     """What a request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as that is given.
 
-    Of a backup its id, and the runs that are to be taken from it.
+    Of a backup its id.
     """
     if backup_id := getattr(request, "backup_id", ""):
-        runs = [f"{one.namespace}:{one.run}" for one in getattr(request, "runs", ())]
-        return " ".join([backup_id, *runs])[:_MAX_SUBJECT]
+        return str(backup_id)
     named = getattr(request, "id", request)
     namespace = getattr(named, "namespace", "")
     parts = [str(getattr(named, name, "") or "") for name in ("run", "task", "attempt")]

@@ -69,6 +69,8 @@ _TOKENS = Rule(Permission.ACCESS_MANAGE, Where.FILTERED)
 _CERTIFICATES = Rule(Permission.WORKERS_MANAGE, Where.WHOLE)
 _OPERATE = Rule(Permission.LEADER_OPERATE, Where.WHOLE)
 _RUN_RETENTION = Rule(Permission.LEADER_OPERATE, Where.WHOLE, act="retention.run", changes=True)
+# Written to the audit log where it is done, with all that is restored and deleted.
+_CHANGE_BACKUPS = _OPERATE
 _GET_KEYS = Rule(Permission.KEYS_MANAGE, Where.WHOLE)
 # Written to the audit log where it is done, with what the hold is on.
 _HOLD = Rule(Permission.HOLD_MANAGE, Where.WHOLE)
@@ -99,8 +101,8 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Backups/ListBackups": _OPERATE,
     "/joblog.v1.Backups/GetBackup": _OPERATE,
     "/joblog.v1.Backups/VerifyBackup": _backups("backup.verify"),
-    "/joblog.v1.Backups/PruneBackups": _backups("backup.prune"),
-    "/joblog.v1.Backups/RestoreRuns": _backups("backup.restore"),
+    "/joblog.v1.Backups/PruneBackups": _CHANGE_BACKUPS,
+    "/joblog.v1.Backups/RestoreRuns": _CHANGE_BACKUPS,
     "/joblog.v1.Retention/GetRetention": _OPERATE,
     "/joblog.v1.Retention/PreviewRetention": _SEE,
     "/joblog.v1.Retention/RunRetention": _RUN_RETENTION,
@@ -167,8 +169,8 @@ HTTP: dict[str, Rule] = {
     "get_backup": _OPERATE,
     "create_backup": _backups("backup.create"),
     "verify_backup": _backups("backup.verify"),
-    "prune_backups": _backups("backup.prune"),
-    "restore_runs": _backups("backup.restore"),
+    "prune_backups": _CHANGE_BACKUPS,
+    "restore_runs": _CHANGE_BACKUPS,
     "get_keys": _GET_KEYS,
     "rotate_keys": _keys("keys.rotate"),
     "get_retention": _OPERATE,

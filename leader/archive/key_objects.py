@@ -16,7 +16,7 @@ from joblog.errors import Corrupt, Denied, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.fields import Fields, format_time, parse_document
 from joblog.leader.archive.layout import KEYS_PREFIX, parse_store_key_key, store_key_key
-from joblog.leader.archive.objects import ObjectStore, walk
+from joblog.leader.archive.objects import ObjectStore, get_bounded, walk
 from joblog.leader.archive.putting import Putter
 from joblog.leader.crypto.keyring import DescribedKeys, KeptKeys
 from joblog.leader.crypto.kms import Kms
@@ -79,7 +79,7 @@ def load_store_key(objects: ObjectStore, key_id: bytes) -> DescribedKey | None:
     """The archive's copy of a store key; None when there is none. Raises Corrupt, WrongVersion."""
     at = store_key_key(key_id)
     try:
-        key = parse_store_key(objects.get(at), at)
+        key = parse_store_key(get_bounded(objects, at, _MAX_BYTES), at)
     except NotFound:
         if objects.head(at) is not None:
             raise

@@ -48,6 +48,27 @@ def _stays(key: str) -> bool:
     return not key.startswith(_LIVE) and not key.endswith(".seg")
 
 
+# Of an object that is read whole. The larger ones are read by ranges.
+MAX_WHOLE_BYTES = 1 << 30
+_READ_BYTES = 1 << 20
+
+
+def _read_at_most(reply: Mapping[str, Any], max_bytes: int, where: str) -> bytes:
+    """The body of a reply. Raises Corrupt where it is longer, and then does not read it all."""
+    body, said = reply["Body"], reply.get("ContentLength")
+    if said is not None and said <= max_bytes:
+        data: bytes = body.read()
+        return data
+    parts, size = [], 0
+    while said is None and size <= max_bytes and (part := body.read(_READ_BYTES)):
+        parts.append(part)
+        size += len(part)
+    if said is not None or size > max_bytes:
+        body.close()
+        raise Corrupt(f"{where}: the server sends more than {max_bytes} bytes, which is not what was written there")
+    return b"".join(parts)
+
+
 class S3Store:
     """An ObjectStore in a bucket below a prefix ("" or ending in "/"); see the module."""
 
@@ -206,15 +227,17 @@ class S3Store:
         if length == 0:
             return b""
         fields = self.customer_fields()
+        limit = length if length is not None else (-start if start < 0 else MAX_WHOLE_BYTES)
         if start or length is not None:
             end = "" if length is None else str(start + length - 1)
             fields["Range"] = f"bytes={start}{'-' if start >= 0 else ''}{end}"
+        reply: dict[str, Any] = {}
         try:
             with translated(self.where(key), self) as client:
                 reply = client.get_object(Bucket=self.bucket, Key=full, **fields)
-                data: bytes = reply["Body"].read()
+                data = _read_at_most(reply, limit, self.where(key))
         except Corrupt:
-            if start < 0:
+            if start < 0 and not reply:
                 return b""  # an empty object has no last bytes
             raise
         if start > 0 and not str(reply.get("ContentRange", "")).startswith(f"bytes {start}-"):

@@ -8,7 +8,7 @@ import logging
 
 from joblog.errors import Conflict, Corrupt, NotFound
 from joblog.leader.archive.fields import parse_document
-from joblog.leader.archive.objects import PreconditionFailed
+from joblog.leader.archive.objects import PreconditionFailed, get_bounded
 from joblog.leader.backup.layout import fence_key
 from joblog.leader.backup.repository import Repository
 
@@ -30,7 +30,7 @@ def fenced_at(repository: Repository, store_id: str) -> int:
     """The life that the target knows of; 0 where it knows of none."""
     key = fence_key(store_id)
     try:
-        fields = parse_document(repository.objects.get(key), key, _MAX_BYTES)
+        fields = parse_document(get_bounded(repository.objects, key, _MAX_BYTES), key, _MAX_BYTES)
         incarnation, mac = fields.integer("incarnation"), fields.hex("mac", _MAC_BYTES)
     except NotFound:
         return 0

@@ -11,13 +11,14 @@ import struct
 import zstandard
 
 from joblog.errors import Corrupt, WrongVersion
-from joblog.leader.backup.keys import NONCE_BYTES, BackupKeys
+from joblog.leader.backup.keys import NONCE_BYTES, TAG_BYTES, BackupKeys
 
 MAGIC = b"JLPIECE"
 VERSION = 1
 MAX_PIECE_BYTES = 64 << 20
 CODEC_NONE, CODEC_ZSTD = 1, 2
 _HEAD = struct.Struct(">7sBB3xI")
+MAX_PACKED_BYTES = _HEAD.size + NONCE_BYTES + MAX_PIECE_BYTES + TAG_BYTES
 _DOMAIN = b"joblog backup piece 1"
 _SAMPLE_BYTES = 64 << 10
 _LEVEL = 3

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from joblog.errors import Corrupt, Denied, InvalidInput, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive.fields import format_time, parse_document
-from joblog.leader.archive.objects import ObjectInfo, ObjectStore, PreconditionFailed, walk
+from joblog.leader.archive.objects import ObjectInfo, ObjectStore, PreconditionFailed, get_bounded, walk
 from joblog.leader.backup.keys import BACKUP_KEY_BYTES, NONCE_BYTES, BackupKeys
 from joblog.leader.backup.layout import (
     BACKUPS_PREFIX,
@@ -31,6 +31,7 @@ from joblog.leader.backup.layout import (
 )
 from joblog.leader.backup.manifest import (
     HEAD_BYTES,
+    MAX_MANIFEST_BYTES,
     MAX_SUMMARY_BYTES,
     Manifest,
     Summary,
@@ -38,7 +39,7 @@ from joblog.leader.backup.manifest import (
     unpack_manifest,
     unpack_summary,
 )
-from joblog.leader.backup.piece import unpack_piece
+from joblog.leader.backup.piece import MAX_PACKED_BYTES, unpack_piece
 from joblog.leader.crypto.kms import Kms
 from joblog.leader.crypto.store_key_record import STORE_KEY_ID_BYTES, StoreKeyRecord, unpack_record
 
@@ -181,7 +182,7 @@ class Repository:
         """Raises NotFound, Corrupt, WrongVersion."""
         key = backup_key(backup_id)
         try:
-            data = self.objects.get(key)
+            data = get_bounded(self.objects, key, MAX_MANIFEST_BYTES)
         except NotFound:
             raise NotFound(
                 f"{self.objects.name}: there is no backup {backup_id}; `joblog backup list` shows those that are there"
@@ -209,7 +210,7 @@ class Repository:
         """The piece in the object with this name. Raises NotFound, Corrupt, WrongVersion."""
         key = piece_key(name)
         try:
-            return unpack_piece(self.keys, piece_of(name), self.objects.get(key))
+            return unpack_piece(self.keys, piece_of(name), get_bounded(self.objects, key, MAX_PACKED_BYTES))
         except NotFound:
             raise NotFound(f"{self.objects.name}: {key} is missing") from None
         except (Corrupt, WrongVersion) as error:
@@ -268,7 +269,7 @@ def create_repository(objects: ObjectStore, find_kms: FindKms, kms: Kms, store_k
 
 def _load(objects: ObjectStore) -> KeyRecord | None:
     try:
-        return _parse(objects.get(REPOSITORY_KEY))
+        return _parse(get_bounded(objects, REPOSITORY_KEY, _MAX_BYTES))
     except NotFound:
         if objects.head(REPOSITORY_KEY) is not None:
             raise

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace
+from joblog.leader.access.audit import Auditor, NoAudit
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import KeyObjects
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.putting import Putter
+from joblog.leader.backup.acts import note_deleted, record_prune, record_restore
 from joblog.leader.backup.create import Creator, Progress
 from joblog.leader.backup.fence import Replaced, keep_fence
 from joblog.leader.backup.fetch import Fetcher
@@ -123,8 +125,10 @@ class BackupService(Service):
         *,
         archive: ExtentReader | None = None,
         exists: Callable[[str], bool] | None = None,
+        auditor: Callable[[], Auditor] = NoAudit,
     ) -> None:
         """exists(key): whether the archive has an object."""
+        self._auditor = auditor
         self.exists = exists
         self.objects = objects
         self.source = source
@@ -176,6 +180,15 @@ class BackupService(Service):
         """Deletes what no rule keeps; without rules those of the settings count, unless some are dropped by name."""
         return prune_backups(self.need(), rules or (self.plan.keep if not drop else rules), drop=drop, dry_run=dry_run)
 
+    async def prune_now(self, rules: KeepRules, *, drop: Collection[str] = (), dry_run: bool = False) -> Pruned:
+        """As prune(), and the audit log is told. Raises Unavailable when that is not to be had."""
+        if not dry_run:
+            await record_prune(self._auditor(), rules or (self.plan.keep if not drop else rules), drop)
+        found = await asyncio.to_thread(self.prune, rules, drop=drop, dry_run=dry_run)
+        if not dry_run:
+            note_deleted(self._auditor(), found.deleted)
+        return found
+
     def write_keys(self) -> int:
         """Has the target's copies of store keys, and its own key, wrapped as the store's are now; how many changed."""
         repository = self.repository()
@@ -206,6 +219,7 @@ class BackupService(Service):
         repository = await asyncio.to_thread(self.need)
         manifest = await asyncio.to_thread(lambda: repository.manifest(repository.resolve(name)))
         check_store_version(manifest)
+        await record_restore(self._auditor(), manifest.summary.id, runs)
         work = partial(self._restore, repository, manifest, list(runs))
         return self.jobs.start(Job(RESTORE, manifest.summary.id, "asked"), work)
 
@@ -402,7 +416,7 @@ class BackupService(Service):
             async for _ in job.watch():
                 pass
             if self.plan.keep:
-                await asyncio.to_thread(self.prune, KeepRules())
+                await self.prune_now(KeepRules())
             return
         job = await self.start_verify(LATEST, restore=False, reason="schedule")
         async for state in job.watch():

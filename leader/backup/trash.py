@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from joblog.errors import NotFound
 from joblog.leader.archive.fields import parse_document
-from joblog.leader.archive.objects import ObjectStore, walk
+from joblog.leader.archive.objects import ObjectStore, get_bounded, walk
 from joblog.leader.backup.layout import TRASH_PREFIX, is_backup_id, is_copy_name
 
 _MAX_BYTES = 64 << 20
@@ -42,7 +42,7 @@ def trash_lists(objects: ObjectStore) -> list[TrashList]:
     found = []
     for info in list(walk(objects, TRASH_PREFIX)):
         try:
-            data = objects.get(info.key)
+            data = get_bounded(objects, info.key, _MAX_BYTES)
         except NotFound:
             continue
         fields = parse_document(data, info.key, _MAX_BYTES)

@@ -16,6 +16,7 @@ from joblog.identity import LogName
 from joblog.leader.access.snapshot import unpack_snapshot
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.fields import format_time, parse_document
+from joblog.leader.archive.objects import get_bounded
 from joblog.leader.backup.fetch import Fetcher, Progress, missing_pieces
 from joblog.leader.backup.layout import piece_key, verified_key
 from joblog.leader.backup.manifest import Manifest
@@ -32,6 +33,7 @@ from joblog.leader.reading.verify import verify_log
 from joblog.v1 import types_pb2
 
 MAX_PROBLEMS = 1000
+_MAX_NOTE_BYTES = 64 << 10
 
 
 class VerifiedBackup(NamedTuple):
@@ -208,7 +210,7 @@ def verified_note(repository: Repository, backup_id: str) -> VerifiedNote | None
     """What note_verified() kept; None where there is nothing that can be used."""
     key = verified_key(backup_id)
     try:
-        fields = parse_document(repository.objects.get(key), key, 64 << 10)
+        fields = parse_document(get_bounded(repository.objects, key, _MAX_NOTE_BYTES), key, _MAX_NOTE_BYTES)
         found = VerifiedNote(fields.time_ns("verified_at"), fields.truth("restored"), fields.integer("problems"))
     except (NotFound, Corrupt):
         return None

@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,40 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     for work in (lambda: store.put("a", b"x"), lambda: store.get("a"), lambda: store.check(create=True)):
         with pytest.raises(Unavailable):
             work()
+
+
+def test_a_server_that_sends_without_end_is_not_listened_to() -> None:
+    sent = 0
+    ended = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            nonlocal sent
+            self.send_response(206 if "Range" in self.headers else 200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            try:
+                while sent < 1 << 30:
+                    self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+                    sent += 1 << 16
+            except OSError:
+                pass
+            ended.set()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = S3Store("joblog-endless", "", options_for(f"http://127.0.0.1:{server.server_port}"))
+        with pytest.raises(Corrupt, match="sends more than 1000 bytes"):
+            store.get("a", -1000)
+        assert ended.wait(10)
+        assert sent < 64 << 20
+        store.close()
+        server.shutdown()
 
 
 @pytest.mark.parametrize("sse", ["kms", "customer"])

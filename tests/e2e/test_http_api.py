@@ -332,6 +332,7 @@ async def test_foreign_hosts_and_origins_are_refused(api: Api) -> None:
     for headers in (
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[", "Host": f"localhost:{port}"},
         {"Origin": f"http://localhost:{port + 1}", "Host": f"localhost:{port}"},
         {"Sec-Fetch-Site": "cross-site"},
     ):

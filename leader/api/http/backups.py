@@ -248,7 +248,7 @@ async def prune_backups(context: Context, wanted: PruneWanted) -> PruneResult:
     """Deletes backups that no rule keeps, and what no backup needs; safe beside a backup that is being made."""
     rules = KeepRules(**wanted.keep.model_dump())
     drop = set(wanted.drop)
-    found = await asyncio.to_thread(_backups(context).prune, rules, drop=drop, dry_run=wanted.dry_run)
+    found = await _backups(context).prune_now(rules, drop=drop, dry_run=wanted.dry_run)
     return PruneResult(
         kept=[Kept(id=backup_id, rules=why) for backup_id, why in sorted(found.kept.items())],
         deleted=found.deleted,

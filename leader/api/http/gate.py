@@ -183,7 +183,12 @@ def _parameter(scope: Scope, name: str) -> str:
 
 
 def _subject(scope: Scope) -> str:
-    """What the request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as the path says."""
+    """What the request is about, as the audit log names it: NAMESPACE:RUN/TASK/ATTEMPT, as far as the path says.
+
+    Of a backup its id.
+    """
+    if backup_id := _parameter(scope, "backup_id"):
+        return backup_id
     namespace = _parameter(scope, "namespace")
     parts = [_parameter(scope, name) for name in ("run", "task", "attempt")]
     return f"{namespace}:{'/'.join(filter(None, parts))}" if namespace else ""

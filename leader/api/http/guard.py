@@ -127,7 +127,10 @@ class Guard:
 
 
 def _is_same_origin(origin: str, scheme: str, host: str) -> bool:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     # A proxy that is not known as one may have ended TLS; a page that came without it is never ours where we have it.
     return parts.netloc.lower() == host.lower() and not (scheme == "https" and parts.scheme != "https")
 

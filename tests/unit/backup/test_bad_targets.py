@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from joblog.errors import Corrupt, Denied, JoblogError, NotFound, WrongVersion
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import ObjectStore, walk
+from joblog.leader.backup.fence import fenced_at, keep_fence
 from joblog.leader.backup.layout import backup_key
-from joblog.leader.backup.verify import BackupVerifier
+from joblog.leader.backup.verify import BackupVerifier, VerifiedBackup, note_verified, verified_note
 from joblog.leader.crypto.file_kms import FileKms
 from tests.backing_up import BackedUpLeader, contents, opened, restore
 from tests.stored_log import fill
@@ -140,3 +142,23 @@ def test_a_folder_of_something_else_is_no_target(tmp_path: Path) -> None:
     FileKms(tmp_path / "kek")
     with pytest.raises(Corrupt, match=r"repository\.json"):
         opened(other, tmp_path / "kek")
+
+
+@pytest.mark.parametrize("prefix", ["pieces/", "backups/", "repository.json", "_live/stores/", "verified/"])
+def test_an_object_longer_than_any_of_its_kind_is_not_read(leader: BackedUpLeader, tmp_path: Path, prefix: str) -> None:
+    """Who may write to the target makes it as long as he likes."""
+    summary = leader.backup()
+    keep_fence(leader.repository, summary.store_id, 7)
+    note_verified(leader.repository, VerifiedBackup(summary.id, 1, 1, 1, restored=False, logs=0, problems=[]))
+    key = next(info.key for info in walk(leader.target, prefix))
+    os.truncate(tmp_path / "target" / key, 1 << 40)
+
+    def use_all() -> None:
+        repository = opened(leader.target, leader.source.path)
+        assert verified_note(repository, summary.id)
+        assert fenced_at(repository, summary.store_id) == 7
+        list(repository.manifests())
+        assert not BackupVerifier(repository, repository.manifest(summary.id)).verify().problems
+
+    with pytest.raises((Corrupt, AssertionError)):
+        use_all()
