@@ -150,6 +150,32 @@ def test_a_prune_in_the_middle_of_a_backup_hurts_neither(leader: BackedUpLeader,
     assert {key.rpartition("/")[2] for key in pieces(leader)} == needed
 
 
+def test_what_is_listed_for_deletion_is_sent_again(leader: BackedUpLeader) -> None:
+    """The list is written while one backup runs, and what it names is deleted while another one does."""
+    replace_noise(leader, leader.log())
+    first = leader.backup().id
+
+    def list_all() -> None:
+        failpoints.disarm()
+        leader.target.delete([backup_key(first)])
+        assert Pruner(leader.repository).sweep()[2] == [second.id]
+
+    failpoints.arm("backup.pieces", list_all)
+    second = leader.creator()
+    second.create()
+    deleted: list[int] = []
+
+    def delete_all() -> None:
+        failpoints.disarm()
+        deleted.append(prune(leader, KeepRules(), drop=[second.id]).deleted_pieces)
+
+    failpoints.arm("backup.pieces", delete_all)
+    third = leader.backup()
+    assert deleted[0] > 0
+    assert leader.repository.backup_ids() == [third.id]
+    check_all(leader)
+
+
 def test_a_backup_that_was_taken_for_dead_does_not_count(leader: BackedUpLeader) -> None:
     fill(leader.log(), [os.urandom(50_000)])
 
