@@ -30,6 +30,21 @@ from joblog.leader.archive.layout import (
 )
 from joblog.leader.archive.metadata import Metadata, pack_metadata, parse_metadata
 from joblog.leader.archive.roster import pack_roster, parse_roster
+from joblog.leader.backup.keys import BackupKeys
+from joblog.leader.backup.layout import new_copy_name
+from joblog.leader.backup.manifest import (
+    BackedUp,
+    Manifest,
+    PieceRef,
+    Summary,
+    content_of,
+    pack_manifest,
+    unpack_manifest,
+)
+from joblog.leader.backup.piece import pack_piece, unpack_piece
+from joblog.leader.backup.repository import KeyRecord
+from joblog.leader.backup.repository import _pack as pack_target
+from joblog.leader.backup.repository import _parse as parse_target
 from joblog.leader.buffer.chunk import pack_stored, unpack_chunk, unpack_stored
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.file_kms import FileKms
@@ -183,6 +198,26 @@ def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
     return lambda data: read(data.decode(errors="surrogateescape"))
 
 
+_BACKUP_KEYS = BackupKeys(bytes(32))
+_BACKUP_ID = "20260131T120000000Z-0a1b2c3d"
+
+
+def _piece() -> bytes:
+    return b"".join(pack_piece(_BACKUP_KEYS, _BACKUP_KEYS.name(RAW), RAW))
+
+
+def _manifest() -> bytes:
+    pieces = (PieceRef(new_copy_name(_BACKUP_KEYS.name(RAW)), len(RAW)),)
+    file = BackedUp("store/CURRENT", len(RAW), content_of(_BACKUP_KEYS, pieces), 1, 2, pieces)
+    summary = Summary(_BACKUP_ID, 10**18, 10**18, "5" * 32, 2, "h", "1", 1, len(RAW), 9, "file", "k", "asked")
+    return pack_manifest(_BACKUP_KEYS, Manifest(summary, (file,)))
+
+
+def _backup_target() -> bytes:
+    record = StoreKeyRecord("file", "key", bytes(60))
+    return pack_target(KeyRecord(bytes(16), record, bytes(16), bytes(60)))
+
+
 def targets() -> dict[str, Target]:
     """All of them, by the name of their folder in the corpus."""
     wrapped = _keys()[1]
@@ -210,6 +245,9 @@ def targets() -> dict[str, Target]:
         "spool_segment": Target(
             lambda data: decode_segment_header(data, "1.seg"), [encode_segment_header(9), encode_segment_header(0)]
         ),
+        "piece": Target(lambda data: unpack_piece(_BACKUP_KEYS, _BACKUP_KEYS.name(RAW), data), [_piece()]),
+        "manifest": Target(lambda data: unpack_manifest(_BACKUP_KEYS, data, _BACKUP_ID), [_manifest()]),
+        "backup_target": Target(parse_target, [_backup_target()]),
         "control": Target(protocol.decode, [protocol.encode({"version": 1, "op": "status"})]),
         "leader_file": Target(_leader_file, [b'{"grpc": "127.0.0.1:1", "pid": 1}']),
     }
