@@ -45,6 +45,8 @@ class Cleaner:
         self._clock_ns = clock_ns
         # Why objects were not deleted lately; empty: they were.
         self.refusal = ""
+        # Where to go on.
+        self._at = ""
         # No reader of an earlier life of the leader is left.
         self._began_ns = clock_ns()
 
@@ -53,9 +55,12 @@ class Cleaner:
         now = self._clock_ns()
         store, busy = self._context.store, self._context.busy
         store.release_locked(now, _AT_ONCE)
+        unused = store.unused_objects(_AT_ONCE, self._at)
+        # From the begin each time, RocksDB would pass all that was deleted before.
+        self._at = unused[-1].key if len(unused) == _AT_ONCE else ""
         old = [
             found.key
-            for found in store.unused_objects(_AT_ONCE)
+            for found in unused
             if found.since_ns < self._began_ns or not 0 <= now - found.since_ns < self._grace_ns
         ]
         if not old:

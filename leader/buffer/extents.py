@@ -47,11 +47,12 @@ class UnusedObject(NamedTuple):
     since_ns: int
 
 
-def read_unused(source: Source, limit: int) -> list[UnusedObject]:
-    """Archive objects to delete, by key."""
+def read_unused(source: Source, limit: int, after: str = "") -> list[UnusedObject]:
+    """Archive objects to delete, by key, those beyond `after`."""
     prefix = keys.unused_prefix()
+    begin = keys.unused_key(after) + b"\0" if after else prefix
     found: list[UnusedObject] = []
-    for key, value in scan(source, keys.INDEX, prefix, keys.after(prefix)):
+    for key, value in scan(source, keys.INDEX, begin, keys.after(prefix)):
         if len(found) >= limit:
             break
         found.append(UnusedObject(keys.object_of(key), keys.number_of(value)))

@@ -379,9 +379,12 @@ class Store:
         value = self._engine.get(keys.INDEX, keys.uses_key(object_key))
         return 0 if value is None else keys.number_of(value)
 
-    def unused_objects(self, limit: int = 1000) -> list[UnusedObject]:
-        """Archive objects that may be there and that nothing names, by key; one that is just being put among them."""
-        return read_unused(self._engine, limit)
+    def unused_objects(self, limit: int = 1000, after: str = "") -> list[UnusedObject]:
+        """Archive objects that may be there and that nothing names, by key, those beyond `after`.
+
+        One that is just being put is among them.
+        """
+        return read_unused(self._engine, limit, after)
 
     def release_locked(self, now_ns: int, limit: int = 1000) -> int:
         """Has those archive objects looked at again whose lock is over by then; how many."""
