@@ -194,7 +194,7 @@ class DeathReport(BaseModel):
     tail: str = Field(description="At most 200 lines or 64 KiB, whichever is less; what is no UTF-8 is replaced")
 
 
-class Kept(BaseModel):
+class KeptRun(BaseModel):
     """How long a run, with all its logs, is kept, as of now."""
 
     policy: str = Field(description="The policy that names it; empty: none does")
@@ -203,7 +203,7 @@ class Kept(BaseModel):
     says: str = Field(description="In words")
 
     @classmethod
-    def of(cls, kept: types_pb2.Kept) -> Kept:
+    def of(cls, kept: types_pb2.Kept) -> KeptRun:
         """From a message."""
         return cls(policy=kept.policy, due_at=moment(kept.due_ns), held_by=list(kept.held_by), says=kept.says)
 
@@ -234,7 +234,7 @@ class Log(BaseModel):
         description="How the task or container died, where it did; null in lists, which do not look for it"
     )
 
-    kept: Kept | None = Field(default=None, description="Of its run: a run's logs go together")
+    kept: KeptRun | None = Field(default=None, description="Of its run: a run's logs go together")
 
     @classmethod
     def of(
@@ -275,7 +275,7 @@ class Log(BaseModel):
             outcome=Outcome.of(record.outcome) if record.HasField("outcome") else None,
             seal=Seal.of(record.seal) if record.HasField("seal") else None,
             death=Death.among(events),
-            kept=Kept.of(kept) if kept is not None else None,
+            kept=KeptRun.of(kept) if kept is not None else None,
         )
 
 
@@ -297,7 +297,7 @@ class Run(BaseModel):
     tasks_interrupted: int
     length: int = Field(description="Bytes of its tasks' logs, all attempts; of live ones as of seconds ago")
     stored_bytes: int = Field(description="Bytes that its completed logs take in buffer and archive")
-    kept: Kept | None = None
+    kept: KeptRun | None = None
 
     @classmethod
     def of(cls, run: types_pb2.RunRecord, kept: types_pb2.Kept | None = None, *, open_bytes: int = 0) -> Run:
@@ -318,7 +318,7 @@ class Run(BaseModel):
             tasks_interrupted=run.tasks_interrupted,
             length=run.completed_bytes + open_bytes,
             stored_bytes=run.stored_bytes,
-            kept=Kept.of(kept) if kept is not None else None,
+            kept=KeptRun.of(kept) if kept is not None else None,
         )
 
 

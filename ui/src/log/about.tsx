@@ -7,7 +7,7 @@ import type { ReactNode } from "react";
 import { Link } from "react-router";
 import { getJson, type Log, type LogEvent, type Logs, logPath, runPath, type Schemas } from "../api/client";
 import { outcomeText, State } from "../parts/badges";
-import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
 import { useSession } from "../session";
 import styles from "./panel.module.css";
 
@@ -177,6 +177,7 @@ export function About({
               {bytesText(log.length)}, {countText(log.newlines)} lines; {bytesText(log.stored_bytes)} stored
             </Fact>
             <Fact name="Lies in">{log.tier === "archive" ? "the archive" : "the leader's store"}</Fact>
+            {log.kept ? <Fact name="Kept">{keptText(log.kept)}</Fact> : null}
             {labels.map(([name, value]) => (
               <Fact name={name} key={name}>
                 {value}

@@ -9,7 +9,7 @@ import { Link, useNavigate, useParams } from "react-router";
 import { getJson, type Log, type Logs, type Run, runPath, type Schemas, sendJson } from "../api/client";
 import { pathOf } from "../log/about";
 import { LogState, State, succeeded } from "../parts/badges";
-import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
 import { RunLog } from "../parts/run_log";
 import { Empty, Failure, Loading } from "../parts/states";
 import { useSession } from "../session";
@@ -186,6 +186,7 @@ export default function RunPage(): ReactNode {
           <Text size="sm" c="dimmed">
             {momentText(run.data.created_at)} · {spanText(axis.to - axis.from)} · {bytesText(bytes)} ·{" "}
             {countText(tasks.length)} {tasks.length === 1 ? "log" : "logs"}
+            {run.data.kept ? ` · kept: ${keptText(run.data.kept)}` : ""}
           </Text>
           {Object.entries(run.data.labels).map(([label, value]) => (
             <Badge key={label} variant="default" tt="none" fw={400}>

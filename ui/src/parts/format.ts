@@ -28,6 +28,20 @@ export function spanText(milliseconds: number): string {
   return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
+interface Kept {
+  policy: string;
+  due_at: string | null;
+  held_by: string[];
+  says: string;
+}
+
+/** How long a run and its logs are kept. */
+export function keptText(kept: Kept): string {
+  if (kept.held_by.length > 0) return `on legal hold (${kept.held_by.join(", ")})`;
+  if (kept.due_at) return `until ${momentText(kept.due_at)} (${kept.policy})`;
+  return kept.says;
+}
+
 const two = (number: number): string => String(number).padStart(2, "0");
 
 /** In local time, to the second, the same in every language. */
