@@ -7,7 +7,10 @@ import sys
 
 from bench.report import main as write_report
 
-NAMES = ("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost", "backup")
+NAMES = (
+    *("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost", "backup"),
+    *("catalog", "retention"),
+)
 
 
 def main() -> int:

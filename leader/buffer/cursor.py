@@ -154,8 +154,9 @@ class Moment:
 def read_options(family: str, before: bytes | None) -> ReadOptions:
     """How an iterator over a family reads, up to less than `before`."""
     options = ReadOptions()
-    options.set_readahead_size(READAHEAD_BYTES)
     if family == CHUNKS:
+        # Elsewhere most iterators are for a key or two, and RocksDB reads ahead by itself once one goes on.
+        options.set_readahead_size(READAHEAD_BYTES)
         # Chunks carry a check of their own. A block that nobody has checked must not come into the cache: those who do
         # check, compactions among them, would take it from there as it is, and write it anew with a good checksum.
         options.set_verify_checksums(False)

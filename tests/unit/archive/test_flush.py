@@ -214,6 +214,6 @@ async def test_an_object_that_came_into_use_is_not_deleted(start: Start, monkeyp
     site.flush()
     [extent] = site.store.extents(log.number)
     # The list was read just before the extent was committed.
-    monkeypatch.setattr(site.store, "unused_objects", lambda _limit: [UnusedObject(extent.object, 0)])
+    monkeypatch.setattr(site.store, "unused_objects", lambda _limit, _after: [UnusedObject(extent.object, 0)])
     assert site.clean() == 0
     assert await site.text(log.number) == b"text\n"

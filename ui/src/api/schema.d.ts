@@ -1728,6 +1728,42 @@ export interface components {
             next_cursor: string;
         };
         /**
+         * Kept
+         * @description A backup that is kept, and the rules that keep it.
+         */
+        Kept: {
+            /** Id */
+            id: string;
+            /** Rules */
+            rules: string[];
+        };
+        /**
+         * KeptRun
+         * @description How long a run, with all its logs, is kept, as of now.
+         */
+        KeptRun: {
+            /**
+             * Due At
+             * @description When it goes; null: never, or not known yet
+             */
+            due_at: string | null;
+            /**
+             * Held By
+             * @description The legal holds that keep it, whatever else there is
+             */
+            held_by: string[];
+            /**
+             * Policy
+             * @description The policy that names it; empty: none does
+             */
+            policy: string;
+            /**
+             * Says
+             * @description In words
+             */
+            says: string;
+        };
+        /**
          * Keys
          * @description The keys, and the KMS that wraps new ones.
          */
@@ -1885,7 +1921,7 @@ export interface components {
              */
             gaps: components["schemas"]["Gap"][];
             /** @description Of its run: a run's logs go together */
-            kept?: components["schemas"]["joblog__leader__api__http__models__Kept"] | null;
+            kept?: components["schemas"]["KeptRun"] | null;
             /** Last Append At */
             last_append_at: string | null;
             /**
@@ -2125,7 +2161,7 @@ export interface components {
             /** Deleted Objects */
             deleted_objects: number;
             /** Kept */
-            kept: components["schemas"]["joblog__leader__api__http__backups__Kept"][];
+            kept: components["schemas"]["Kept"][];
             /**
              * Waits For
              * @description Backups that are being made, for whose end some objects wait
@@ -2294,7 +2330,7 @@ export interface components {
             completed_at: string | null;
             /** Created At */
             created_at: string | null;
-            kept?: components["schemas"]["joblog__leader__api__http__models__Kept"] | null;
+            kept?: components["schemas"]["KeptRun"] | null;
             /** Labels */
             labels: {
                 [key: string]: string;
@@ -2865,42 +2901,6 @@ export interface components {
             time: string | null;
             /** Workers */
             workers: components["schemas"]["KnownWorker"][];
-        };
-        /**
-         * Kept
-         * @description A backup that is kept, and the rules that keep it.
-         */
-        joblog__leader__api__http__backups__Kept: {
-            /** Id */
-            id: string;
-            /** Rules */
-            rules: string[];
-        };
-        /**
-         * Kept
-         * @description How long a run, with all its logs, is kept, as of now.
-         */
-        joblog__leader__api__http__models__Kept: {
-            /**
-             * Due At
-             * @description When it goes; null: never, or not known yet
-             */
-            due_at: string | null;
-            /**
-             * Held By
-             * @description The legal holds that keep it, whatever else there is
-             */
-            held_by: string[];
-            /**
-             * Policy
-             * @description The policy that names it; empty: none does
-             */
-            policy: string;
-            /**
-             * Says
-             * @description In words
-             */
-            says: string;
         };
     };
     responses: never;
