@@ -29,12 +29,13 @@ from joblog.identity import RUN_LOG_TASK, LogName
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.ingest.ingest import Ingest
+from joblog.leader.ingest.live_log import Refused
 from joblog.leader.ingest.own_log import OWN_WORKER_ID, OwnLog
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.reading.tail import read_tail
 from joblog.runline import run_line
 from joblog.service import Service
-from joblog.v1 import types_pb2
+from joblog.v1 import ingest_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
@@ -206,12 +207,32 @@ class DeathReports(Service):
         by_run: dict[tuple[str, str], list[Report]] = defaultdict(list)
         for report in reports:
             by_run[report.record.id.namespace, report.record.id.run].append(report)
+        failures: list[JoblogError] = []
         for (namespace, run), together in by_run.items():
-            own = OwnLog(self._ingest)
+            try:
+                await self._tell_run(namespace, run, together)
+            except JoblogError as error:
+                # What is wrong with one run must not keep the others from being told.
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _tell_run(self, namespace: str, run: str, together: list[Report]) -> None:
+        own = OwnLog(self._ingest)
+        try:
             await own.open(LogName(namespace, run, RUN_LOG_TASK, 0))
+        except Refused as refused:
+            if refused.code != ingest_pb2.REFUSAL_CODE_INVALID:
+                raise
+            # It will never be taken: whoever may write to the run has seen to that.
+            log.warning("the run's log takes no death report: %s", refused)
+            await self._reader.run(lambda: self._forget([report.record.number for report in together]))
             for report in together:
-                await self._tell(own, report)
-            await own.complete(_ended())
+                self._print(report)
+            return
+        for report in together:
+            await self._tell(own, report)
+        await own.complete(_ended())
 
     async def _tell(self, own: OwnLog, report: Report) -> None:
         lines = report.run_lines()
@@ -226,6 +247,9 @@ class DeathReports(Service):
         for part in _parts(lines, limit):
             await own.append(part, [report.event.time_ns] * len(part), also=also)
             also = _nothing
+        self._print(report)
+
+    def _print(self, report: Report) -> None:
         self._sent.labels(report.death.reason).inc()
         if self._stdout != "off" and not self._output.write(report.line(with_tail=self._stdout == "on")):
             self._left_out.inc()

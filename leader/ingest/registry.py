@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound
-from joblog.identity import AUDIT_NAMESPACE, RUN_LOG_TASK, LogName, check_labels, check_log_name
+from joblog.identity import AUDIT_NAMESPACE, MAX_ATTEMPT, RUN_LOG_TASK, LogName, check_labels, check_log_name
 from joblog.leader.access.quota import Scope
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_DATA
@@ -301,6 +301,12 @@ class _Opening:
         attempt = name.attempt
         if attempt == 0:
             attempt = max(self.store.last_attempt(*place), *taken, 0) + 1
+            if attempt > MAX_ATTEMPT:
+                # Somebody has chosen the last one that there can be.
+                raise Refused(
+                    ingest_pb2.REFUSAL_CODE_INVALID,
+                    f"{name}: attempt {MAX_ATTEMPT} is taken, the last one that can be: give a number, or another task",
+                )
         elif attempt in taken or self.store.find_log(name) is not None:
             raise Refused(
                 ingest_pb2.REFUSAL_CODE_OTHER_WRITER,

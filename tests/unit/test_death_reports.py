@@ -12,6 +12,7 @@ import pytest
 
 from joblog.death import MAX_TAIL_BYTES, MAX_TAIL_LINES, Death, last_death, parse_death, tail_of
 from joblog.errors import InvalidInput
+from joblog.identity import MAX_ATTEMPT
 from joblog.leader.ingest.deaths import DeathRules
 from joblog.leader.report_settings import parse_exit_codes
 from joblog.v1 import ingest_pb2, types_pb2
@@ -270,3 +271,27 @@ async def test_the_report_of_a_deleted_log_is_forgotten(tmp_path: Path) -> None:
         changes.delete_log(number)
         dead.leader.store.write(changes)
         assert dead.leader.store.deaths() == []
+
+
+async def test_a_run_whose_log_takes_nothing_holds_no_other_up(tmp_path: Path) -> None:
+    """Whoever may write to a run can take the last attempt that its log can have."""
+    async with death_leader(tmp_path, sending=False) as dead:
+        await end_log(dead, b"", outcome(EXITED), task="@run", attempt=MAX_ATTEMPT)
+        for run in ("r", "other"):
+            await end_log(dead, b"x\n", outcome(SIGNALED, signal=9), run=run)
+        running = asyncio.create_task(dead.reports.run())
+        await dead.reports.start()
+        await dead.settled()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert {line["run"] for line in dead.lines()} == {"r", "other"}
+        assert " died " in await dead.run_log("other")
+
+
+async def test_there_is_no_attempt_behind_the_last(tmp_path: Path) -> None:
+    async with death_leader(tmp_path) as dead, dead.leader.push() as push:
+        await push.open(open_of(1, attempt=MAX_ATTEMPT))
+        refusal = await push.refusal(opens=[open_of(2)])
+        assert refusal.code == ingest_pb2.REFUSAL_CODE_INVALID
+        assert str(MAX_ATTEMPT) in refusal.message
+        await push.open(open_of(3, attempt=7))

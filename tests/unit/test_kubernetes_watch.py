@@ -208,3 +208,30 @@ async def test_what_is_refused_is_said(api: KubernetesApi, tmp_path: Path) -> No
             await KubernetesClient.open(str(file))
     with pytest.raises(InvalidSettings):
         await KubernetesClient.open(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"items": 5},
+        {"items": "pods"},
+        {"items": [1, None, {"metadata": 7}], "metadata": "none"},
+        {"items": [], "metadata": {"continue": "for ever"}},
+    ],
+)
+async def test_a_list_that_is_none_ends_nothing(answer: dict[str, Any]) -> None:
+    """Whoever answers as the API server may say anything."""
+
+    class Odd:
+        async def get(self, _path: str, _query: object) -> dict[str, Any]:
+            return answer
+
+    async def connection() -> Odd:
+        return Odd()
+
+    pods = ApiPods(connection, Watched(node="node-1"), Identity())  # type: ignore[arg-type]
+    running = asyncio.create_task(pods.run())
+    await until(lambda: pods.failure or running.done(), "it is said what is wrong")
+    assert "list" in pods.failure and not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

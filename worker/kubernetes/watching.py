@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from joblog.errors import InvalidInput, JoblogError
+from joblog.errors import Corrupt, InvalidInput, JoblogError
 from joblog.service import Service
 from joblog.worker.kubernetes.client import Connection, Gone, refusal_of
 from joblog.worker.kubernetes.pod import Pod, parse_pod
@@ -18,6 +18,8 @@ from joblog.worker.kubernetes.pod import Pod, parse_pod
 log = logging.getLogger(__name__)
 
 PAGE = 500
+# More pods than any cluster has.
+MAX_PAGES = 1000
 # The server ends a watch by itself then; spread, so that not all agents come back at once.
 WATCH_SECONDS = (240, 300)
 # Bookmarks come about once a minute: silence for longer is a connection that is dead.
@@ -124,15 +126,20 @@ class PodWatch(Service):
 
     async def _list(self) -> None:
         found: dict[str, Pod] = {}
-        query = {**self._watched.query(), "limit": PAGE}
+        query, pages = {**self._watched.query(), "limit": PAGE}, 0
         while True:
             page = await (await self._connection()).get(self._watched.path, query)
-            for item in page.get("items") or []:
+            items, meta = page.get("items") or [], page.get("metadata") or {}
+            if not isinstance(items, list) or not isinstance(meta, dict):
+                raise Corrupt(f"Kubernetes API, {self._watched.path}: what came is no list of pods")
+            pages += 1
+            for item in items:
                 if (pod := _parsed(item)) is not None:
                     found[pod.api_uid] = pod
-            meta = page.get("metadata") or {}
             if not meta.get("continue"):
                 break
+            if pages == MAX_PAGES:
+                raise Corrupt(f"Kubernetes API, {self._watched.path}: the list of pods has no end")
             query["continue"] = str(meta["continue"])
         for pod in [pod for uid, pod in self._pods.items() if uid not in found]:
             self._remove(pod)
