@@ -15,7 +15,7 @@ TEST_FAULT_SEED ?= 1
 make-types = $(BIN)/python docs/openapi.py | ui/node_modules/.bin/openapi-typescript -o $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help test-browser ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench drill proto proto-check docs docs-check chart wheel check clean
+.PHONY: help test-browser ui ui-lint ui-types ui-types-check install run test fault fuzz audit lint format types imports bench drill proto proto-check docs docs-check chart image-check wheel check clean
 
 help: ## list what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ proto-check: $(INSTALLED)
 		--grpc_python_out="$$folder" $(PROTOS) && \
 	diff -ru --exclude=__init__.py --exclude=__pycache__ joblog/v1 "$$folder/joblog/v1" >/dev/null || \
 		{ echo "joblog/v1 is not what proto/ gives with this grpcio-tools: run 'make proto'" >&2; exit 1; }
+
+image-check: $(INSTALLED) ## follow the Dockerfile step by step without a container engine, and run what it makes (root; 3 minutes)
+	$(BIN)/python -m pytest --timeout 1800 -m fault tests/deploying/test_image.py
 
 # What helm would install, for who has no helm; a test holds the file to the chart.
 chart: $(INSTALLED) ## render the Helm chart into config/kubernetes/joblog.yaml

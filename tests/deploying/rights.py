@@ -10,6 +10,15 @@ import yaml
 
 from tests.deploying.conftest import ROOT
 
+# What `joblog watch` needs; the chart makes the lease.
+WATCHER = {
+    ("pods", "list"),
+    ("pods", "watch"),
+    ("pods", "get"),
+    ("pods/log", "get"),
+    ("leases", "get"),
+    ("leases", "update"),
+}
 _PATH = re.compile(r"/apis?/([^/]+/)?v1(/namespaces/[^/]+)?/(?P<kind>[a-z]+)(/(?P<name>[^/]+)(/(?P<part>[a-z]+))?)?\Z")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -32,9 +41,9 @@ def used(requests: Iterable[str]) -> set[tuple[str, str]]:
     return found
 
 
-def allowed(*roles: str) -> set[tuple[str, str]]:
-    """(resource, verb) that roles of config/kubernetes/joblog.yaml give."""
-    documents = yaml.safe_load_all((ROOT / "config/kubernetes/joblog.yaml").read_text())
+def allowed(*roles: str, manifests: str = "") -> set[tuple[str, str]]:
+    """(resource, verb) that roles of manifests give; of config/kubernetes/joblog.yaml where there are none."""
+    documents = yaml.safe_load_all(manifests or (ROOT / "config/kubernetes/joblog.yaml").read_text())
     return {
         (resource, verb)
         for item in documents

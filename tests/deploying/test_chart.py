@@ -13,6 +13,7 @@ from joblog.settings import load
 from joblog.worker.settings import WorkerSettings
 from tests.deploying.conftest import CHART, ROOT, Helm
 from tests.deploying.manifests import check, objects, one, pod_spec, variables
+from tests.deploying.rights import WATCHER, allowed
 
 EVERYTHING = """
 fullnameOverride: logs
@@ -45,6 +46,7 @@ agents:
   seLinuxType: spc_t
   priorityClassName: system-node-critical
   networkPolicy: {from: [{namespaceSelector: {}}]}
+watcher: {enabled: true, namespaces: [ci, builds], settings: {watch.selector: "app in (a, b)"}}
 serviceMonitor:
   enabled: true
   token: {secret: metrics}
@@ -59,6 +61,7 @@ VALUES = {
     "everything": EVERYTHING,
     "agents alone": "leader: {enabled: false}\nagents: {leader: 'logs.example.com:7080', api: false}\n",
     "a leader alone": "agents: {enabled: false}\nleader: {persistence: {enabled: false}}\n",
+    "a watcher of all namespaces": "watcher: {enabled: true}\nagents: {enabled: false}\n",
     "an open leader": (
         "leader: {settings: {http.open_metrics: true}}\nserviceMonitor: {enabled: true, insecureSkipVerify: true}\n"
     ),
@@ -78,7 +81,10 @@ def test_all_that_it_gives_is_valid(values: str, helm: Helm) -> None:
     assert found
     for item in found:
         check(item)
-        assert item["metadata"].get("namespace") == (None if item["kind"].startswith("Cluster") else "joblog")
+        places: set[str | None] = {None} if item["kind"].startswith("Cluster") else {"joblog"}
+        if item["kind"] in ("Role", "RoleBinding"):
+            places |= {"ci", "builds"}
+        assert item["metadata"].get("namespace") in places
 
 
 def test_the_plain_manifests_are_what_the_chart_gives(helm: Helm) -> None:
@@ -146,6 +152,26 @@ def test_the_agents_variables_are_settings_that_they_take(helm: Helm) -> None:
     assert settings.kubernetes.api.mode == "on"
     assert settings.kubernetes.linked_dirs == ("/mnt/containers",)
     assert str(settings.data_dir) == "/var/lib/joblog/agent"
+
+
+def test_the_watchers_variables_are_settings_that_it_takes(helm: Helm) -> None:
+    found = objects(helm.template(EVERYTHING))
+    watcher = one(found, "Deployment", "logs-watcher")
+    settings = load(WorkerSettings, environ=_known(variables(watcher))).values
+
+    assert settings.watch.namespaces == ("ci", "builds")
+    assert settings.watch.selector == "app in (a, b)"
+    assert settings.watch.place() == one(found, "Lease", "logs-watcher")["metadata"]["namespace"]
+    assert settings.watch.lease_name == "logs-watcher"
+    assert {item["metadata"]["namespace"] for item in found if item["kind"] == "Role"} == {"joblog", "ci", "builds"}
+    assert "ClusterRole" not in {item["kind"] for item in found if "watcher" in item["metadata"]["name"]}
+
+
+@pytest.mark.parametrize("values", ["", "  namespaces: [ci]\n"], ids=["everywhere", "in some namespaces"])
+def test_the_watcher_may_do_what_it_does(values: str, helm: Helm) -> None:
+    manifests = helm.template(f"watcher:\n  enabled: true\n{values}")
+
+    assert allowed("joblog-watcher", "joblog-watcher-lease", manifests=manifests) == WATCHER
 
 
 def _known(found: dict[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from joblog.client import Client
 from joblog.errors import JoblogError
 from joblog.identity import LogName
 from joblog.v1 import logs_pb2, types_pb2
+from tests.deploying.rights import WATCHER, used
 from tests.e2e.machine import JOBLOG, until
 from tests.fault.cluster import Cluster, Process
 from tests.kubernetes_api import KubernetesApi, kubernetes_api
@@ -186,6 +187,8 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     assert reaped.log.outcome.kind == types_pb2.OUTCOME_KIND_UNSPECIFIED
     assert watching.completed(log_of("again")).log.outcome.exit_code == 1
     watching.arrives(log_of("again", 2), b"second life\n")
+    # The chart gives watchers what they ask for; it makes the lease itself.
+    assert used(watching.api.requests) - {("leases", "create")} <= WATCHER
 
 
 def test_lines_that_were_rotated_away_while_nobody_looked_are_missing_and_said_to_be(watching: Watching) -> None:

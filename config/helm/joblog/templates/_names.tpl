@@ -8,6 +8,8 @@
 {{- define "joblog.leader" -}}{{ include "joblog.fullname" . }}-leader{{- end -}}
 {{- define "joblog.agents" -}}{{ include "joblog.fullname" . }}-agents{{- end -}}
 
+{{- define "joblog.watcher" -}}{{ include "joblog.fullname" . }}-watcher{{- end -}}
+
 {{/* Labels by which pods are selected; called with (list $ "component"). They never change. */}}
 {{- define "joblog.selector" -}}
 {{- $root := index . 0 -}}
