@@ -179,7 +179,8 @@ async def measure(result: Result, store: Store, folder: Path, logs: int) -> None
     result.add("1,000,000 logs: index, keys and catalog", done.seconds / done.logs * 1e6, "s")
     clean(result, store, folder, logs)
     result.add("memory that it takes", (self_memory_peak_bytes() - before) / MIB, "MiB")
-    result.add("bytes of logs freed, for each log", done.bytes / done.logs - STORED_BYTES, "bytes too many")
+    if done.bytes != done.logs * STORED_BYTES:
+        raise RuntimeError(f"{done.bytes} bytes were counted as freed, by {done.logs} logs of {STORED_BYTES}")
 
 
 def clean(result: Result, store: Store, folder: Path, logs: int) -> None:
