@@ -79,7 +79,10 @@ class Pruner:
         # Before anything goes: whether all that stay can be read.
         self._needed(set(doomed))
         for backup_id in doomed:
-            self._objects.delete([backup_key(backup_id), verified_key(backup_id)])
+            keys = [backup_key(backup_id), verified_key(backup_id)]
+            self._objects.delete(keys)
+            if self._objects.purge(keys):
+                log.warning("backup %s is deleted; the store keeps old versions of its manifest for now", backup_id)
             failpoints.reach("prune.manifest")
             log.info("backup %s is deleted", backup_id)
         pieces, size, waits_for = self.sweep()
@@ -154,6 +157,12 @@ class Pruner:
             self._objects.delete([piece_key(name) for name in names[at : at + MAX_DELETES]])
             failpoints.reach("prune.pieces")
             self._progress(min(at + MAX_DELETES, len(names)), len(names))
-        # Those that are needed after all are found anew should that change.
-        self._objects.delete([trash.key])
+        # What a backup wants of a list it stores under another name: so nothing that is purged is wanted again.
+        keys = {piece_key(name): name for name in sorted(wanted)}
+        if kept := self._objects.purge(list(keys)):
+            put_trash(self._objects, trash._replace(names=tuple(keys[key] for key in kept)))
+            log.warning("%d pieces are deleted; the store keeps old versions of them for now", len(kept))
+        else:
+            # Those that are needed after all are found anew should that change.
+            self._objects.delete([trash.key])
         return len(sizes), sum(sizes.values())

@@ -6,6 +6,8 @@ import datetime as dt
 import os
 import random
 import threading
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joblog.errors import Corrupt, NotFound
+from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import walk
+from joblog.leader.archive.s3 import S3Store
 from joblog.leader.backup import failpoints
 from joblog.leader.backup.announce import Taken
 from joblog.leader.backup.keeping import kept
-from joblog.leader.backup.layout import backup_key
+from joblog.leader.backup.layout import backup_key, piece_key
 from joblog.leader.backup.manifest import Summary
 from joblog.leader.backup.options import KeepRules
 from joblog.leader.backup.prune import Pruned, Pruner
+from joblog.leader.backup.trash import trash_lists
 from joblog.leader.backup.verify import BackupVerifier
 from tests.backing_up import BackedUpLeader, contents, restore
+from tests.object_servers import options_for
 from tests.stored_log import StoredLog, fill
 
 
@@ -274,3 +280,54 @@ def test_each_store_keeps_its_newest() -> None:
         summary(1).id,
         summary(500).id,
     }
+
+
+class KeepingVersions(FolderStore):
+    """A folder whose store keeps old versions of some objects, as a lock of a bucket does."""
+
+    held: frozenset[str] = frozenset()
+
+    def purge(self, keys: Sequence[str]) -> dict[str, int]:
+        assert not any(self.head(key) for key in keys)
+        return {key: 2**62 for key in keys if key in self.held}
+
+
+def test_pieces_whose_versions_are_kept_are_asked_for_again(tmp_path: Path) -> None:
+    target = KeepingVersions(tmp_path / "target")
+    leader = BackedUpLeader(tmp_path / "data", target)
+    try:
+        log = leader.log()
+        for _ in range(2):
+            replace_noise(leader, log)
+            leader.backup()
+        before = pieces(leader)
+        target.held = frozenset(sorted(before)[::2])
+        prune(leader, KeepRules(last=1))
+        held = (before - pieces(leader)) & target.held
+        assert held
+        assert {piece_key(name) for trash in trash_lists(target) for name in trash.names} == held
+        target.held = frozenset()
+        prune(leader, KeepRules(last=1))
+        assert not trash_lists(target)
+        check_all(leader)
+    finally:
+        leader.close()
+
+
+def test_no_version_of_what_is_pruned_is_left(tmp_path: Path, moto: str) -> None:
+    target = S3Store(f"joblog-{uuid.uuid4().hex[:12]}", "b/", options_for(moto))
+    target.check(create=True)
+    target.client.put_bucket_versioning(Bucket=target.bucket, VersioningConfiguration={"Status": "Enabled"})
+    leader = BackedUpLeader(tmp_path / "data", target)
+    try:
+        log = leader.log()
+        for _ in range(2):
+            replace_noise(leader, log)
+            leader.backup()
+        assert prune(leader, KeepRules(last=1)).deleted_pieces
+        found = target.client.list_object_versions(Bucket=target.bucket)
+        versions = {one["Key"].removeprefix("b/") for one in found["Versions"]}
+        there = {info.key for info in walk(target, "")}
+        assert {key for key in versions if key.startswith(("pieces/", "backups/"))} <= there
+    finally:
+        leader.close()
