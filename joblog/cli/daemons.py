@@ -58,7 +58,7 @@ def leader(
     parent_pipe: ParentPipe = None,
 ) -> None:
     """Run the leader: takes logs from workers, keeps them, and serves them."""
-    from joblog.leader.daemon import main
+    from joblog.leader.daemon.main import main
 
     stop_with_parent(parent_pipe)
     named = {"data_dir": data_dir, "tls.mode": "off" if plaintext else None}

@@ -1,0 +1,1 @@
+"""`joblog leader`: what its parts are, how they are tied together, and in which order they start and end."""
