@@ -236,8 +236,14 @@ class Flusher:
     def _archived(self, part: _Part) -> int:
         """Up to where the log is in the archive now: what is damaged stays in the buffer, and a worker may have it."""
         last, header, _ = part.chunks[-1]
+        end = last + header.raw_length
+        with self._store.view() as view:
+            beyond = next(view.extents(part.number, end), None)
+        if beyond is not None:
+            # The part was a hole that was filled when what is behind it was archived already.
+            end = self._store.archived_offset(part.number)
         waiting = self._store.damage.offsets(part.number, self._limits.loss_patience_seconds)
-        return min([last + header.raw_length, *waiting[:1]])
+        return min([end, *waiting[:1]])
 
     def _merged(self, part: _Part) -> Iterator[Piece]:
         chunks = [*part.old, *part.chunks] if part.old else part.chunks

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from joblog.errors import JoblogError
 from joblog.leader.ingest.refilling import Refills
 from joblog.leader.ingest.registry import Registry
 from joblog.v1 import types_pb2
@@ -31,6 +32,7 @@ class Archiving:
         # Streams that wait for a closed log to be sealed in the archive, by the log's number.
         self._waiting: dict[int, dict[Session, int]] = {}
         self.refills = Refills(registry, pool, lambda number: self._waiting.get(number, {}), asks=keep_until_archived)
+        self._telling: set[asyncio.Task[None]] = set()
         self._held: str | None = None
         self._reopened = asyncio.Event()
         # Asked before anything is taken in; calls hold() where it has to.
@@ -45,6 +47,23 @@ class Archiving:
                 live.archived_offset = max(live.archived_offset, told)
                 if live.session is not None:
                     live.session.ack(live)
+
+    def tell_again(self, number: int) -> None:
+        """What was held back of the log may be told now. In the event loop."""
+        if self.keep_until_archived:
+            task = asyncio.create_task(self._tell(number))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, number: int) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            offset = await loop.run_in_executor(self._pool, self._registry.store.archived_offset, number)
+        except (JoblogError, RuntimeError) as error:
+            # RuntimeError: the pool, or the store, is closed already.
+            log.warning("log %d: how far it is archived can't be told now: %s", number, error)
+            return
+        self.archived({number: offset})
 
     def sealed(self, number: int, length: int) -> None:
         """The completed log is sealed in the archive."""

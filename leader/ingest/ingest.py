@@ -322,6 +322,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         live = self.registry.get(number)
         if live is not None:
             self.live.changed(number, open_for_writing=not live.gone)
+            self.archiving.tell_again(number)
         else:
             self._completed()
 

@@ -28,6 +28,7 @@ EVENT_KIND = "bytes_restored"
 ASKED_SECONDS = 60.0
 # Of a log that lost everything, the first holes are enough at once.
 MAX_HOLES = 1000
+MAX_TRIES = 20
 
 
 class _Asked(NamedTuple):
@@ -121,7 +122,20 @@ class Refills:
                         found.append((handle, hole))
                         asked = _Asked(hole.begin, time.monotonic())
                         self._asked.setdefault(number, {}).setdefault(hole.begin, asked)
-        return found
+        return [(handle, hole) for handle, hole in found if self._is_still_there(numbers[handle], hole)]
+
+    def _is_still_there(self, number: int, hole: Hole) -> bool:
+        """False where it was filled before it was noted as asked for: then nothing would take that note away."""
+        with self._store.view() as view:
+            left = find_hole(view, number, hole.begin)
+        if left is not None and left.begin == hole.begin:
+            return True
+        with self._lock:
+            asked = self._asked.get(number, {})
+            asked.pop(hole.begin, None)
+            if not asked:
+                self._asked.pop(number, None)
+        return False
 
     def hold_back(self, number: int, offset: int) -> int:
         """Of what is archived below `offset`, what the worker may be told while it is asked for more."""
@@ -153,12 +167,36 @@ class Refills:
         if not 1 <= batch.raw_length <= max_batch_bytes:
             raise Refused(ingest_pb2.REFUSAL_CODE_INVALID, f"raw_length {batch.raw_length} is out of range")
         checked_batch(batch, f"log {number}: batch at offset {offset}, which came again")
+        for _ in range(MAX_TRIES):
+            try:
+                hole = self._put(number, cipher, offset, batch)
+            except Conflict as conflict:
+                # As when the archive has taken what is beside the hole meanwhile; nobody would send it once more.
+                log.info("log %d: what came again for offset %d is tried again: %s", number, offset, conflict)
+                continue
+            if hole is None:
+                return False
+            with self._store.view() as view:
+                left = find_hole(view, number, offset)
+            if left is not None:
+                self._stays(number, hole)
+                return False
+            self._filled(number, hole, offset + batch.raw_length)
+            return True
+        log.warning("log %d: what came again for offset %d is not taken: the log changes too often", number, offset)
+        return False
+
+    def _put(self, number: int, cipher: LogCipher, offset: int, batch: types_pb2.Batch) -> Hole | None:
+        """The hole of which the batch is now the first part; None where it fits into none.
+
+        Raises Conflict where the log changed meanwhile, and Refused.
+        """
         rewrites = self._store.rewrites(number)
         with self._store.view() as view:
             hole = find_hole(view, number, offset)
         end = offset + batch.raw_length
         if hole is None or hole.begin != offset or end > hole.end:
-            return False
+            return None
         lines = hole.lines_before + batch.newlines
         if lines > hole.lines_after or (end == hole.end and lines != hole.lines_after):
             message = (
@@ -167,22 +205,11 @@ class Refills:
             raise Refused(ingest_pb2.REFUSAL_CODE_CORRUPT, message)
         changes = Changes()
         changes.guard(number, rewrites)
-        chunk = sealed_chunk(cipher, number, offset, batch, hole.lines_before)
-        changes.refill(number, offset, batch.raw_length, chunk)
+        changes.refill(number, offset, batch.raw_length, sealed_chunk(cipher, number, offset, batch, hole.lines_before))
         if end < hole.end:
             self._store.damage.shrink(number, offset, end)
-        try:
-            self._store.write(changes)
-        except Conflict as conflict:
-            log.info("log %d: what came again for offset %d is not taken: %s", number, offset, conflict)
-            return False
-        with self._store.view() as view:
-            left = find_hole(view, number, offset)
-        if left is not None:
-            self._stays(number, hole)
-            return False
-        self._filled(number, hole, end)
-        return True
+        self._store.write(changes)
+        return hole
 
     def _stays(self, number: int, hole: Hole) -> None:
         log.warning(

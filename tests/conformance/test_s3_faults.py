@@ -60,7 +60,7 @@ def direct(rgw: str, bucket: str) -> Iterator[S3Store]:
 
 @pytest.fixture
 def raw(proxy: S3Proxy, direct: S3Store) -> Iterator[S3Store]:
-    store = S3Store(direct.bucket, "p/", options_for(proxy.endpoint, read_timeout_seconds=1.0))
+    store = S3Store(direct.bucket, "p/", options_for(proxy.endpoint, read_timeout_seconds=2.0))
     yield store
     store.close()
 
@@ -279,7 +279,7 @@ def multipart(request: pytest.FixtureRequest, bucket: str) -> Iterator[tuple[Ret
     direct = S3Store(bucket, "p/", options_for(endpoint))
     direct.check(create=True)
     with s3_proxy(endpoint) as proxy:
-        raw = S3Store(bucket, "p/", options_for(proxy.endpoint, read_timeout_seconds=1.0))
+        raw = S3Store(bucket, "p/", options_for(proxy.endpoint, read_timeout_seconds=2.0))
         yield RetryingStore(raw, RETRY_SECONDS), proxy, direct
         raw.close()
     direct.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
@@ -57,11 +58,10 @@ async def test_every_reply_of_every_route_forbids_what_it_can(tmp_path: Path) ->
     server, client = tls_in(tmp_path)
     place = Place(names=("leader.example",))
     async with api_in(tmp_path, web=Web(place=place, tls=server, verify=client)) as api:
-        values = dict.fromkeys(("namespace", "run", "task", "token_id", "serial", "worker_id", "key_id"), "nothing")
         seen = 0
         for route in iter_route_contexts(make_routes(api.http_server._context).routes):
             assert route.path is not None
-            path = route.path.replace(":path}", "}").format_map({**values, "attempt": "1", "name": "x", "path": "x"})
+            path = re.sub(r"\{[^}]*\}", "x", route.path.replace("{attempt}", "1"))
             for method in sorted(route.methods or ()):
                 for host in ("leader.example", "evil.example"):
                     reply = await api.http.request(method, path, headers={"Host": host})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from joblog.leader.archive.archiver import ArchiverLimits
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.buffer import keys
+from joblog.leader.buffer.holes import Hole, find_hole
+from joblog.leader.buffer.view import View
+from joblog.leader.ingest import refilling
 from joblog.leader.reading.piece import ReadSpec
 from joblog.v1 import ingest_pb2
 from joblog.v1.types_pb2 import TIER_ARCHIVE
@@ -157,6 +162,80 @@ async def test_what_comes_again_fits_or_changes_nothing(tmp_path: Path) -> None:
         await push.until(lambda: 1 in push.sealed)
         await assert_whole(leader, number, text)
         assert leader.store.damage.count == 0
+
+
+async def test_what_comes_while_it_is_being_asked_for_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, request = FolderStore(tmp_path / "archive"), open_of(1)
+    text = lines(4, CHUNK_BYTES * 3)
+    begin, end = CHUNK_BYTES, 2 * CHUNK_BYTES
+    async with archive_leader(tmp_path / "leader", objects, NEVER) as leader:
+        async with leader.push() as push:
+            await push.open(request)
+            for at in range(0, len(text), CHUNK_BYTES):
+                await push.send(appends=[append_of(1, at, text[at : at + CHUNK_BYTES])])
+            await push.until(lambda: push.acks.get(1) == len(text))
+            number = push.opened[1].number
+        pattern = sealed_part(leader, number, begin)
+        leader.store._engine._family(keys.CHUNKS).flush()
+    damage(tmp_path / "leader" / "store", pattern)
+    async with archive_leader(tmp_path / "leader", objects, NEVER) as leader, leader.push() as push:
+        refills = leader.ingest.archiving.refills
+        looked = threading.Event()
+
+        def fill_behind(view: View, log: int, offset: int) -> Hole | None:
+            monkeypatch.setattr(refilling, "find_hole", find_hole)
+            found = find_hole(view, log, offset)
+            live = leader.ingest.registry.get(log)
+            assert found is not None and live is not None
+            assert refills.take(log, live.cipher, append_of(1, begin, text[begin:end]), end - begin)
+            looked.set()
+            return found
+
+        assert len(await leader.text(number)) == len(text) - (end - begin)
+        monkeypatch.setattr(refilling, "find_hole", fill_behind)
+        await push.open(request)
+        await until(looked.is_set, "the hole was looked for")
+        await until(lambda: refills.hold_back(number, len(text)) == len(text), "nobody waits for it")
+        assert not push.resends
+
+
+async def test_what_was_archived_before_its_note_was_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, request = FolderStore(tmp_path / "archive"), open_of(1)
+    text = lines(5, CHUNK_BYTES * 3)
+    begin, end = CHUNK_BYTES, 2 * CHUNK_BYTES
+    async with archive_leader(tmp_path / "leader", objects, NEVER) as leader:
+        async with leader.push() as push:
+            await push.open(request)
+            for at in range(0, len(text), CHUNK_BYTES):
+                await push.send(appends=[append_of(1, at, text[at : at + CHUNK_BYTES])])
+            await push.until(lambda: push.acks.get(1) == len(text))
+            number = push.opened[1].number
+        pattern = sealed_part(leader, number, begin)
+        leader.store._engine._family(keys.CHUNKS).flush()
+    damage(tmp_path / "leader" / "store", pattern)
+    async with archive_leader(tmp_path / "leader", objects, PATIENT) as leader, leader.push() as push:
+        archiving, archived = leader.ingest.archiving, threading.Event()
+        filled, tell = archiving.refills._filled, archiving.archived
+
+        def filled_late(log: int, hole: Hole, to: int) -> None:
+            assert archived.wait(20)
+            filled(log, hole, to)
+
+        def told(offsets: Mapping[int, int]) -> None:
+            tell(offsets)
+            if offsets.get(number) == len(text):
+                archived.set()
+
+        monkeypatch.setattr(archiving.refills, "_filled", filled_late)
+        monkeypatch.setattr(archiving, "archived", told)
+        await push.open(request)
+        await push.until(lambda: push.resends)
+        await push.send(refills=[append_of(1, begin, text[begin:end])])
+        await push.until(lambda: push.archived[1] == len(text))
 
 
 async def until_hole_is(leader: ArchiveLeader, number: int, begin: int) -> None:

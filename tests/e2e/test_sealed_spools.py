@@ -32,7 +32,7 @@ class Sealed:
         self.machine.environment |= {
             "JOBLOG_SPOOL_ENCRYPTION": "on",
             "JOBLOG_GRPC_LISTEN": "127.0.0.1:0",
-            "JOBLOG_HTTP_LISTEN": "",
+            "JOBLOG_HTTP_LISTEN": "127.0.0.1:0",
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.scripts = folder / "scripts"

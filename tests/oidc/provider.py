@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import html
 import json
 import re
@@ -10,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +38,17 @@ def install() -> None:
     """Installs what package-lock.json says, once. Skips the test where that is not possible."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed: the OpenID Connect provider of the tests needs them")
-    if (FOLDER / "node_modules" / ".package-lock.json").is_file():
-        return
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, timeout=_INSTALL_SECONDS, check=False)
-    if done.returncode:
-        pytest.skip(f"npm ci failed in {FOLDER}: {done.stderr.decode(errors='replace')[-500:]}")
+    whole = FOLDER / "node_modules" / ".whole"
+    with Path(tempfile.gettempdir(), "joblog-tests-npm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if whole.is_file():
+            return
+        command = ["npm", "ci", "--no-audit", "--no-fund"]
+        done = subprocess.run(command, cwd=FOLDER, capture_output=True, timeout=_INSTALL_SECONDS, check=False)
+        if done.returncode:
+            pytest.skip(f"npm ci failed in {FOLDER}: {done.stderr.decode(errors='replace')[-500:]}")
+        # A run that was stopped in the middle leaves none.
+        whole.touch()
 
 
 @dataclass
