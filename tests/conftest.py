@@ -25,6 +25,8 @@ def pytest_report_header() -> str:
     return f"fault seed: {SEED} ({SEED_VARIABLE}={SEED} repeats it)"
 
 
+# Before xdist's own, which puts the groups to use.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FAULTS):
