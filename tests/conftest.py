@@ -25,8 +25,6 @@ def pytest_report_header() -> str:
     return f"fault seed: {SEED} ({SEED_VARIABLE}={SEED} repeats it)"
 
 
-# Before xdist's own, which puts the groups to use.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FAULTS):
@@ -34,12 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(BROWSER):
             item.add_marker(pytest.mark.browser)
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        uses_rgw = "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters
-        if uses_rgw:
+        if "rgw" in getattr(item, "fixturenames", ()) or "rgw" in parameters:
             item.add_marker(pytest.mark.rgw)
-        # Side by side run whole files, which share their daemons; one gateway is enough, and faults take the machine.
-        group = "rgw" if uses_rgw else "fault" if item.path.is_relative_to(FAULTS) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
