@@ -57,7 +57,7 @@ run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them,
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
 test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
-	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 3 --dist loadfile -m '(not fault or short) and not browser'
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 2 --dist loadfile -m '(not fault or short) and not browser'
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real daemons

@@ -76,7 +76,7 @@ async def test_a_damaged_chunk_comes_again_from_the_spool(tmp_path: Path, closed
         return list(dict.fromkeys(sealed_part(leader, number, at) for at in (1 << 20, 1600 << 10, 3 << 20)))
 
     async with shipper_of(tmp_path, lambda: address) as shipper:
-        limits = NEVER if restarted else ArchiverLimits(flush_interval_seconds=2.0, loss_patience_seconds=1000.0)
+        limits = NEVER if restarted else ArchiverLimits(flush_interval_seconds=0.5, loss_patience_seconds=1000.0)
         async with archive_leader(tmp_path / "leader", objects, limits) as leader:
             address = leader.address
             if closed:
