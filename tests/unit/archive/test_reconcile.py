@@ -89,6 +89,7 @@ async def test_what_happened_since_the_backup(tmp_path: Path, objects: FolderSto
         for at, part in enumerate(PARTS[1:], 1):
             await write(push, 3, at * 30_000, part)
             await archived(leader, numbers["live"], (at + 1) * 30_000)
+        rosters = {info.key for info in walk(objects, "_live/") if info.key.endswith(".roster")}
         changes = Changes()
         changes.delete_log(numbers["gone"])
         leader.store.write(changes)
@@ -98,6 +99,7 @@ async def test_what_happened_since_the_backup(tmp_path: Path, objects: FolderSto
         await push.send(closes=[close_of(6, b"begun since\n")])
         await sealed(leader, push.opened[6].number)
         await until(lambda: not any("gone" in info.key for info in walk(objects, "")), "the deleted log's objects go")
+        await until(lambda: not rosters & {info.key for info in walk(objects, "_live/")}, "no roster names it")
         texts = {
             "sealed": PARTS[0],
             "later": PARTS[0] + PARTS[1],
