@@ -8,21 +8,20 @@ from pathlib import Path
 
 from joblog.errors import Corrupt
 from joblog.identity import new_run_id
+from joblog.private_file import write_private
 
 MAX_LENGTH = 250
 
 
 def worker_id(path: Path) -> str:
-    """The id kept in the file at `path`, made there when there is none. Raises Corrupt."""
+    """The id kept in the file at `path`, made there when there is none. Raises Corrupt, Denied, OutOfSpace."""
     try:
         return _read(path)
     except FileNotFoundError:
         pass
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(f"{socket.gethostname()[:200]}-{new_run_id()}\n")
+    write_private(fresh, f"{socket.gethostname()[:200]}-{new_run_id()}\n".encode())
     try:
         # Only the first of several processes that start at once gets its id in.
         os.link(fresh, path)
