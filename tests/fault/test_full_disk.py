@@ -123,7 +123,7 @@ def test_a_task_waits_while_the_workers_disk_is_full(data_dir: Path, begin: str)
             cluster.wait_worker()
         run, done = start_blocks(cluster, JOBLOG_SPOOL_POLICY="block")
         try:
-            until(lambda: free_bytes(disk) < 1 * MIB, "the disk is full")
+            until(lambda: free_bytes(disk) < 2 * MIB, "the disk is full")
             assert run.poll() is None and not done.exists()
             if begin == "worker first":
                 cluster.start_leader(address=address)

@@ -28,6 +28,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _FIRST_LOOK_BYTES = 1 << 20
 # Freed to write the end of a log, or to let go of a segment, where a full disk has no room for that.
 _RESERVE_BYTES = 8 << 10
+# What a spool leaves of the disk: a worker that starts only then writes down who it is before it can send anything.
+_LEFT_BYTES = 128 << 10
 
 
 class Segments:
@@ -80,7 +82,7 @@ class Segments:
             return False
         for _ in range(2):
             rolled = self._fd < 0 or (self._size > self._empty_size and self._size + need > self._bounds.segment_bytes)
-            if (not rolled or self._roll(offset)) and self._write(parts, need):
+            if (not rolled or self._roll(offset)) and (force or self._leaves_room(need)) and self._write(parts, need):
                 return True
             if self._gone:
                 return True
@@ -234,6 +236,11 @@ class Segments:
         self._size = self._empty_size = written
         self._first_offsets[self._number] = offset
         return True
+
+    def _leaves_room(self, need: int) -> bool:
+        status = os.fstatvfs(self._fd)
+        free = status.f_bavail if os.geteuid() else status.f_bfree
+        return free * status.f_frsize >= need + _LEFT_BYTES
 
     def _write(self, parts: Sequence[bytes | bytearray | memoryview], need: int) -> bool:
         """Writes a record; when the disk takes only a part of it, cuts the file back and answers False."""
