@@ -84,11 +84,8 @@ def read_state(folder: str, keys: Callable[[str], SpoolKey | None] = no_keys) ->
 
     Raises OSError when the spool is gone or not yet there, Corrupt, WrongVersion.
     """
-    path = os.path.join(folder, layout.TASK_FILE)
-    with open(path, "rb") as file:
-        content = file.read(layout.MAX_BODY_BYTES)
     try:
-        task, _ = open_task(content, path, os.path.basename(folder), keys)
+        task, _ = open_task(folder, keys)
     except Unavailable:
         task = layout.SpoolTask(writer_id=b"", namespace="", run="", task="", kind=SEALED)
     with open(os.path.join(folder, layout.CONTROL_FILE), "rb") as file:

@@ -35,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
         return _after_broken_pipe()
+    except Exception as error:
+        if not _was_interrupted(error):
+            raise
+        return INTERRUPTED_EXIT_CODE
 
 
 def _run_light(command: str, arguments: list[str]) -> int:
@@ -45,6 +49,12 @@ def _run_light(command: str, arguments: list[str]) -> int:
     from joblog.worker.pipe import main as pipe
 
     return pipe(arguments)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether it was raised on the way out of an interrupt, as gRPC does: it lets go of a lock it was waiting for."""
+    before = error.__context__
+    return before is not None and (isinstance(before, KeyboardInterrupt) or _was_interrupted(before))
 
 
 def _say(message: str) -> None:

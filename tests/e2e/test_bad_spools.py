@@ -57,6 +57,8 @@ def test_garbage_in_the_spool_folder_does_not_stop_the_worker(machine: Machine, 
     assert machine.status()["worker"]["pid"] == worker
     said = [line for line in machine.messages.read_text().splitlines() if "spool cut can't be shipped" in line]
     assert len(said) == 1
+    # Nothing waits for a writer of the pipe.
+    assert machine.stop_up() == 0
 
 
 def test_a_spool_whose_end_makes_no_sense_is_put_off_and_others_go_on(machine: Machine, data_dir: Path) -> None:
@@ -70,3 +72,7 @@ def test_a_spool_whose_end_makes_no_sense_is_put_off_and_others_go_on(machine: M
     assert machine.call("logs", "after/odd").stdout == b"fine\n"
     assert machine.call("logs", "r/t").stdout == b"bytes\n"
     assert machine.status()["worker"]["pid"] == worker
+    # What is put off for longer than that is nothing to wait for.
+    assert machine.stop_up() == 0
+    assert "bytes of 1 logs are not delivered; they stay in" in machine.messages.read_text()
+    assert "not drained in time" not in machine.messages.read_text()

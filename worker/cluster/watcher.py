@@ -29,7 +29,7 @@ from joblog.worker.kubernetes.rules import Container, Identity
 from joblog.worker.kubernetes.watching import PodWatch
 from joblog.worker.spool.bound import SharedBounds
 from joblog.worker.spool.followed import FollowedWriter
-from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
+from joblog.worker.spool.format import FOLLOWED, SpoolTask
 from joblog.worker.spool.sealing import SpoolKey, open_task
 
 log = logging.getLogger(__name__)
@@ -73,9 +73,8 @@ class SpoolPlace:
         """Spools of logs that were followed by a watcher here and are not ended: by source, their ids."""
         found = {}
         for folder in self.root.iterdir():
-            path = folder / TASK_FILE
             try:
-                task, _ = open_task(path.read_bytes(), str(path), folder.name, self.keys)
+                task, _ = open_task(str(folder), self.keys)
             except (OSError, JoblogError):
                 continue
             if task.kind == FOLLOWED and task.source.startswith(SOURCE):

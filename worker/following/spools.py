@@ -16,7 +16,7 @@ from joblog.worker.following.outcome import outcome_of
 from joblog.worker.kubernetes.pods import ContainerEnd, LogTarget
 from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.followed import FollowedWriter
-from joblog.worker.spool.format import FOLLOWED, TASK_FILE, SpoolTask
+from joblog.worker.spool.format import FOLLOWED, SpoolTask
 from joblog.worker.spool.sealing import SpoolKey, open_task
 
 _WRITER_ID_BYTES = 16
@@ -66,9 +66,8 @@ class FollowedSpools:
         """Finds those of followed logs among all spools, or these."""
         self.unread.clear()
         for name in names if names is not None else set(os.listdir(self._root)):
-            path = self._root / name / TASK_FILE
             try:
-                task, _cipher = open_task(path.read_bytes(), str(path), name, self._keys)
+                task, _cipher = open_task(str(self._root / name), self._keys)
             except Unavailable:
                 self.unread.add(name)
                 continue

@@ -178,6 +178,10 @@ class Feed:
             return self.has_news() or bool(self._inflight)
         return self.reader.pending_bytes() > 0 or not self.reader.alive()
 
+    def is_put_off_until(self, moment: float) -> bool:
+        """Whether it is not tried again before the moment (monotonic), whatever comes."""
+        return self.state is FeedState.UNOPENED and self.retry_at > moment
+
     def take(self, max_raw_bytes: int, max_batch_bytes: int) -> Taken:
         """The next bytes of the log, ready to be sent; empty when there is nothing new."""
         packing = Packing(self.handle, max_batch_bytes)

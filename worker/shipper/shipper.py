@@ -197,9 +197,8 @@ class Shipper(Service):
             if self._stream is not None:
                 self._stream.schedule.flush()
                 self._stream.wake.set()
-            logs, _size = self.left()
-            if not logs:
-                return
+            if not any(feed.is_left() and not feed.is_put_off_until(deadline) for feed in self._feeds.values()):
+                break
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), min(0.1, max(deadline - time.monotonic(), 0.0)))

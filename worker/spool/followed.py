@@ -18,7 +18,6 @@ from joblog.worker.spool.format import (
     LOCK_FILE,
     MAX_RAW_BYTES,
     POSITION,
-    TASK_FILE,
     SpoolTask,
 )
 from joblog.worker.spool.recovery import Recovered, recover
@@ -53,10 +52,8 @@ class FollowedWriter(SpoolWriter):
             return
         self.folder = os.fspath(folder)
         self.spool_id = os.path.basename(self.folder)
-        path = f"{self.folder}/{TASK_FILE}"
         try:
-            with open(path, "rb") as file:
-                self.task, self._cipher = open_task(file.read(), path, self.spool_id, keys)
+            self.task, self._cipher = open_task(self.folder, keys)
             self._lock = os.open(f"{self.folder}/{LOCK_FILE}", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise NotFound(f"{error.filename}: not there; {self.folder} is no spool, or not one yet") from None

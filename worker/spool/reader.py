@@ -65,9 +65,8 @@ class SpoolReader:
         self._is_second = is_second
         self.spool_id = folder.name
         try:
-            path = folder / TASK_FILE
             self.task: SpoolTask
-            self.task, self._cipher = open_task(path.read_bytes(), str(path), self.spool_id, keys)
+            self.task, self._cipher = open_task(str(folder), keys)
             self._control = Control(str(folder))
             self._lock = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:

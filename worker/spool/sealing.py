@@ -12,6 +12,7 @@ import os
 
 from joblog.worker.spool.format import (
     CHECKED_BYTES,
+    MAX_BODY_BYTES,
     SEALED_VERSION,
     TASK_FILE,
     SpoolTask,
@@ -150,14 +151,19 @@ def no_keys(_key_id: str) -> SpoolKey | None:
     return None
 
 
-def open_task(
-    content: bytes, where: str, spool_id: str, keys: Callable[[str], SpoolKey | None]
-) -> tuple[SpoolTask, SpoolCipher | None]:
+def _task_file(folder: str) -> bytes:
+    # What only looks like a spool may have a pipe of this name, which is not waited for.
+    with open(f"{folder}/{TASK_FILE}", "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        return file.read(MAX_BODY_BYTES)
+
+
+def open_task(folder: str, keys: Callable[[str], SpoolKey | None]) -> tuple[SpoolTask, SpoolCipher | None]:
     """What task.json says, and what opens the spool's records where it is sealed. keys: finds a key by its id.
 
-    Raises Unavailable when the key is not at hand, Corrupt when it does not open it, or the file is not whole,
-    WrongVersion.
+    Raises OSError when it can't be read, Unavailable when the key is not at hand, Corrupt when it does not open it, or
+    the file is not whole, WrongVersion.
     """
+    content, where = _task_file(folder), f"{folder}/{TASK_FILE}"
     said = _sealed_fields(content)
     if said is None:
         return decode_task(content, where), None
@@ -170,7 +176,7 @@ def open_task(
             "worker gave it has it; nothing is deleted"
         )
     try:
-        cipher = SpoolCipher(key, spool_id, bytes.fromhex(said["salt"]))
+        cipher = SpoolCipher(key, os.path.basename(folder), bytes.fromhex(said["salt"]))
         opened = cipher.open_task(bytes.fromhex(said["sealed"]))
         if opened is not None:
             return task_from_fields(json.loads(opened)), cipher
@@ -196,8 +202,7 @@ def _sealed_fields(content: bytes) -> dict[str, Any] | None:
 def sealed_with(folder: str) -> str | None:
     """The id of the key with which a spool is sealed; None when it is in clear, or no spool."""
     try:
-        with open(f"{folder}/{TASK_FILE}", "rb") as file:
-            said = _sealed_fields(file.read())
+        said = _sealed_fields(_task_file(folder))
     except OSError:
         return None
     return None if said is None else str(said.get("key"))
