@@ -66,7 +66,6 @@ def restore(
         _restore_runs(backup, [_run_name(text, namespace) for text in runs], leader, data_dir, as_json=as_json)
         return
     from joblog.leader.backup.restore import Restore
-    from joblog.leader.backup.swap import finish_swaps
 
     folder = paths.DataFolder(paths.data_dir(to if to is not None else data_dir, os.environ if to is None else {}))
     # A key file that lies in the folder already counts more than that of the folder that is usual.
@@ -74,8 +73,6 @@ def restore(
     access = BackupAccess(url, config, assignments, beside, recovery)
     if to is None:
         folder = access.folder
-    for backup_id in finish_swaps(folder) if not dry_run else []:
-        err.print(f"joblog: the restore of backup {backup_id} had come to its last step, and is finished", markup=False)
     with access.repository() as repository, bytes_progress() as progress:
         manifest = repository.manifest(repository.resolve(backup))
         bar = progress.add_task(f"restoring {manifest.summary.id}", total=None, visible=not dry_run)

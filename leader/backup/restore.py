@@ -113,6 +113,10 @@ class Restore:
         """
         make_folder(self._folder.root)
         make_folder(self._folder.leader)
+        for backup_id in swap.finish_swaps(self._folder):
+            self._warnings.append(f"the restore of backup {backup_id} had come to its last step, and is finished")
+            if backup_id == self._manifest.summary.id:
+                return self._restored(discard_old=discard_old)
         if not (self._restoring / swap.FETCHED).exists():
             plan = self.plan()
             held = sum(path.stat().st_blocks * 512 for path in self._restoring.rglob("*") if path.is_file())
@@ -129,6 +133,9 @@ class Restore:
             self._prepare()
             with swap.not_live(self._folder):
                 swap.swap(self._folder, self._restoring)
+        return self._restored(discard_old=discard_old)
+
+    def _restored(self, *, discard_old: bool) -> Restored:
         aside = swap.aside(self._folder, self._manifest.summary.id)
         if discard_old:
             for path in aside:
@@ -154,7 +161,7 @@ class Restore:
         try:
             if store.store_id != summary.store_id:
                 raise Corrupt(f"backup {summary.id} is of store {summary.store_id}, and holds {store.store_id}")
-            self._warnings = open_keys(store, self._repository, self._keys)
+            self._warnings += open_keys(store, self._repository, self._keys)
             note_restored(store, RestoredNote(summary.id, summary.created_ns, time.time_ns()))
         finally:
             store.close()

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 from joblog.errors import Conflict
@@ -30,8 +31,14 @@ def restoring_folder(folder: DataFolder, backup_id: str) -> Path:
 
 def aside(folder: DataFolder, backup_id: str) -> list[Path]:
     """Where what was there before the backup was restored is kept, as far as it is."""
-    found = (folder.leader / f"{part}.before-{backup_id}" for part in _PARTS)
-    return [path for path in found if path.exists()]
+    return [path for part in _PARTS for path in sorted(folder.leader.glob(f"{part}.before-{backup_id}*"))]
+
+
+def _free_aside(folder: DataFolder, part: str, backup_id: str) -> Path:
+    """A name that nothing has yet: a backup may be restored again, and what was set aside then stays."""
+    first = folder.leader / f"{part}.before-{backup_id}"
+    later = (first.with_name(f"{first.name}.{number}") for number in count(2))
+    return next(path for path in chain([first], later) if not path.exists())
 
 
 @contextmanager
@@ -88,10 +95,7 @@ def swap(folder: DataFolder, restoring: Path) -> None:
         if not fresh.exists():
             continue
         if place.exists():
-            before = folder.leader / f"{part}.before-{backup_id}"
-            if before.exists():
-                shutil.rmtree(before)
-            place.rename(before)
+            place.rename(_free_aside(folder, part, backup_id))
             failpoints.reach("restore.aside")
         fresh.rename(place)
         failpoints.reach("restore.swapped")

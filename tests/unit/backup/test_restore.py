@@ -67,14 +67,26 @@ def test_what_was_there_is_set_aside_until_told_otherwise(leader: BackedUpLeader
     os.rename(new / "leader/store", new / "leader/store.newest")
     os.rename(new / "leader/store.kept", new / "leader/store")
     assert contents(new, kek) == first
+    # The same backup once more: what was set aside for it before stays.
+    again = restorer(leader, new).run().aside
+    assert {path.name for path in again} == {
+        f"store.before-{summary.id}",
+        f"access.before-{summary.id}",
+        f"access.before-{summary.id}.2",
+    }
     assert restorer(leader, new).run(discard_old=True).aside == []
     assert not list((new / "leader").glob("*.before-*"))
 
 
 @pytest.mark.parametrize(
-    "step", ["restore.piece", "restore.fetched", "restore.ready", "restore.aside", "restore.swapped"]
+    ("step", "by_restore"),
+    [
+        ("restore.piece", True),
+        ("restore.fetched", True),
+        *((step, by) for step in ("restore.ready", "restore.aside", "restore.swapped") for by in (True, False)),
+    ],
 )
-def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step: str) -> None:
+def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step: str, by_restore: bool) -> None:
     log = leader.log()
     fill(log, [os.urandom(100_000) for _ in range(5)])
     leader.backup()
@@ -96,8 +108,17 @@ def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step
 
     leader.repository.load_piece = counted  # type: ignore[method-assign]
     begun = step in ("restore.ready", "restore.aside", "restore.swapped")
-    if begun:
-        # A leader that starts, or the next restore, finishes it.
+    if begun and by_restore:
+        # It is finished, not done again: what it has set aside stays as it is.
+        done = restorer(leader, new).run()
+        assert "is finished" in done.warnings[0]
+        assert contents(new, kek) == model_of(log)
+        os.rename(new / "leader/store", new / "leader/store.restored")
+        os.rename(done.aside[0], new / "leader/store")
+        assert contents(new, kek) == before
+        assert not gets
+    elif begun:
+        # A leader that starts finishes it.
         assert len(finish_swaps(DataFolder(new))) == 1
         assert contents(new, kek) == model_of(log)
         assert not gets
