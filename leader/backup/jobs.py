@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -42,8 +43,24 @@ class Job:
     def __init__(self, kind: str, backup_id: str, reason: str) -> None:
         self.state = JobState(kind, backup_id, reason, time.time_ns())
         self.failure: JoblogError | None = None
-        self.stop: Callable[[], None] = lambda: None
+        self._stop: Callable[[], None] = lambda: None
+        self._stopping = threading.Event()
         self._ended = asyncio.Event()
+
+    def stops_by(self, stop: Callable[[], None]) -> None:
+        """How the work is ended from now on; at once when it is to end already. Any thread."""
+        self._stop = stop
+        if self._stopping.is_set():
+            stop()
+
+    def stop(self) -> None:
+        """Has the work end soon."""
+        self._stopping.set()
+        self._stop()
+
+    async def ended(self) -> None:
+        """Returns at the end, whatever it is."""
+        await self._ended.wait()
 
     def tell(self, **changes: object) -> None:
         """Notes how far it is. Any thread."""

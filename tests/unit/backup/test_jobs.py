@@ -60,9 +60,28 @@ async def test_a_leader_that_stops_ends_the_job_and_takes_no_other() -> None:
         raise Interrupted("stopped")
 
     job = Job("backup", "x", "asked")
-    job.stop = stopped.set
+    job.stops_by(stopped.set)
     jobs.start(job, work)
     await jobs.close()
     assert job.state.finished_ns
     with pytest.raises(Interrupted):
         jobs.start(Job("backup", "y", "asked"), work)
+
+
+async def test_a_job_that_is_still_beginning_when_the_leader_stops_ends_too() -> None:
+    jobs, begun, go, stopped = Jobs(), threading.Event(), threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        begun.set()
+        assert go.wait(10)
+        job.stops_by(stopped.set)
+        assert stopped.is_set()
+        raise Interrupted("stopped")
+
+    job = jobs.start(Job("backup", "x", "asked"), work)
+    assert await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(jobs.close())
+    await asyncio.sleep(0)
+    go.set()
+    await closing
+    assert job.state.error == "stopped"
