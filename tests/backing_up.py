@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from joblog.identity import LogName
 from joblog.leader.access.admin_token import ensure_admin_token
+from joblog.leader.access.audit import Auditor, NoAudit
 from joblog.leader.access.authority import Authority
 from joblog.leader.access.snapshot import pack_snapshot, take_snapshot
 from joblog.leader.access.store import AccessStore
@@ -17,6 +19,7 @@ from joblog.leader.backup.manifest import Summary
 from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.repository import Repository, create_repository, need_repository
 from joblog.leader.backup.restore import Keys, Restore, Restored
+from joblog.leader.backup.service import BackupPlan, BackupService
 from joblog.leader.backup.source import Source
 from joblog.leader.buffer.every import every_log
 from joblog.leader.buffer.store import Store
@@ -79,6 +82,14 @@ class BackedUpLeader(StoredLeader):
     def close(self) -> None:
         self.access.close()
         super().close()
+
+
+def service_of(
+    leader: BackedUpLeader, plan: BackupPlan | None = None, auditor: Callable[[], Auditor] = NoAudit
+) -> BackupService:
+    """The service of a running leader; its access is empty."""
+    source = Source(leader.store, lambda: b"", lambda: (leader.kms.name, leader.kms.key_id))
+    return BackupService(leader.target, source, leader.keyring, leader.source, plan or BackupPlan(), auditor=auditor)
 
 
 def restore(repository: Repository, backup_id: str, to: Path, kek: Path) -> Restored:

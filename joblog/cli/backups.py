@@ -77,7 +77,9 @@ def _create_here(access: BackupAccess) -> backup_pb2.Backup:
     from joblog.leader.api.backup_status import backup_message
     from joblog.leader.backing_up import make_source
     from joblog.leader.backup.create import Creator, Progress
+    from joblog.leader.backup.fence import check_fence
     from joblog.leader.backup.repository import create_repository
+    from joblog.leader.backup.restored import incarnation_of
     from joblog.leader.backup.source import drop_leftovers
     from joblog.leader.crypto.keyring import Keyring
     from joblog.leader.crypto.remembered import open_present
@@ -88,6 +90,7 @@ def _create_here(access: BackupAccess) -> backup_pb2.Backup:
         keyring = Keyring(StoreKeys(store, known, store.store_id))
         drop_leftovers(store)
         repository = create_repository(objects, known.find, known.present, keyring.store_keys)
+        check_fence(repository, store.store_id, incarnation_of(store))
         present = known.present.name, known.present.key_id
         people = AccessStore(access.folder.access_store)
         bar = progress.add_task("backing up", total=None)
@@ -121,8 +124,8 @@ def list_all(
             found = stub.ListBackups(backup_pb2.ListBackupsRequest(), timeout=_SECONDS)
     else:
         from joblog.leader.api.backup_status import listed_message
+        from joblog.leader.backup.listing import list_backups
         from joblog.leader.backup.repository import open_repository
-        from joblog.leader.backup.service import list_backups
 
         with access.objects() as objects:
             repository = open_repository(objects, access.find_kms, access.find_store_key)
@@ -179,7 +182,7 @@ def show(
             found = stub.GetBackup(backup_pb2.GetBackupRequest(backup_id=backup), timeout=_SECONDS)
     else:
         from joblog.leader.api.backup_status import shown_message
-        from joblog.leader.backup.service import show_backup
+        from joblog.leader.backup.listing import show_backup
 
         with access.repository() as repository:
             found = shown_message(show_backup(repository, backup))
@@ -314,7 +317,7 @@ def prune(
             found = stub.PruneBackups(request, timeout=24 * 3600.0)
     else:
         from joblog.leader.api.backup_status import pruned_message, rules_of
-        from joblog.leader.backup.service import prune_backups
+        from joblog.leader.backup.prune import prune_backups
 
         rules = rules_of(request)
         if not rules and not drop:

@@ -6,10 +6,11 @@ import math
 
 from joblog.errors import InvalidInput
 from joblog.leader.backup.jobs import JobState
+from joblog.leader.backup.listing import Listed, Shown
 from joblog.leader.backup.manifest import Summary
 from joblog.leader.backup.options import KeepRules
 from joblog.leader.backup.prune import Pruned
-from joblog.leader.backup.service import BACKUP, VERIFY, BackupService, Listed, Shown
+from joblog.leader.backup.service import BACKUP, VERIFY, BackupService
 from joblog.leader.backup.verify import VerifiedNote
 from joblog.v1 import backup_pb2
 
@@ -60,14 +61,13 @@ def job_message(state: JobState) -> backup_pb2.BackupJob:
 def listed_message(found: Listed, service: BackupService | None = None) -> backup_pb2.ListBackupsResponse:
     """All backups; with a service, what it does."""
     last = service.jobs.last if service is not None else None
-    due = service.next_ns if service is not None else {}
     return backup_pb2.ListBackupsResponse(
         target=found.target,
         backups=[backup_message(summary, verified) for summary, verified in found.backups],
         unreadable=[backup_pb2.UnreadableBackup(id=backup_id, why=why[:1000]) for backup_id, why in found.unreadable],
         job=job_message(last.state) if last is not None else None,
-        next_backup_ns=due.get(BACKUP, 0),
-        next_verify_ns=due.get(VERIFY, 0),
+        next_backup_ns=service.next_ns(BACKUP) if service is not None else 0,
+        next_verify_ns=service.next_ns(VERIFY) if service is not None else 0,
     )
 
 

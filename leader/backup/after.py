@@ -12,9 +12,10 @@ import random
 import time
 from collections.abc import Callable
 
-from joblog.errors import OutOfSpace, Unavailable
+from joblog.errors import JoblogError, OutOfSpace, Unavailable
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.reconcile import Reconcile
+from joblog.leader.backup.fence import Replaced
 from joblog.leader.backup.restored import RestoredNote, forget_restored, restored_note
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
@@ -73,8 +74,10 @@ class AfterRestore(Service):
     def _work(self, note: RestoredNote) -> None:
         try:
             self.fence()
-        except (Unavailable, OutOfSpace) as error:
-            # What keeps the backups may be gone for good; the service that makes them tries again.
+        except Replaced:
+            raise
+        except JoblogError as error:
+            # What keeps the backups, or opens them, may be gone for good; the service that makes them tries again.
             log.warning("the target of backups can't be told that this leader goes on: %s", error)
         if self._archive is not None:
             self._reconcile(note, self._archive)

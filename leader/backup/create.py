@@ -192,8 +192,7 @@ class Creator:
 
     def piece(self, data: bytes | bytearray) -> str:
         """The name of an object with this piece, which is sent unless it is there. Called by threads of the pool."""
-        if self._stopping.is_set():
-            raise Interrupted("the backup was stopped; the next one goes on from what was sent")
+        self._check_stopped()
         piece_id = self._repository.keys.name(data)
         mine: Future[str] = Future()
         with self._known.lock:
@@ -204,12 +203,17 @@ class Creator:
         self._tell(read=len(data))
         return name
 
+    def _check_stopped(self) -> None:
+        if self._stopping.is_set():
+            raise Interrupted("the backup was stopped; the next one goes on from what was sent")
+
     def _send(self, piece_id: bytes, data: bytes | bytearray, mine: Future[str]) -> str:
         name = new_copy_name(piece_id)
         try:
             packed = pack_piece(self._repository.keys, piece_id, data)
             size = size_of(packed)
-            self._pace.wait(size)
+            self._pace.wait(size, self._stopping)
+            self._check_stopped()
             info = self._repository.objects.put(piece_key(name), packed, if_absent=True)
             if info.size != size:
                 raise Corrupt(f"{info.key} has {info.size} bytes, {size} were put")

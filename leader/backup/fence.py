@@ -43,15 +43,20 @@ def fenced_at(repository: Repository, store_id: str) -> int:
     return incarnation
 
 
-def keep_fence(repository: Repository, store_id: str, incarnation: int) -> None:
-    """Has the target know of this life. Raises Replaced when it knows of a later one, and what the target raises."""
+def check_fence(repository: Repository, store_id: str, incarnation: int) -> int:
+    """The life that the target knows of. Raises Replaced when that is a later one, and what the target raises."""
     there = fenced_at(repository, store_id)
     if there > incarnation:
         raise Replaced(
             f"store {store_id} was restored from a backup in {repository.objects.name} by another leader, which goes "
             "on with it: this one is of before, and must not. Remove its data folder, or restore a backup there"
         )
-    if there == incarnation:
+    return there
+
+
+def keep_fence(repository: Repository, store_id: str, incarnation: int) -> None:
+    """Has the target know of this life. Raises as check_fence()."""
+    if check_fence(repository, store_id, incarnation) == incarnation:
         return
     key = fence_key(store_id)
     said = {"version": 1, "incarnation": incarnation, "mac": _mac(repository, store_id, incarnation).hex()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,6 +18,19 @@ from joblog.leader.backup.repository import Repository
 
 # progress(bytes done of the files, bytes of them in all)
 Progress = Callable[[int, int], None]
+
+
+# Room that a file system needs beside the files themselves.
+SPARE_BYTES = 64 << 20
+
+
+def check_room(folder: Path, wanted_bytes: int) -> None:
+    """Raises OutOfSpace when files of so many bytes do not fit below `folder`."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < wanted_bytes + SPARE_BYTES:
+        raise OutOfSpace(
+            f"{folder}: {wanted_bytes + SPARE_BYTES:,} bytes are needed for a while, {free_bytes:,} are free: make room"
+        )
 
 
 def missing_pieces(repository: Repository, manifest: Manifest) -> list[str]:

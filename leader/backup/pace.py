@@ -14,12 +14,12 @@ class BytePace:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
-    def wait(self, count: int) -> None:
-        """Returns when `count` more bytes may go."""
+    def wait(self, count: int, stopping: threading.Event) -> None:
+        """Returns when `count` more bytes may go, or `stopping` is set."""
         if not self._rate:
             return
         with self._lock:
             now = time.monotonic()
             begins = max(now, self._free_at)
             self._free_at = begins + count / self._rate
-        time.sleep(begins - now)
+        stopping.wait(begins - now)

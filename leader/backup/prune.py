@@ -7,10 +7,11 @@ A piece is deleted under a name that no object is ever given again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from joblog.errors import NotFound
+from joblog.errors import Conflict, NotFound
 from joblog.leader.archive.objects import MAX_DELETES, walk
 from joblog.leader.backup import failpoints
 from joblog.leader.backup.announce import DEAD_AFTER_SECONDS
@@ -166,3 +167,13 @@ class Pruner:
             # Those that are needed after all are found anew should that change.
             self._objects.delete([trash.key])
         return len(sizes), sum(sizes.values())
+
+
+def prune_backups(
+    repository: Repository, rules: KeepRules, *, drop: Collection[str] = (), dry_run: bool = False
+) -> Pruned:
+    """Deletes what no rule keeps. Blocks. Raises as Pruner.prune(), Conflict when nothing is to be done."""
+    if not rules and not drop:
+        raise Conflict("no rule says which backups to keep: set backup.keep_last and the like, or give a rule")
+    summaries = repository.summaries(lambda backup_id, why: log.warning("backup %s: %s", backup_id, why))
+    return Pruner(repository).prune(rules, summaries, time.time_ns(), drop=drop, dry_run=dry_run)

@@ -310,7 +310,8 @@ def _opened(
         try:
             key = find_kms(wrapped.kms, wrapped.key_id).unwrap(wrapped.wrapped, record.context())
         except (Denied, Corrupt, NotFound, InvalidInput) as error:
-            raise type(error)(
+            # A KMS or key that is not there is not a target that is not there.
+            raise (Denied if isinstance(error, NotFound) else type(error))(
                 f"{needs}, which has wrapped their key: {error}. Set that one (keys.kind, keys.file and the like), or "
                 "give a recovery file with --keys"
             ) from None

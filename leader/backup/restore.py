@@ -13,7 +13,7 @@ from joblog.leader.access.snapshot import AccessSnapshot, unpack_snapshot
 from joblog.leader.archive.key_objects import load_store_keys
 from joblog.leader.backup import failpoints, swap
 from joblog.leader.backup.access import merged, write_access
-from joblog.leader.backup.fetch import Fetcher, Progress, check_complete
+from joblog.leader.backup.fetch import SPARE_BYTES, Fetcher, Progress, check_complete
 from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restored import RestoredNote, note_restored
@@ -27,8 +27,6 @@ from joblog.leader.crypto.store_keys import StoreKeys
 from joblog.leader.recovery import import_into
 from joblog.paths import DataFolder, make_folder
 
-# Room that a file system needs beside the files themselves.
-_SPARE_BYTES = 64 << 20
 _STORE_KEY = b"store/"
 
 
@@ -120,9 +118,9 @@ class Restore:
         if not (self._restoring / swap.FETCHED).exists():
             plan = self.plan()
             held = sum(path.stat().st_blocks * 512 for path in self._restoring.rglob("*") if path.is_file())
-            if plan.bytes - held + _SPARE_BYTES > plan.free_bytes:
+            if plan.bytes - held + SPARE_BYTES > plan.free_bytes:
                 raise OutOfSpace(
-                    f"{plan.folder}: {plan.free_bytes:,} bytes are free, {plan.bytes + _SPARE_BYTES:,} are needed: "
+                    f"{plan.folder}: {plan.free_bytes:,} bytes are free, {plan.bytes + SPARE_BYTES:,} are needed: "
                     "make room, or restore into another folder with --to"
                 )
         with swap.locked(self._restoring):

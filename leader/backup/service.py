@@ -4,50 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import shutil
 import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
-from joblog.errors import Conflict, InvalidInput, JoblogError, NotFound, OutOfSpace
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from joblog.errors import Corrupt, Denied, InvalidInput, JoblogError, NotFound, WrongVersion
 from joblog.leader.access.audit import Auditor, NoAudit
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import KeyObjects
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.putting import Putter
 from joblog.leader.backup.acts import note_deleted, record_prune, record_restore
-from joblog.leader.backup.create import Creator, Progress
 from joblog.leader.backup.fence import Replaced, keep_fence
-from joblog.leader.backup.fetch import Fetcher
 from joblog.leader.backup.jobs import Job, Jobs
-from joblog.leader.backup.manifest import Manifest, Summary
+from joblog.leader.backup.listing import Listed, Shown, list_backups, show_backup
+from joblog.leader.backup.manifest import Summary
 from joblog.leader.backup.options import CreateLimits, KeepRules
-from joblog.leader.backup.prune import Pruned, Pruner
-from joblog.leader.backup.repository import LATEST, Repository, create_repository, open_repository
-from joblog.leader.backup.restore import Keys, check_store_version, open_keys
+from joblog.leader.backup.prune import Pruned, prune_backups
+from joblog.leader.backup.repository import Repository, create_repository, open_repository
+from joblog.leader.backup.restore import check_store_version
 from joblog.leader.backup.restored import incarnation_of
-from joblog.leader.backup.runs import RunNames, RunTaker
+from joblog.leader.backup.runs import RunNames
 from joblog.leader.backup.schedule import Schedule
+from joblog.leader.backup.scheduled import LOOK_SECONDS, Scheduled
 from joblog.leader.backup.source import Source, drop_leftovers
-from joblog.leader.backup.verify import BackupVerifier, VerifiedBackup, VerifiedNote, note_verified, verified_note
-from joblog.leader.buffer.store import Store
+from joblog.leader.backup.verify import verified_note
+from joblog.leader.backup.work import BackupWork
 from joblog.leader.crypto.keyring import Keyring
-from joblog.leader.crypto.remembered import KmsSource, open_present
-from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.crypto.remembered import KmsSource
 from joblog.service import Service
 
 log = logging.getLogger(__name__)
 
-# The clock may be set, and a suspended machine has none.
-_LOOK_SECONDS = 30.0
-_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 5.0, 600.0
 _MIN_PART_BYTES = 16 << 20
-_SPARE_BYTES = 64 << 20
 BACKUP, VERIFY, RESTORE = "backup", "verify", "restore"
 
 
@@ -59,52 +51,6 @@ class BackupPlan:
     keep: KeepRules = field(default_factory=KeepRules)
     schedule: Schedule | None = None
     verify_schedule: Schedule | None = None
-
-
-class Listed(NamedTuple):
-    """All backups, the newest first, what verifying has found, and those that can't be used: (id, why)."""
-
-    target: str
-    backups: list[tuple[Summary, VerifiedNote | None]]
-    unreadable: list[tuple[str, str]]
-
-
-class Shown(NamedTuple):
-    """One backup. objects: that it needs; stored_bytes: their size; missing: how many are not there."""
-
-    manifest: Manifest
-    verified: VerifiedNote | None
-    objects: int
-    stored_bytes: int
-    missing: int
-
-
-def list_backups(repository: Repository | None, target: str) -> Listed:
-    """What is in a target. Blocks. Raises what the object store raises."""
-    if repository is None:
-        return Listed(target, [], [])
-    unreadable: list[tuple[str, str]] = []
-    found = repository.summaries(lambda backup_id, why: unreadable.append((backup_id, str(why))))
-    return Listed(target, [(one, verified_note(repository, one.id)) for one in found], unreadable)
-
-
-def show_backup(repository: Repository, name: str) -> Shown:
-    """One backup; "latest" is the newest. Blocks. Raises NotFound, Corrupt, WrongVersion."""
-    manifest = repository.manifest(repository.resolve(name))
-    needed = set(manifest.names())
-    sizes = {name: info.size for name, info in repository.piece_objects() if name in needed}
-    verified = verified_note(repository, manifest.summary.id)
-    return Shown(manifest, verified, len(needed), sum(sizes.values()), len(needed) - len(sizes))
-
-
-def prune_backups(
-    repository: Repository, rules: KeepRules, *, drop: Collection[str] = (), dry_run: bool = False
-) -> Pruned:
-    """Deletes what no rule keeps. Blocks. Raises as Pruner.prune(), Conflict when nothing is to be done."""
-    if not rules and not drop:
-        raise Conflict("no rule says which backups to keep: set backup.keep_last and the like, or give a rule")
-    summaries = repository.summaries(lambda backup_id, why: log.warning("backup %s: %s", backup_id, why))
-    return Pruner(repository).prune(rules, summaries, time.time_ns(), drop=drop, dry_run=dry_run)
 
 
 class BackupService(Service):
@@ -129,21 +75,21 @@ class BackupService(Service):
     ) -> None:
         """exists(key): whether the archive has an object."""
         self._auditor = auditor
-        self.exists = exists
         self.objects = objects
         self.source = source
         self.keyring = keyring
-        self.kms_source = kms_source
         self.plan = plan
-        self.archive = archive
+        self._work = BackupWork(source, keyring, kms_source, archive=archive, exists=exists)
         self.jobs = Jobs()
         self._opened: Repository | None = None
         self._opening = threading.Lock()
         self._putter = Putter(source.store, objects, multipart_bytes=_MIN_PART_BYTES)
         self._key_objects = KeyObjects(keyring.store_keys, self._putter)
-        self._failures: dict[str, str] = {}
-        self.next_ns: dict[str, int] = {}
-        self._clock_ns = time.time_ns
+        self._target_failure = ""
+        self._scheduled = {
+            BACKUP: Scheduled(BACKUP, plan.schedule, self._backed_up_ns, self._scheduled_backup),
+            VERIFY: Scheduled(VERIFY, plan.verify_schedule, self._verified_ns, self._scheduled_verify),
+        }
 
     # What others ask; all of it blocks but what is async
 
@@ -151,15 +97,27 @@ class BackupService(Service):
         """The target, opened once; None while nothing was ever backed up there. Raises what opening it raises."""
         with self._opening:
             if self._opened is None:
+                self._opened = self._open()
+            if self._opened is None and create:
                 keys = self.keyring.store_keys
-                if create:
-                    self._opened = create_repository(self.objects, keys.kms.find, keys.kms.present, keys)
-                else:
-                    try:
-                        self._opened = open_repository(self.objects, keys.kms.find)
-                    except NotFound:
-                        return None
+                self._opened = create_repository(self.objects, keys.kms.find, keys.kms.present, keys)
             return self._opened
+
+    def _open(self) -> Repository | None:
+        find_kms = self.keyring.store_keys.kms.find
+        try:
+            return open_repository(self.objects, find_kms)
+        except NotFound:
+            return None
+        except Denied:
+            # As after the KMS was lost, and the store's keys came from a recovery file.
+            return open_repository(self.objects, find_kms, self._find_store_key)
+
+    def _find_store_key(self, key_id: bytes) -> AESGCM | None:
+        try:
+            return self.keyring.store_keys.cipher(key_id)
+        except JoblogError:
+            return None
 
     def need(self) -> Repository:
         """The target. Raises NotFound when it holds no backup."""
@@ -209,7 +167,7 @@ class BackupService(Service):
         """Begins to verify a backup. Raises Conflict, NotFound, Corrupt."""
         repository = await asyncio.to_thread(self.need)
         manifest = await asyncio.to_thread(lambda: repository.manifest(repository.resolve(name)))
-        work = partial(self._verify, repository, manifest, restore)
+        work = partial(self._work.verify, repository, manifest, restore)
         return self.jobs.start(Job(VERIFY, manifest.summary.id, reason), work)
 
     async def start_restore(self, name: str, runs: RunNames) -> Job:
@@ -220,8 +178,14 @@ class BackupService(Service):
         manifest = await asyncio.to_thread(lambda: repository.manifest(repository.resolve(name)))
         check_store_version(manifest)
         await record_restore(self._auditor(), manifest.summary.id, runs)
-        work = partial(self._restore, repository, manifest, list(runs))
+        work = partial(self._work.restore, repository, manifest, list(runs))
         return self.jobs.start(Job(RESTORE, manifest.summary.id, "asked"), work)
+
+    def _back_up(self, job: Job) -> None:
+        repository = self.repository(create=True)
+        assert repository is not None
+        self.write_keys()
+        self._work.back_up(repository, self.plan.limits, job)
 
     def keep_fence(self) -> None:
         """Has the target know that this leader goes on with its store. Raises Replaced when another one does."""
@@ -231,94 +195,12 @@ class BackupService(Service):
 
     def warnings(self) -> list[str]:
         """What is wrong with backups now, for people."""
-        return [f"backups: {what}: {why}" for what, why in sorted(self._failures.items())]
+        failures = {"target": self._target_failure} | {what: one.failure for what, one in self._scheduled.items()}
+        return [f"backups: {what}: {why}" for what, why in sorted(failures.items()) if why]
 
-    # The jobs, in a thread
-
-    def _back_up(self, job: Job) -> None:
-        repository = self.repository(create=True)
-        assert repository is not None
-        self.write_keys()
-
-        def show(at: Progress) -> None:
-            job.tell(done_bytes=at.read_bytes, total_bytes=at.total_bytes, sent_bytes=at.sent_bytes)
-
-        creator = Creator(repository, self.source, self.plan.limits, reason=job.state.reason, progress=show)
-        job.stop = creator.stop
-        job.tell(backup_id=creator.id)
-        creator.create()
-
-    def _verify(self, repository: Repository, manifest: Manifest, restore: bool, job: Job) -> None:
-        def show(done: int, total: int) -> None:
-            job.tell(done_bytes=done, total_bytes=total)
-
-        verifier = BackupVerifier(repository, manifest, progress=show)
-        job.stop = verifier.stop
-        found = self._verify_restored(verifier, manifest, job) if restore else verifier.verify()
-        note_verified(repository, found)
-        job.tell(problems=tuple(found.problems), logs=found.logs)
-        if found.problems:
-            log.error("backup %s: %d problems, the first: %s", found.id, len(found.problems), found.problems[0])
-        else:
-            log.info("backup %s is verified: %d bytes, %d logs", found.id, found.bytes, found.logs)
-
-    def _verify_restored(self, verifier: BackupVerifier, manifest: Manifest, job: Job) -> VerifiedBackup:
-        return verifier.verify_restored(
-            self._scratch(manifest),
-            Keys(self.kms_source),
-            archive=self.archive,
-            on_log=lambda logs, _bytes: job.tell(logs=logs),
-        )
-
-    def _restore(self, repository: Repository, manifest: Manifest, runs: RunNames, job: Job) -> None:
-        """Fetches the store in the backup into a scratch folder, and takes the runs from there."""
-        stopping = threading.Event()
-        scratch = self._scratch(manifest)
-        free = shutil.disk_usage(scratch.parent).free
-        if free < manifest.summary.bytes + _SPARE_BYTES:
-            raise OutOfSpace(
-                f"{scratch.parent}: restoring needs {manifest.summary.bytes:,} bytes for a while, {free:,} are free"
-            )
-
-        def show(done: int, total: int) -> None:
-            job.tell(done_bytes=done, total_bytes=total)
-
-        fetcher = Fetcher(repository, scratch, progress=show)
-
-        def stop() -> None:
-            stopping.set()
-            fetcher.stop()
-
-        job.stop = stop
-        try:
-            fetcher.run(manifest.files)
-            old = Store.open(scratch / "store")
-            try:
-                warnings = open_keys(old, repository, Keys(self.kms_source))
-                keyring = Keyring(StoreKeys(old, open_present(old, self.kms_source).kms, old.store_id))
-                taker = RunTaker(
-                    manifest.summary.id,
-                    old,
-                    keyring,
-                    self.source.store,
-                    self.keyring,
-                    archive=self.archive,
-                    exists=self.exists,
-                    progress=lambda done, _total: job.tell(logs=done),
-                    stopped=stopping.is_set,
-                )
-                taken = taker.take(runs)
-            finally:
-                old.close()
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        job.tell(logs=taken.logs, problems=tuple(warnings + taken.problems))
-        log.info("backup %s: took %d logs from it, %d bytes", manifest.summary.id, taken.logs, taken.bytes)
-
-    def _scratch(self, manifest: Manifest) -> Path:
-        scratch = self.source.store.path.parent / f".backup-{manifest.summary.id}-scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        return scratch
+    def next_ns(self, what: str) -> int:
+        """When the next BACKUP or VERIFY is due by schedule; 0: never, or not known yet."""
+        return self._scheduled[what].next_ns
 
     # By schedule
 
@@ -332,15 +214,12 @@ class BackupService(Service):
         except JoblogError as error:
             # Whatever is wrong with the target, logs are taken in.
             log.error("backups: the target can't be used now: %s", error)
-            self._failures["target"] = str(error)
+            self._target_failure = str(error)
 
     async def run(self) -> None:
         """Makes and verifies backups when they are due."""
-        loops = [
-            asyncio.create_task(self._forever(BACKUP, self.plan.schedule)),
-            asyncio.create_task(self._forever(VERIFY, self.plan.verify_schedule)),
-            asyncio.create_task(self._fence_forever()),
-        ]
+        loops = [asyncio.create_task(one.run()) for one in self._scheduled.values()]
+        loops.append(asyncio.create_task(self._fence_forever()))
         try:
             await asyncio.gather(*loops)
         finally:
@@ -355,73 +234,60 @@ class BackupService(Service):
             except Replaced:
                 raise
             except JoblogError as error:
-                self._failures["target"] = str(error)
+                self._target_failure = str(error)
             else:
-                self._failures.pop("target", None)
-            await asyncio.sleep(_LOOK_SECONDS)
+                self._target_failure = ""
+            await asyncio.sleep(LOOK_SECONDS)
 
-    async def _forever(self, what: str, schedule: Schedule | None) -> None:
-        if schedule is None:
-            await asyncio.Event().wait()
-            return
-        started_ns, pause = self._clock_ns(), _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                last_ns = await asyncio.to_thread(self._last_ns, what)
-                if last_ns is None:
-                    await asyncio.sleep(_FIRST_PAUSE_SECONDS)
-                    continue
-                # An interval counts from the last one, also when the leader was started anew since.
-                first_ns = 0 if schedule.interval_seconds else started_ns
-                due_ns = schedule.next_after(last_ns or first_ns)
-                self.next_ns[what] = max(due_ns, self._clock_ns())
-                left = (due_ns - self._clock_ns()) / 1e9
-                if left > 0:
-                    await asyncio.sleep(min(left, _LOOK_SECONDS))
-                    continue
-                await self._scheduled(what)
-            except JoblogError as error:
-                if self._failures.get(what) != str(error):
-                    log.error("scheduled %s failed, it is tried again: %s", what, error)
-                self._failures[what] = str(error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                pause = min(2 * pause, _LAST_PAUSE_SECONDS)
-            else:
-                self._failures.pop(what, None)
-                pause = _FIRST_PAUSE_SECONDS
-
-    def _last_ns(self, what: str) -> int | None:
-        """When this store was last backed up, or a backup of it verified; 0: never. None: there is none to verify."""
+    def _own(self, unreadable: list[str]) -> Iterator[Summary]:
+        """Backups of this store, the newest first. unreadable: is told why others can't be used."""
         repository = self.repository()
-        last_ns = 0 if what == BACKUP else None
         if repository is None:
-            return last_ns
+            return
         for backup_id in repository.backup_ids():
-            summary = repository.summary(backup_id)
-            if summary.store_id != self.source.store.store_id:
+            try:
+                summary = repository.summary(backup_id)
+            except (Corrupt, NotFound, WrongVersion) as error:
+                unreadable.append(str(error))
                 continue
-            if what == BACKUP:
-                return summary.created_ns
-            last_ns = last_ns or 0
-            if (note := verified_note(repository, backup_id)) is not None:
+            if summary.store_id == self.source.store.store_id:
+                yield summary
+
+    def _backed_up_ns(self) -> int:
+        newest = next(self._own([]), None)
+        return newest.created_ns if newest is not None else 0
+
+    def _verified_ns(self) -> int | None:
+        last_ns = None
+        for summary in self._own([]):
+            last_ns = 0
+            if (note := verified_note(self.need(), summary.id)) is not None:
                 return note.verified_ns
         return last_ns
 
-    async def _scheduled(self, what: str) -> None:
+    async def _nothing_runs(self) -> None:
         while (running := self.jobs.running) is not None:
-            async for _ in running.watch():
-                pass
-        if what == BACKUP:
-            job = self.start_backup("schedule")
+            await running.ended()
+
+    async def _scheduled_backup(self) -> None:
+        await self._nothing_runs()
+        async for _ in self.start_backup("schedule").watch():
+            pass
+        if self.plan.keep:
+            await self.prune_now(KeepRules())
+
+    async def _scheduled_verify(self) -> None:
+        await self._nothing_runs()
+        problems: list[str] = []
+        newest = await asyncio.to_thread(lambda: next(self._own(problems), None))
+        if newest is not None:
+            job = await self.start_verify(newest.id, restore=False, reason="schedule")
             async for _ in job.watch():
                 pass
-            if self.plan.keep:
-                await self.prune_now(KeepRules())
-            return
-        job = await self.start_verify(LATEST, restore=False, reason="schedule")
-        async for state in job.watch():
-            if state.problems:
-                raise JoblogError(f"backup {state.backup_id}: {first_problem(state.problems)}")
+            problems += (f"backup {newest.id}: {problem}" for problem in job.state.problems)
+        if problems:
+            more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+            raise JoblogError(problems[0] + more)
 
     async def drain(self, deadline_seconds: float) -> None:  # noqa: ARG002 - what is stopped ends soon
         """Stops what runs: the next backup goes on from what was sent."""
@@ -432,9 +298,3 @@ class BackupService(Service):
         await self.jobs.close()
         await asyncio.to_thread(self._putter.close)
         await asyncio.to_thread(self.objects.close)
-
-
-def first_problem(problems: tuple[str, ...]) -> str:
-    """The first of them, and how many more there are."""
-    more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
-    return problems[0] + more

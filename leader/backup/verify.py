@@ -17,7 +17,7 @@ from joblog.leader.access.snapshot import unpack_snapshot
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.fields import format_time, parse_document
 from joblog.leader.archive.objects import get_bounded
-from joblog.leader.backup.fetch import Fetcher, Progress, missing_pieces
+from joblog.leader.backup.fetch import Fetcher, Progress, check_room, missing_pieces
 from joblog.leader.backup.layout import piece_key, verified_key
 from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.repository import Repository
@@ -129,9 +129,10 @@ class BackupVerifier:
         """Restores into `scratch`, which is deleted at the end, and reads every log whole, as `joblog verify --all`.
 
         archive: where bytes of logs that are archived are read; without it such logs are passed over. on_log(logs,
-        bytes) so far. Raises what fetching raises.
+        bytes) so far. Raises OutOfSpace before anything is fetched, and what fetching raises.
         """
         check_store_version(self._manifest)
+        check_room(scratch.parent, self._manifest.summary.bytes)
         try:
             self._fetcher = Fetcher(self._repository, scratch, at_once=self._at_once, progress=self._progress)
             self._fetcher.run(self._manifest.files)

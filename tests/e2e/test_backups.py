@@ -148,6 +148,8 @@ def test_the_rest(machine: Machine, tmp_path: Path) -> None:
         again = machine.start("leader", "--listen", "127.0.0.1:0")
         _, said = again.communicate(timeout=40)
         assert again.returncode == 4 and b"was restored from a backup" in said
+        late = machine.call("backup", "create", check=False)
+        assert late.returncode == 4 and b"was restored from a backup" in late.stderr
     finally:
         other.close()
     shutil.rmtree(tmp_path / "elsewhere")

@@ -212,8 +212,8 @@ async def list_backups(context: Context) -> Backups:
         backups=[Backup.of(summary, note) for summary, note in found.backups],
         unreadable=[Unreadable(id=backup_id, why=why) for backup_id, why in found.unreadable],
         job=BackupJob.of(last.state) if last is not None else None,
-        next_backup_at=moment(service.next_ns.get(BACKUP, 0)),
-        next_verify_at=moment(service.next_ns.get(VERIFY, 0)),
+        next_backup_at=moment(service.next_ns(BACKUP)),
+        next_verify_at=moment(service.next_ns(VERIFY)),
         keep=Rules(last=keep.last, days=keep.days, daily=keep.daily, weekly=keep.weekly, monthly=keep.monthly),
     )
 

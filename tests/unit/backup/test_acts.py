@@ -10,9 +10,8 @@ from joblog.errors import Unavailable
 from joblog.identity import LogName
 from joblog.leader.access.audit import AuditEvent, NoAudit
 from joblog.leader.backup.options import KeepRules
-from joblog.leader.backup.service import BackupPlan, BackupService
-from joblog.leader.backup.source import Source
-from tests.backing_up import BackedUpLeader
+from joblog.leader.backup.service import BackupPlan
+from tests.backing_up import BackedUpLeader, service_of
 from tests.stored_log import fill
 
 
@@ -33,19 +32,13 @@ class Audited(NoAudit):
         return " ".join(event.subject for event in self.events if event.action == action)
 
 
-def service(leader: BackedUpLeader, audited: Audited) -> BackupService:
-    source = Source(leader.store, lambda: b"", lambda: (leader.kms.name, leader.kms.key_id))
-    plan = BackupPlan(keep=KeepRules(last=1))
-    return BackupService(leader.target, source, leader.keyring, leader.source, plan, auditor=lambda: audited)
-
-
 async def test_every_run_that_is_restored_is_named(leader: BackedUpLeader, tmp_path: Path) -> None:
     names = [LogName("team", f"a-run-with-a-long-name-{number}", "t", 1) for number in range(40)]
     for name in names:
         fill(leader.log(name), [b"x"])
     summary = leader.backup()
     audited = Audited()
-    backups = service(leader, audited)
+    backups = service_of(leader, BackupPlan(keep=KeepRules(last=1)), lambda: audited)
     audited.is_full = True
     with pytest.raises(Unavailable):
         await backups.start_restore("latest", [(name.namespace, name.run) for name in names])
@@ -64,7 +57,7 @@ async def test_every_run_that_is_restored_is_named(leader: BackedUpLeader, tmp_p
 async def test_every_backup_that_is_deleted_is_named(leader: BackedUpLeader, tmp_path: Path) -> None:
     ids = [leader.backup().id for _ in range(4)]
     audited = Audited()
-    backups = service(leader, audited)
+    backups = service_of(leader, BackupPlan(keep=KeepRules(last=1)), lambda: audited)
     audited.is_full = True
     with pytest.raises(Unavailable):
         await backups.prune_now(KeepRules(), drop={ids[0]})

@@ -1,0 +1,162 @@
+"""What a running leader does with backups by itself, and a target that is not as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from joblog.errors import Denied, Interrupted, OutOfSpace
+from joblog.leader.backup import failpoints
+from joblog.leader.backup.fence import fenced_at
+from joblog.leader.backup.layout import backup_key
+from joblog.leader.backup.options import CreateLimits
+from joblog.leader.backup.restore import Keys, Restore
+from joblog.leader.backup.schedule import Schedule
+from joblog.leader.backup.service import VERIFY, BackupPlan, BackupService
+from joblog.leader.backup.verify import verified_note
+from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.crypto.remembered import open_present
+from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.recovery import RecoveryKms, wrap_again
+from joblog.paths import DataFolder
+from tests.backing_up import BackedUpLeader, FileSource, opened, service_of
+from tests.stored_log import fill
+
+HOURLY = Schedule(interval_seconds=3600.0)
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage() says."""
+
+    total: int
+    used: int
+    free: int
+
+
+@asynccontextmanager
+async def running(service: BackupService) -> AsyncIterator[None]:
+    task = asyncio.create_task(service.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await service.jobs.close()
+
+
+async def comes(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_damaged_backup_does_not_end_the_schedule(leader: BackedUpLeader) -> None:
+    fill(leader.log(), [b"text\n"])
+    key = backup_key(leader.backup().id)
+    leader.target.put(key, leader.target.get(key)[:100])
+    service = service_of(leader, BackupPlan(schedule=HOURLY))
+    async with running(service):
+        await comes(lambda: service.jobs.last and service.jobs.last.state.finished_ns)
+    assert len(service.listed().backups) == 1
+
+
+async def test_a_damaged_backup_is_told_by_the_scheduled_verification(leader: BackedUpLeader) -> None:
+    good, bad = leader.backup(), leader.backup()
+    key = backup_key(bad.id)
+    leader.target.put(key, leader.target.get(key)[:100])
+    service = service_of(leader, BackupPlan(verify_schedule=HOURLY))
+    async with running(service):
+        await comes(service.warnings)
+    assert bad.id in service.warnings()[0] and "cut short" in service.warnings()[0]
+    assert verified_note(leader.repository, good.id) is not None
+
+
+async def test_in_a_target_of_two_stores_each_verifies_its_own(leader: BackedUpLeader, tmp_path: Path) -> None:
+    (tmp_path / "other/leader").mkdir(parents=True)
+    shutil.copy2(leader.source.path, tmp_path / "other/leader/kek.key")
+    other = BackedUpLeader(tmp_path / "other", leader.target)
+    try:
+        own, others = leader.backup(), other.backup()
+        assert own.store_id != others.store_id and others.id > own.id
+        service = service_of(leader, BackupPlan(verify_schedule=HOURLY))
+        async with running(service):
+            await comes(lambda: verified_note(leader.repository, own.id))
+            # It is done for now.
+            noted = verified_note(leader.repository, own.id)
+            assert noted is not None
+            await comes(lambda: service.next_ns(VERIFY) > noted.verified_ns + 3000 * 10**9)
+        assert verified_note(leader.repository, others.id) is None
+    finally:
+        other.close()
+
+
+def test_a_leader_restored_with_a_recovery_file_opens_the_target_of_before(
+    leader: BackedUpLeader, tmp_path: Path
+) -> None:
+    """The KMS that has wrapped the target's key is gone; the store keys, which do so too, are not."""
+    fill(leader.log(), [b"text\n"])
+    manifest = leader.repository.manifest(leader.backup().id)
+    store_keys, recovery_kms = leader.keyring.store_keys, RecoveryKms("correct horse battery staple")
+    described = [store_keys.describe(key.key_id) for key in store_keys.all()]
+    recovery = [wrap_again(key, leader.kms, recovery_kms) for key in described]
+    source = FileSource(tmp_path / "new.key")
+    to = DataFolder(tmp_path / "new")
+    Restore(leader.repository, manifest, to, Keys(source, recovery, recovery_kms)).run()
+    with pytest.raises(Denied, match="need KMS"):
+        opened(leader.target, source.path)
+    store = Store.open(to.store)
+    try:
+        keyring = Keyring(StoreKeys(store, open_present(store, source).kms, store.store_id))
+        service = service_of(leader)
+        service = BackupService(leader.target, service.source._replace(store=store), keyring, source, BackupPlan())
+        service.keep_fence()
+        assert fenced_at(leader.repository, store.store_id) > 0
+        assert service.listed().backups
+        # From now on the new KMS alone opens it.
+        service.write_keys()
+        assert opened(leader.target, source.path).backup_ids() == [manifest.summary.id]
+    finally:
+        store.close()
+
+
+async def test_verifying_does_not_fill_the_leaders_disk(
+    leader: BackedUpLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(leader.log(), [b"text\n"])
+    leader.backup()
+    service = service_of(leader)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(100, 90, 10))
+    job = await service.start_verify("latest", restore=True)
+    with pytest.raises(OutOfSpace, match="10 are free"):
+        async for _ in job.watch():
+            pass
+    await service.jobs.close()
+
+
+def test_a_backup_that_keeps_to_a_low_rate_ends_when_it_is_told_to(leader: BackedUpLeader) -> None:
+    fill(leader.log(), [bytes(range(256)) * 2000])
+    creator = leader.creator(CreateLimits(piece_bytes=64 << 10, at_once=2, bytes_per_second=1))
+    sent = threading.Event()
+    failpoints.arm("backup.piece", sent.set)
+    found: list[BaseException] = []
+
+    def create() -> None:
+        try:
+            creator.create()
+        except Interrupted as error:
+            found.append(error)
+
+    thread = threading.Thread(target=create, daemon=True)
+    thread.start()
+    assert sent.wait(60)
+    creator.stop()
+    thread.join(60)
+    assert not thread.is_alive() and "was stopped" in str(found[0])
