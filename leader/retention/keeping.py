@@ -64,8 +64,8 @@ class Keeping:
         newer = self._newer(run, policy) if counting else None
         if newer is not None and newer >= policy.keep_last:
             return past_ns, f"{policy.keep_last:,} or more newer runs have ended"
-        left = "" if newer is None else f", due once {policy.keep_last - newer:,} more have ended"
-        return 0, f"kept as one of the last {policy.keep_last:,}{left}"
+        left = "" if newer is None else f": due once {policy.keep_last - newer:,} more have ended"
+        return 0, f"kept while it is one of the last {policy.keep_last:,}{left}"
 
     def _newer(self, run: RunRecord, policy: Policy) -> int | None:
         """How many newer runs of the group have ended, as far as that matters; None where too many would be looked at.

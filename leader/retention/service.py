@@ -149,7 +149,7 @@ class Retention(Service):
                 pause = min(_RETRY_SECONDS, self._interval_seconds)
                 continue
             except BaseException:
-                for one in waiting:
+                for one in [*waiting, *self._waiting]:
                     one.cancel()
                 raise
             self._problem = ""

@@ -141,7 +141,12 @@ class Sweep:
         oldest = heapq.heappushpop(group, place)
         if not policy.is_past(oldest.ended_ns, self._now_ns):
             return None
-        return run if oldest.run == run.run else self._store.get_run(run.namespace, oldest.run)
+        return run if oldest.run == run.run else self._as_met(run.namespace, oldest.run, oldest.ended_ns)
+
+    def _as_met(self, namespace: str, name: str, ended_ns: int) -> RunRecord | None:
+        """A run that was met before; None where it is gone, has gone on since, or goes on still."""
+        run = self._store.get_run(namespace, name)
+        return run if run is not None and run.state in ENDED and run.completed_ns == ended_ns else None
 
     def _too_many(self, namespace: str) -> None:
         text = (
@@ -177,8 +182,8 @@ class Sweep:
             at = page[-1][0] if page else b""
             yield []
         for begin in range(0, len(chosen), size):
-            runs = (self._store.get_run(namespace, name) for _, name, _ in chosen[begin : begin + size])
-            yield [Due(run, f"quota {quota.text}") for run in runs if run is not None and run.state in ENDED]
+            runs = (self._as_met(namespace, name, -ended) for ended, name, _ in chosen[begin : begin + size])
+            yield [Due(run, f"quota {quota.text}") for run in runs if run is not None]
 
 
 def last_heard_ns(store: Store, run: RunRecord) -> int:

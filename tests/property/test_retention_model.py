@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -91,9 +92,9 @@ RULE = st.builds(
 ).filter(lambda rule: rule.outcome != "interrupted" or not rule.keep_last)
 
 
-def put(store: Store, run: Run, order: int) -> None:
+def put(store: Store, run: Run, order: int, first_task: int = 0) -> None:
     changes = Changes()
-    for task, (state, code, size) in enumerate(run.logs):
+    for task, (state, code, size) in enumerate(run.logs, first_task):
         number = store.next_number()
         changes.put_log(
             LogRecord(
@@ -199,6 +200,21 @@ def test_what_is_due(
             assert store.expiry.begun() == []
         finally:
             store.close()
+
+
+@pytest.mark.parametrize("now_it_is", [LIVE, COMPLETED])
+def test_a_run_that_goes_on_after_it_was_met_is_for_the_next_sweep(tmp_path: Path, now_it_is: int) -> None:
+    store = Store.open(tmp_path / "store", options=OPTIONS)
+    try:
+        first, second = (Run("a", name, "x", 6, ((COMPLETED, 0, 10),)) for name in ("r0", "r1"))
+        put(store, first, 0)
+        put(store, second, 1)
+        slices = Sweep(store, Policies.parse(["*: keep=1h keep_last=1"], ()), NOW).slices(1)
+        assert next(slices) == []
+        put(store, first._replace(hours=0, logs=((now_it_is, 0, 10),)), 2, first_task=1)
+        assert list(itertools.chain(*slices)) == []
+    finally:
+        store.close()
 
 
 def test_durations() -> None:
