@@ -16,7 +16,7 @@ from joblog.leader.access.principal import Principal, current
 from joblog.leader.access.roles import GLOB, MAX_GLOB_LENGTH, MAX_GLOBS, ROLES, check_grant
 from joblog.leader.api.http.catalog import Cursor, Limit
 from joblog.leader.api.http.context import Context
-from joblog.leader.api.http.models import moment
+from joblog.leader.api.http.words import moment
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 

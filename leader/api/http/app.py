@@ -26,7 +26,6 @@ from joblog.leader.api.http import (
     data,
     jobs,
     keys,
-    models,
     oidc,
     raw,
     retention,
@@ -41,12 +40,12 @@ from joblog.leader.api.http.gate import HttpGate, admit
 from joblog.leader.api.http.guard import Guard
 from joblog.leader.api.http.methods import methods_of
 from joblog.leader.api.http.place import Place
-from joblog.leader.api.http.replies import error_reply, problem_reply
+from joblog.leader.api.http.replies import ErrorReply, error_reply, problem_reply
 from joblog.leader.api.http.ui import add_ui
 from joblog.leader.metrics import CONTENT_TYPE
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": models.ErrorReply, "description": text}
+    status: {"model": ErrorReply, "description": text}
     for status, text in {
         400: "A value is not allowed",
         401: "Nobody was recognised: send a token, Authorization: Bearer TOKEN",

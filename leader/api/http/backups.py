@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from joblog.errors import Conflict
 from joblog.leader.api.http.context import ApiContext, Context
-from joblog.leader.api.http.models import moment
+from joblog.leader.api.http.words import moment
 from joblog.leader.backup.jobs import JobState
 from joblog.leader.backup.manifest import Summary
 from joblog.leader.backup.options import KeepRules

@@ -12,10 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from joblog.errors import InvalidInput
-from joblog.leader.api.http import models
+from joblog.leader.api.http.content import Chunk, Frames, Line, Lines
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.api.http.facts import Event, Gap
 from joblog.leader.api.http.paging import Page, await_page, read_lines, read_page
 from joblog.leader.api.http.polling import Polling
+from joblog.leader.api.http.words import STREAMS, StreamName, state_word, tier_word
 from joblog.leader.reading.piece import FROM_THE_BEGINNING, MAX_OFFSET, ReadSpec, Start, StartKind
 from joblog.leader.reading.selection import join_frames
 
@@ -32,7 +34,7 @@ _PACKED_FROM_BYTES = 16 << 10
 _PACKING_LEVEL = 1
 
 
-def gap_headers(gaps: list[models.Gap]) -> dict[str, str]:
+def gap_headers(gaps: list[Gap]) -> dict[str, str]:
     """Joblog-Gaps (JSON, the first ones) and Joblog-Gap-Count."""
     if not gaps:
         return {}
@@ -62,17 +64,17 @@ def _polling(request: Request) -> Polling:
     return found
 
 
-def _chunk(page: Page, events_seen: str, *, with_frames: bool, with_text: bool, pause_seconds: float) -> models.Chunk:
+def _chunk(page: Page, events_seen: str, *, with_frames: bool, with_text: bool, pause_seconds: float) -> Chunk:
     data = page.data()
-    return models.Chunk(
+    return Chunk(
         offset=page.offset,
         next_offset=page.next_offset,
         first_offset=page.first_offset,
         line=page.line,
-        state=models.state_word(page.state),  # type: ignore[arg-type]
-        tier=models.tier_word(page.tier),
-        gaps=[models.Gap.of(gap) for gap in page.gaps],
-        events=[models.Event.of(event) for event in page.events],
+        state=state_word(page.state),  # type: ignore[arg-type]
+        tier=tier_word(page.tier),
+        gaps=[Gap.of(gap) for gap in page.gaps],
+        events=[Event.of(event) for event in page.events],
         events_seen=events_seen,
         poll_after_ms=round(pause_seconds * 1000),
         data_base64=base64.b64encode(data).decode(),
@@ -81,10 +83,10 @@ def _chunk(page: Page, events_seen: str, *, with_frames: bool, with_text: bool, 
     )
 
 
-def _frames(page: Page) -> models.Frames:
+def _frames(page: Page) -> Frames:
     """All frames of the page, as columns."""
     columns = join_frames(page.frames)
-    return models.Frames(
+    return Frames(
         streams=list(columns.streams),
         starts=[offset - page.offset for offset in columns.offsets],
         lengths=list(columns.lengths),
@@ -105,10 +107,10 @@ def _octets(page: Page, events_seen: str) -> Response:
         "Joblog-Next-Offset": str(page.next_offset),
         "Joblog-First-Offset": str(page.first_offset),
         "Joblog-Line": str(page.line),
-        "Joblog-State": models.state_word(page.state),
-        "Joblog-Tier": models.tier_word(page.tier),
+        "Joblog-State": state_word(page.state),
+        "Joblog-Tier": tier_word(page.tier),
         "Joblog-Events-Seen": events_seen,
-        **gap_headers([models.Gap.of(gap) for gap in page.gaps]),
+        **gap_headers([Gap.of(gap) for gap in page.gaps]),
     }
     return Response(page.data(), media_type="application/octet-stream", headers=headers)
 
@@ -122,7 +124,7 @@ _BYTES_REPLY: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(LOG_PATH + "/bytes", tags=["bytes"], response_model=models.Chunk, responses=_BYTES_REPLY)
+@router.get(LOG_PATH + "/bytes", tags=["bytes"], response_model=Chunk, responses=_BYTES_REPLY)
 async def get_bytes(
     *,
     request: Request,
@@ -137,7 +139,7 @@ async def get_bytes(
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_SECONDS, description="When nothing is there yet, wait for so many seconds")
     ] = 0,
-    stream: Annotated[models.StreamName | None, Query(description="Only what this stream wrote")] = None,
+    stream: Annotated[StreamName | None, Query(description="Only what this stream wrote")] = None,
     events_seen: Annotated[
         str, Query(pattern=r"^\d{0,19}$", description="events_seen of the page before: tells each event once")
     ] = "",
@@ -148,7 +150,7 @@ async def get_bytes(
     """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
-    spec = ReadSpec(start, limit_bytes=limit, stream=models.STREAMS[stream] if stream else None, with_frames=frames)
+    spec = ReadSpec(start, limit_bytes=limit, stream=STREAMS[stream] if stream else None, with_frames=frames)
     seen_ns = int(events_seen) if events_seen else None
     async with context.turns.turn():
         page = await read_page(context.reader, number, spec)
@@ -164,7 +166,7 @@ async def get_bytes(
         return await _json(request, chunk)
 
 
-async def _json(request: Request, chunk: models.Chunk) -> Response:
+async def _json(request: Request, chunk: Chunk) -> Response:
     body = chunk.model_dump_json().encode()
     headers = {"Vary": "Accept-Encoding"}
     if len(body) >= _PACKED_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
@@ -180,7 +182,7 @@ async def get_lines(
     name: NamedLog,
     first: Annotated[int, Query(alias="from", ge=1, le=MAX_OFFSET, description="First line, from 1")] = 1,
     count: Annotated[int, Query(ge=1, le=MAX_LINES, description="Lines at most")] = 100,
-) -> models.Lines:
+) -> Lines:
     """Lines of a log; fewer than asked for when they are long (4 MiB in a reply) or the log ends."""
     number = await context.reader.find(name)
     async with context.turns.turn():
@@ -189,13 +191,11 @@ async def get_lines(
     for line in page.lines:
         text = _text(line.data)
         encoded = None if text is not None else base64.b64encode(line.data).decode()
-        lines.append(
-            models.Line(line=line.line, offset=line.offset, complete=line.complete, text=text, data_base64=encoded)
-        )
-    return models.Lines(
+        lines.append(Line(line=line.line, offset=line.offset, complete=line.complete, text=text, data_base64=encoded))
+    return Lines(
         lines=lines,
-        gaps=[models.Gap.of(gap) for gap in page.gaps],
+        gaps=[Gap.of(gap) for gap in page.gaps],
         next_line=page.next_line,
         next_offset=page.next_offset,
-        state=models.state_word(page.state),  # type: ignore[arg-type]
+        state=state_word(page.state),  # type: ignore[arg-type]
     )

@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from joblog.errors import InvalidInput
 from joblog.identity import check_name
-from joblog.leader.api.http import models, names
+from joblog.leader.api.http import names
+from joblog.leader.api.http.words import RunStateName
 from joblog.leader.buffer.store import RunFilter
 from joblog.v1 import types_pb2
 
@@ -45,7 +46,7 @@ def _nanoseconds(when: datetime | None) -> int:
 
 def _runs_wanted(
     *,
-    state: Annotated[list[models.RunStateName] | None, Query(description="Any of these")] = None,
+    state: Annotated[list[RunStateName] | None, Query(description="Any of these")] = None,
     label: Annotated[list[_Label] | None, Query(description="KEY=VALUE; all of these")] = None,
     created_from: Annotated[_When, Query(description="Created at this time or later")] = None,
     created_before: Annotated[_When, Query(description="Created before this time")] = None,

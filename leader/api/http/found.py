@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from joblog.leader.api.http.models import Gap, moment
+from joblog.leader.api.http.facts import Gap
+from joblog.leader.api.http.words import moment
 from joblog.leader.search.marks import Mark, mark_of
 from joblog.leader.search.searcher import Report
 from joblog.v1 import logs_pb2, types_pb2

@@ -15,10 +15,12 @@ from pydantic import BaseModel, Field
 
 from joblog.errors import NotFound
 from joblog.identity import check_name
-from joblog.leader.api.http import models, names
+from joblog.leader.api.http import names
 from joblog.leader.api.http.catalog import Cursor, Limit
 from joblog.leader.api.http.context import Context
+from joblog.leader.api.http.facts import Outcome
 from joblog.leader.api.http.filters import RunsWanted
+from joblog.leader.api.http.words import moment, word
 from joblog.v1 import types_pb2
 
 router = APIRouter(prefix="/api/v1")
@@ -47,9 +49,9 @@ class Job(BaseModel):
         return cls(
             name=run.run,
             source="live" if run.state in _STATES["live"] else "archived",
-            state=models.word(types_pb2.RunState.Name(run.state), "RUN_STATE_"),
-            created_at=models.moment(run.created_ns),
-            completed_at=models.moment(run.completed_ns),
+            state=word(types_pb2.RunState.Name(run.state), "RUN_STATE_"),
+            created_at=moment(run.created_ns),
+            completed_at=moment(run.completed_ns),
             labels=dict(run.labels),
         )
 
@@ -68,7 +70,7 @@ class JobLog(BaseModel):
     attempt: int
     source: Source
     length: int
-    outcome: models.Outcome | None
+    outcome: Outcome | None
     text: str = Field(description="Path of its bytes, below the leader's address")
 
 
@@ -125,6 +127,6 @@ def _log(log: types_pb2.LogRecord) -> JobLog:
         attempt=place.attempt,
         source="archived" if log.state == types_pb2.LOG_STATE_COMPLETED else "live",
         length=log.next_offset,
-        outcome=models.Outcome.of(log.outcome) if log.HasField("outcome") else None,
+        outcome=Outcome.of(log.outcome) if log.HasField("outcome") else None,
         text=f"/api/v1/namespaces/{quote(place.namespace, safe='')}/runs/{quote(place.run, safe='')}/{path}",
     )

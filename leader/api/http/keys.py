@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from joblog.errors import Conflict
 from joblog.leader.api.http.context import ApiContext, Context
-from joblog.leader.api.http.models import moment
+from joblog.leader.api.http.words import moment
 from joblog.leader.api.key_status import key_status
 from joblog.leader.key_service import KeyService
 from joblog.v1 import keys_pb2

@@ -20,9 +20,11 @@ from fastapi.responses import Response, StreamingResponse
 
 from joblog.errors import Corrupt
 from joblog.identity import LogName
-from joblog.leader.api.http import models
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.data import gap_headers
+from joblog.leader.api.http.facts import Gap
+from joblog.leader.api.http.replies import ErrorReply, Problem
+from joblog.leader.api.http.words import state_word
 from joblog.leader.reading.piece import MAX_OFFSET, PIECE_BYTES, Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
 from joblog.v1 import types_pb2
@@ -99,7 +101,7 @@ def _lists(header: str, etag: str) -> bool:
         200: {"content": {"text/plain": _BINARY, _GZIP: _BINARY}},
         206: {"description": "The range asked for"},
         304: {"description": "The client has it already"},
-        416: {"description": "No byte of the range is there", "model": models.ErrorReply},
+        416: {"description": "No byte of the range is there", "model": ErrorReply},
     },
 )
 async def get_raw(
@@ -128,8 +130,8 @@ async def get_raw(
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'{way}; filename="{file_name(name, record.id.attempt)}"',
-        "Joblog-State": models.state_word(record.state),
-        **gap_headers([models.Gap.of(gap) for gap in gaps]),
+        "Joblog-State": state_word(record.state),
+        **gap_headers([Gap.of(gap) for gap in gaps]),
     }
     if etag is not None:
         headers["ETag"] = etag
@@ -141,9 +143,9 @@ async def get_raw(
     if asked is not None and condition is not None and condition.strip() != etag:
         asked = None
     if asked is not None and asked.start == asked.end:
-        problem = models.Problem(code="OUT_OF_RANGE", message=f"the log has {length} bytes: no byte of the range")
+        problem = Problem(code="OUT_OF_RANGE", message=f"the log has {length} bytes: no byte of the range")
         return Response(
-            models.ErrorReply(error=problem).model_dump_json(),
+            ErrorReply(error=problem).model_dump_json(),
             status_code=416,
             media_type="application/json",
             headers={"Content-Range": f"bytes */{length}", "Accept-Ranges": "bytes"},
@@ -168,8 +170,8 @@ def _part(
         file = f"{file.removesuffix('.log')}-{part.start}-{part.end}.log"
     headers = {
         "Content-Disposition": f'{way}; filename="{file}{".gz" if gz else ""}"',
-        "Joblog-State": models.state_word(record.state),
-        **gap_headers([models.Gap.of(gap) for gap in gaps]),
+        "Joblog-State": state_word(record.state),
+        **gap_headers([Gap.of(gap) for gap in gaps]),
     }
     body = _body(reader, record.number, part, gaps)
     if gz:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import math
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from joblog.errors import JoblogError, NotAuthenticated, TooMany
 from joblog.leader.api.errors import message_of
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    code: str = Field(description="A gRPC status name, as NOT_FOUND")
+    message: str
+
+
+class ErrorReply(BaseModel):
+    """The body of every reply with a status of 400 and up."""
+
+    error: Problem
 
 
 def problem_reply(status: int, code: str, message: str) -> JSONResponse:

@@ -14,7 +14,7 @@ from joblog.identity import MAX_LABEL_VALUE_LENGTH, check_name
 from joblog.leader.access.principal import current
 from joblog.leader.api.http import names
 from joblog.leader.api.http.context import ApiContext, Context
-from joblog.leader.api.http.models import moment, word
+from joblog.leader.api.http.words import moment, word
 from joblog.leader.api.retention_status import retention_status
 from joblog.leader.buffer.holds import MAX_REASON_LENGTH
 from joblog.leader.retention.holding import Holding

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from joblog.identity import LogName
-from joblog.leader.api.http import models, names
+from joblog.leader.api.http import names
 from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.http.found import MarksReport, SearchReport
+from joblog.leader.api.http.words import STREAMS, StreamName
 from joblog.leader.api.searching import limits_of, response_of, scope_of, spec_of
 from joblog.leader.api.waiting import until
 from joblog.leader.reading.piece import MAX_OFFSET
@@ -40,7 +41,7 @@ def _asked(
     *,
     regex: Annotated[bool, Query(description="q is a regular expression in RE2's syntax")] = False,
     ignore_case: Annotated[bool, Query(description="Upper and lower case are the same")] = False,
-    stream: Annotated[models.StreamName | None, Query(description="Only lines that this stream wrote")] = None,
+    stream: Annotated[StreamName | None, Query(description="Only lines that this stream wrote")] = None,
     context_lines: Annotated[int, Query(ge=0, le=20, description="Lines to show around each hit")] = 0,
     max_hits: Annotated[int, Query(ge=1, le=10_000, description="Then it ends")] = 1000,
     max_hits_per_log: Annotated[int, Query(ge=0, le=10_000, description="Then on to the next log; 0: all")] = 0,
@@ -50,7 +51,7 @@ def _asked(
         pattern=q,
         regex=regex,
         ignore_case=ignore_case,
-        stream=models.STREAMS[stream] if stream else None,  # type: ignore[arg-type]
+        stream=STREAMS[stream] if stream else None,  # type: ignore[arg-type]
         context_lines=context_lines,
         max_hits=max_hits,
         max_hits_per_log=max_hits_per_log,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from joblog.errors import Conflict, Unavailable
 from joblog.leader.api.http.context import ApiContext, Context
-from joblog.leader.api.http.models import moment
+from joblog.leader.api.http.words import moment
 from joblog.leader.archive.archiver import Archiver
 from joblog.leader.archive.cost import Cost, Prices, million_tasks, month, parse_counted
 

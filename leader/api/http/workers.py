@@ -8,14 +8,15 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from joblog.leader.access.records import CertificateRecord
-from joblog.leader.api.http import models
 from joblog.leader.api.http.access import Certificate
 from joblog.leader.api.http.context import Context
+from joblog.leader.api.http.leader_status import Worker
+from joblog.leader.api.http.words import moment
 
 router = APIRouter(prefix="/api/v1", tags=["leader"])
 
 
-class KnownWorker(models.Worker):
+class KnownWorker(Worker):
     """A worker, and the certificate that it would be let in with; None where it has none, as in plaintext."""
 
     certificate: Certificate | None
@@ -38,10 +39,10 @@ async def list_workers(context: Context) -> Workers:
 
     best = await context.reader.run(certificates)
     return Workers(
-        time=models.moment(time.time_ns()),
+        time=moment(time.time_ns()),
         workers=[
             KnownWorker(
-                **models.Worker.of(worker).model_dump(),
+                **Worker.of(worker).model_dump(),
                 certificate=Certificate.of(record) if record is not None else None,
             )
             for worker, record in zip(found, best, strict=True)
