@@ -6,11 +6,7 @@ import subprocess
 import sys
 
 from bench.report import main as write_report
-
-NAMES = (
-    *("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost", "backup"),
-    *("catalog", "retention"),
-)
+from bench.results import NAMES
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ MAX_PAGE_MS = 50
 MAX_LOOK_UP_MS = 5
 MAX_START_SECONDS = 5
 TIMES = 31
-# No policy, and an archive that nothing is asked of.
+# Each look-up over HTTP would write a line of it.
 SETTINGS = ("access.audit=off",)
 
 

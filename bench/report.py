@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.results import read_results
+from bench.results import NAMES, read_results
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 BEGIN = "<!-- figures: written by python -m bench.report -->"
@@ -17,10 +17,12 @@ END = "<!-- end of figures -->"
 
 
 def figures(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown: a table for each benchmark."""
-    if not results:
-        return "No figures are kept here yet: `make bench` takes them."
+    """The results as Markdown: a table for each benchmark, and which benchmarks have none."""
     parts = []
+    if without := [f"`{name}`" for name in NAMES if name not in {result["name"] for result in results}]:
+        parts.append(
+            f"Not measured in full yet, so nothing is claimed of them: {', '.join(without)}. `make bench BENCH=NAME` does."
+        )
     for result in results:
         head = (
             f"### {result['name']}\n\n{result['when'][:10]}, {result['machine']}, load before: {result['load_before']}"

@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
+# All benchmarks, in the order in which they are run.
+NAMES = (
+    *("ingest", "agent", "tail", "many", "viewers", "overhead", "read", "archive", "cost", "backup"),
+    *("catalog", "retention"),
+)
 
 
 class Figure(NamedTuple):
