@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Run } from "../api/client";
-import { arranged } from "./run_order";
+import type { Run, Runs } from "../api/client";
+import { arranged, leavesRoom } from "./run_order";
 
 const run = (name: string, second: number, state = "succeeded"): Run =>
   ({ run: name, state, created_at: `2026-01-01T00:00:${String(second).padStart(2, "0")}Z` }) as Run;
@@ -23,5 +23,19 @@ describe("arranged", () => {
 
   it("takes out what is gone", () => {
     expect(arranged(byName(run("a", 1)), names("a", "b"), ["b", "a"], false).names).toEqual(["a"]);
+  });
+});
+
+describe("leavesRoom", () => {
+  const newest = (next_cursor: string, ...runs: Run[]): Runs => ({ runs, next_cursor }) as Runs;
+
+  it("is so where further runs follow the newest and none of these is known", () => {
+    expect(leavesRoom(newest("more", run("e", 5), run("d", 4)), (name) => name === "a")).toBe(true);
+  });
+
+  it("is not so where they reach what is known, or are all there are", () => {
+    expect(leavesRoom(newest("more", run("e", 5), run("d", 4)), (name) => name === "d")).toBe(false);
+    expect(leavesRoom(newest("", run("e", 5)), () => false)).toBe(false);
+    expect(leavesRoom(null, () => false)).toBe(false);
   });
 });

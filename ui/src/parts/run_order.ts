@@ -1,6 +1,6 @@
 // In which order runs are listed, and how it stays the same while somebody looks.
 
-import type { Run } from "../api/client";
+import type { Run, Runs } from "../api/client";
 
 export type RunState = "live" | "succeeded" | "failed" | "interrupted";
 export const runStates: readonly RunState[] = ["live", "succeeded", "failed", "interrupted"];
@@ -42,4 +42,9 @@ export function arranged(
   const rest = [...byName.values()].filter((run) => !known.has(run.run));
   const later = inOrder(rest.filter((run) => listed.has(run.run)));
   return { names: [...kept, ...later], fresh: rest.length - later.length };
+}
+
+/** Whether there may be runs between the newest ones and those that are known, as after a tab was hidden for long. */
+export function leavesRoom(newest: Runs | null, isKnown: (name: string) => boolean): boolean {
+  return newest !== null && newest.next_cursor !== "" && !newest.runs.some((run) => isKnown(run.run));
 }

@@ -1,9 +1,9 @@
 // The runs of a namespace as they are listed: live ones first, pages by cursor, and news without a jump.
 
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useMemo, useRef } from "react";
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef } from "react";
 import { ApiError, getJson, type Parameters, type Run, type Runs, runPath } from "../api/client";
-import { arranged, type RunState, runStates, type Seen } from "./run_order";
+import { arranged, leavesRoom, type RunState, runStates, type Seen } from "./run_order";
 
 const FIRST_PAGE = 100;
 const PAGE = 500;
@@ -40,6 +40,14 @@ export interface RunList {
   retry: () => void;
 }
 
+/** What the pages do not say of runs that are listed. news: the last that was looked at. missed: some runs are in neither. */
+interface Known {
+  key: string;
+  news: unknown;
+  changed: Map<string, Run | null>;
+  missed: boolean;
+}
+
 interface Place {
   part: "live" | "ended";
   cursor: string;
@@ -56,11 +64,14 @@ export function useRuns(wanted: RunsWanted, top: boolean, shown: () => readonly 
   const ended = runStates.filter((state) => state !== "live" && isWanted(wanted, state));
   const live = isWanted(wanted, "live");
   const key = [path, asked, live, ended];
+  const client = useQueryClient();
+  const pagesKey = ["runs", ...key];
+  const newsKey = ["news of runs", ...key];
   const get = (part: Place["part"], parameters: Parameters, signal: AbortSignal): Promise<Runs> =>
     getJson<Runs>(path, { ...asked, ...parameters, state: part === "live" ? ["live"] : ended }, signal);
   const first: Place = { part: live ? "live" : "ended", cursor: "" };
   const pages = useInfiniteQuery({
-    queryKey: ["runs", ...key],
+    queryKey: pagesKey,
     queryFn: ({ pageParam: { part, cursor }, signal }) =>
       get(part, { limit: cursor === "" ? FIRST_PAGE : PAGE, cursor }, signal),
     initialPageParam: first,
@@ -72,36 +83,43 @@ export function useRuns(wanted: RunsWanted, top: boolean, shown: () => readonly 
     staleTime: Number.POSITIVE_INFINITY,
     refetchOnWindowFocus: false,
   });
-  const runs = useRef<readonly Run[]>([]);
   const news = useQuery({
-    queryKey: ["news of runs", ...key],
+    queryKey: newsKey,
     queryFn: async ({ signal }) => {
       const [lives, others] = await Promise.all([
         live ? get("live", { limit: FIRST_PAGE }, signal) : null,
         ended.length > 0 ? get("ended", { limit: FIRST_PAGE }, signal) : null,
       ]);
       const newest = [...(lives?.runs ?? []), ...(others?.runs ?? [])];
-      return { newest, ...(await askedAgain(newest, shown(), signal)) };
+      return { newest, parts: { live: lives, ended: others }, ...(await askedAgain(newest, shown(), signal)) };
     },
     refetchInterval: REFRESH_MS,
     enabled: pages.data !== undefined,
   });
-  const known = useRef<{ key: string; changed: Map<string, Run | null> }>({ key: "", changed: new Map() });
+  const known = useRef<Known>({ key: "", news: undefined, changed: new Map(), missed: false });
   const order = useRef<Seen>({ names: [], fresh: 0 });
   const keyText = JSON.stringify(key);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of what is wanted
   const result = useMemo(() => {
-    if (known.current.key !== keyText) {
-      known.current = { key: keyText, changed: new Map() };
+    if (known.current.key !== keyText || pages.data === undefined) {
+      known.current = { key: keyText, news: news.data, changed: new Map(), missed: false };
       order.current = { names: [], fresh: 0 };
     }
     const { changed } = known.current;
+    const names = new Set((pages.data?.pages ?? []).flatMap((page) => page.runs.map((run) => run.run)));
+    if (news.data !== undefined && known.current.news !== news.data) {
+      const { parts } = news.data;
+      const isKnown = (name: string): boolean => names.has(name) || changed.has(name);
+      known.current.news = news.data;
+      // Of a part that no page is of yet nothing can be missing.
+      for (const { part } of (pages.data?.pageParams ?? []) as Place[])
+        if (leavesRoom(parts[part], isKnown)) known.current.missed = true;
+    }
     for (const run of news.data?.newest ?? []) changed.set(run.run, run);
     for (const run of news.data?.asked ?? []) changed.set(run.run, run);
     for (const name of news.data?.gone ?? []) changed.set(name, null);
     const byName = new Map<string, Run>();
     for (const run of (pages.data?.pages ?? []).flatMap((page) => page.runs)) byName.set(run.run, run);
-    const listed = new Set(byName.keys());
     if (pages.data !== undefined)
       for (const [name, run] of changed) {
         if (run === null) byName.delete(name);
@@ -109,10 +127,15 @@ export function useRuns(wanted: RunsWanted, top: boolean, shown: () => readonly 
         // One that came into another state leaves a list of certain states once nothing can jump.
         if (top && run !== null && !isWanted(wanted, run.state as RunState)) byName.delete(name);
       }
-    order.current = arranged(byName, listed, order.current.names, top);
+    order.current = arranged(byName, names, order.current.names, top);
     return order.current.names.map((name) => byName.get(name)).filter((run) => run !== undefined);
   }, [pages.data, news.data, top, keyText]);
-  runs.current = result;
+  const { missed } = known.current;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says which pages
+  useEffect(() => {
+    if (!missed || !top) return;
+    for (const queryKey of [newsKey, pagesKey]) void client.resetQueries({ queryKey, exact: true });
+  }, [missed, top, client, keyText]);
   return {
     runs: result,
     fresh: order.current.fresh,
@@ -122,7 +145,10 @@ export function useRuns(wanted: RunsWanted, top: boolean, shown: () => readonly 
     loadMore: () => {
       if (pages.hasNextPage && !pages.isFetching) void pages.fetchNextPage();
     },
-    retry: () => void (pages.data === undefined ? pages.refetch() : pages.fetchNextPage()),
+    retry: () => {
+      if (pages.error === null) void news.refetch();
+      else void (pages.data === undefined ? pages.refetch() : pages.fetchNextPage());
+    },
   };
 }
 
