@@ -136,7 +136,8 @@ def test_a_backup_is_made_and_verified(site: Site, built: str, tab: Tab) -> None
     expect(tab.page.get_by_text("The last backup ended well")).to_be_visible()
     expect(backups).to_contain_text("asked")
     tab.button(re.compile("^What to do with the backup of")).click()
-    tab.page.get_by_role("menuitem", name="Verify", exact=True).click()
+    tab.page.get_by_role("menuitem", name="Verify…", exact=True).click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Verify it").click()
     expect(tab.page.get_by_text("The last verification ended well")).to_be_visible()
     expect(backups).to_contain_text("good")
 
@@ -156,6 +157,32 @@ def test_a_backup_is_made_and_verified(site: Site, built: str, tab: Tab) -> None
     expect(tab.page.get_by_text("The last restore ended well")).to_be_visible()
     tab.open_log("kept/t")
     expect(tab.line(1)).to_contain_text("back again")
+
+
+@pytest.mark.parametrize("role", ["viewer", "reader"])
+def test_who_does_not_operate_the_leader_sees_no_backups(
+    site: Site, built: str, new_tab: Callable[..., Tab], role: str
+) -> None:
+    tab = new_tab(token=site.token(role))
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    tab.open("storage")
+    expect(tab.page.get_by_role("heading", name="Your account may not see this")).to_be_visible()
+    expect(tab.page.get_by_role("heading", name="Backups")).to_have_count(0)
+    expect(tab.button(re.compile("Back up"))).to_have_count(0)
+    assert not [url for url in asked if "/backups" in url or "/storage" in url.partition("/api/")[2]]
+    answer: dict[str, Any] = tab.page.evaluate(
+        """async () => (await fetch('/api/v1/backups', {method: 'POST', headers: {'Joblog-Request': '1'}})).json()"""
+    )
+    assert "has no permission leader.operate" in str(answer), answer
+
+
+def test_an_operator_starts_a_backup(site: Site, built: str, new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab(token=site.token("operator"))
+    tab.open("storage")
+    tab.button("Back up now…").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Make it").click()
+    expect(tab.page.get_by_text("The last backup ended well")).to_be_visible()
 
 
 def test_a_token_signs_in_and_leads_to_where_one_wanted_to_go(

@@ -6,7 +6,7 @@ import { getJson, type Schemas } from "../api/client";
 import { bytesText, countText } from "../parts/format";
 import { Fact, Facts, Page, Section } from "../parts/page";
 import { sinceText } from "../parts/since";
-import { Failure, Loading } from "../parts/states";
+import { Empty, Failure, Loading } from "../parts/states";
 import { useSession } from "../session";
 import { ArchiveSection } from "../storage/archive";
 import { BackupsSection } from "../storage/backups";
@@ -96,12 +96,20 @@ function Stored(): ReactNode {
 export default function Storage(): ReactNode {
   useDocumentTitle("Storage · joblog");
   const session = useSession();
+  const operates = session.may("leader.operate");
+  const managesKeys = session.may("keys.manage");
   return (
     <Page title="Storage">
-      <Stack gap="md" maw={960}>
-        {session.may("leader.operate") ? <Stored /> : null}
-        {session.may("keys.manage") ? <KeysSection /> : null}
-      </Stack>
+      {operates || managesKeys ? (
+        <Stack gap="md" maw={960}>
+          {operates ? <Stored /> : null}
+          {managesKeys ? <KeysSection /> : null}
+        </Stack>
+      ) : (
+        <Empty title="Your account may not see this">
+          What the leader stores is shown to operators and admins: ask an administrator for a role.
+        </Empty>
+      )}
     </Page>
   );
 }

@@ -112,7 +112,7 @@ function Restore({ backup, onClose }: { backup: Backup; onClose: () => void }): 
           <Text size="sm">
             Runs are taken from the backup of {momentText(backup.created_at)} into this leader, and read as before,
             under the same links. What is there is not changed. The whole store comes back with{" "}
-            <code>joblog backup restore</code>, where no leader runs.
+            <code>joblog restore</code>, where no leader runs.
           </Text>
           <Textarea
             label="Runs, one a line"
@@ -141,6 +141,17 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
     done: () => "The backup is being read back",
     outdated: OUTDATED,
   });
+  const askToVerify = (backup: Backup, restore: boolean): void =>
+    ask(
+      {
+        title: `Verify the backup of ${momentText(backup.created_at)}?`,
+        text: restore
+          ? `All ${bytesText(backup.bytes)} are read back, restored to a scratch folder on the leader's disk, and each log is read there.`
+          : `All ${bytesText(backup.bytes)} are read back from the target.`,
+        act: "Verify it",
+      },
+      () => verify.start({ id: backup.id, restore }),
+    );
   return (
     <>
       <Table.ScrollContainer
@@ -185,10 +196,8 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
                       </Button>
                     </Menu.Target>
                     <Menu.Dropdown>
-                      <Menu.Item onClick={() => verify.start({ id: backup.id, restore: false })}>Verify</Menu.Item>
-                      <Menu.Item onClick={() => verify.start({ id: backup.id, restore: true })}>
-                        Verify by restoring it aside
-                      </Menu.Item>
+                      <Menu.Item onClick={() => askToVerify(backup, false)}>Verify…</Menu.Item>
+                      <Menu.Item onClick={() => askToVerify(backup, true)}>Verify by restoring it aside…</Menu.Item>
                       <Menu.Item onClick={() => setRestoring(backup)}>Restore runs…</Menu.Item>
                     </Menu.Dropdown>
                   </Menu>
