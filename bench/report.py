@@ -21,7 +21,8 @@ def figures(results: list[dict[str, Any]]) -> str:
     parts = []
     if without := [f"`{name}`" for name in NAMES if name not in {result["name"] for result in results}]:
         parts.append(
-            f"Not measured in full yet, so nothing is claimed of them: {', '.join(without)}. `make bench BENCH=NAME` does."
+            f"Not measured in full yet, so nothing is claimed of them: {', '.join(without)}. "
+            "`make bench BENCH=NAME` does."
         )
     for result in results:
         head = (
