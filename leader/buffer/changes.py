@@ -205,6 +205,10 @@ class Changes:
         """Logs of which it drops chunks, apart from those it deletes."""
         return {number for number, _, _ in self.chunk_drops} | {number for number, _ in self.single_drops}
 
+    def rewritten(self) -> set[int]:
+        """Logs of which a range becomes a gap or comes back."""
+        return {*self.refilled, *(number for number, _, _ in self.gap_drops)}
+
     def has_records(self) -> bool:
         """It changes what other entries follow: logs' records, extents, the objects in use."""
         records = self.logs, self.deleted_logs, self.deleted_runs, self.expiring

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 # Of a store that lost everything, the first places are enough.
 MAX_PLACES = 10_000
+# Logs of which it is known one by one that they were mended lately.
+_MENDED_LOGS = 10_000
 
 
 class Damage:
@@ -30,10 +32,35 @@ class Damage:
         self._count = 0
         # Places found since the store was opened.
         self.found_count = 0
+        # How often anything was mended; by log, as of when it was the last time, those that come first longest ago; and
+        # of the logs that are not among these, when it was at the latest.
+        self._mendings = 0
+        self._mended: dict[int, int] = {}
+        self._mended_before = 0
 
-    def found(self, number: int, offset: int, why: str) -> None:
-        """What log `number` has at `offset` can't be read."""
+    @property
+    def mendings(self) -> int:
+        """To be asked before reading begins, for found()."""
+        return self._mendings
+
+    def mended(self, numbers: Iterable[int]) -> None:
+        """Ranges of these logs were dropped or written anew: what was read before says nothing of them any more."""
         with self._lock:
+            for number in numbers:
+                self._mendings += 1
+                self._mended.pop(number, None)
+                self._mended[number] = self._mendings
+            while len(self._mended) > _MENDED_LOGS:
+                self._mended_before = self._mended.pop(next(iter(self._mended)))
+
+    def found(self, number: int, offset: int, why: str, mendings: int) -> None:
+        """What log `number` has at `offset` can't be read, as one saw it who began to read after `mendings`.
+
+        If the log was mended since then, it is left to those who read it next to find.
+        """
+        with self._lock:
+            if self._mended.get(number, self._mended_before) > mendings:
+                return
             places = self._places.setdefault(number, {})
             if offset in places or self._count >= MAX_PLACES:
                 return

@@ -196,7 +196,6 @@ class Store:
 
     def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
         tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
-        damaged = self.damage.logs()
         needed = ((tails.keys() | changes.numbers()) - changes.logs.keys()) | changes.required
 
         def check() -> None:
@@ -216,28 +215,33 @@ class Store:
             # What is dropped for what came again is nobody's last chunk, or had the end that the log has still.
             for number in (dropping - changes.refilled.keys()) | completed | deleted:
                 self._tails.pop(number, None)
-            for number in [*changes.refilled, *(number for number, _, _ in changes.gap_drops)]:
+            sealed = {n for n, record in changes.logs.items() if record.tier == types_pb2.TIER_ARCHIVE}
+            rewritten = changes.rewritten()
+            for number in rewritten:
                 self._rewrites[number] = self._rewrites.get(number, 0) + 1
-            for number in completed | deleted:
+            # Not of one that is completed only: a flush that has read it before may still be under way.
+            for number in sealed | deleted:
                 self._rewrites.pop(number, None)
             self.put_bytes += changes.size_bytes
-            if damaged:
-                self._forget_damage(changes, deleted)
-            # What is put beside a drop may stand in the middle of the log, as the gap for it does.
-            for number in (tails.keys() & self._open_logs) - dropping:
+            self.damage.mended(rewritten | sealed | deleted)
+            if self.damage.count:
+                self._forget_damage(changes, sealed | deleted)
+            # What is put beside a drop may stand in the middle of the log, as the gap for it does; so does what came
+            # again.
+            for number in (tails.keys() & self._open_logs) - dropping - rewritten:
                 if tails[number][0] >= self._tails.get(number, tails[number])[0]:
                     self._tails[number] = tails[number]
 
         self._engine.write(operations, changes.chunks, check, done)
 
-    def _forget_damage(self, changes: Changes, deleted: set[int]) -> None:
+    def _forget_damage(self, changes: Changes, gone: set[int]) -> None:
         for number, offset, _ in changes.chunks:
             self.damage.forget(number, offset, offset + 1)
         for number, begin, before in changes.chunk_drops:
             self.damage.forget(number, begin, before)
         for number, offset in changes.single_drops:
             self.damage.forget(number, offset, offset + 1)
-        for number in deleted:
+        for number in gone:
             self.damage.forget(number, 0, keys.MAX_U64)
 
     def _spare(self, number: int, offset: int) -> None:
@@ -453,7 +457,8 @@ class Store:
 
     def view(self) -> View:
         """One moment of the store, to read from."""
-        view = View(self._engine.moment(VIEW_FAMILIES), self.damage, self._tail)
+        mendings = self.damage.mendings
+        view = View(self._engine.moment(VIEW_FAMILIES), self.damage, mendings, self._tail)
         self._views.add(view)
         return view
 
@@ -522,11 +527,13 @@ class Store:
 
     def compact_chunks(self) -> None:
         """As reclaim(), for chunks only: cheap when little is left of them, as after a flush to the archive."""
-        self._engine.check_chunks(self._found_by_check)
-        self._engine.compact(keys.CHUNKS)
+        mendings = self.damage.mendings
 
-    def _found_by_check(self, key: bytes) -> None:
-        self.damage.found(*keys.parse_chunk_key(key), "its blob does not fit its checksum")
+        def found(key: bytes) -> None:
+            self.damage.found(*keys.parse_chunk_key(key), "its blob does not fit its checksum", mendings)
+
+        self._engine.check_chunks(found)
+        self._engine.compact(keys.CHUNKS)
 
     def disk_bytes(self) -> int:
         """Bytes of all files of the store."""

@@ -79,9 +79,12 @@ def complete_record(source: Source, record: LogRecord, end: LogEnd | None) -> Lo
 class View:
     """One moment of the store. Close it soon: what it sees stays on disk and in memory. One thread at a time."""
 
-    def __init__(self, moment: Moment, damage: Damage, tail: Callable[[int], Head | None]) -> None:
-        """tail: the chunk that was written to a log last, where that is known, whether the disk has it or not."""
+    def __init__(self, moment: Moment, damage: Damage, mendings: int, tail: Callable[[int], Head | None]) -> None:
+        """mendings: of before the moment. tail: the chunk that was written to a log last, where that is known, whether
+        the disk has it or not.
+        """
         self._source = moment
+        self._mendings = mendings
         self._damage = damage
         self._tail = tail
 
@@ -133,7 +136,8 @@ class View:
 
     def _walk(self, number: int) -> Walk:
         tail = self._tail(number)
-        return Walk(self._source, number, self._damage, None if tail is None else tail[0])
+        last = None if tail is None else tail[0]
+        return Walk(self._source, number, self._damage, last, mendings=self._mendings)
 
     def last_chunk(self, number: int) -> Head | None:
         """(offset, header) of the log's last chunk in the buffer; one that is damaged only where its end is known."""

@@ -19,8 +19,11 @@ from joblog.leader.buffer.damage import Damage
 class Walk:
     """Moves among the chunks of log `number` in one source. What it passes over is told to `damage`."""
 
-    def __init__(self, source: Source, number: int, damage: Damage, last: int | None = None) -> None:
-        """last: offset of the log's last chunk, where that is known."""
+    def __init__(
+        self, source: Source, number: int, damage: Damage, last: int | None = None, *, mendings: int | None = None
+    ) -> None:
+        """last: offset of the log's last chunk, where that is known. mendings: of before the source's moment."""
+        self._mendings = damage.mendings if mendings is None else mendings
         self._cursor = source.cursor(keys.CHUNKS, keys.chunk_key(number + 1, 0))
         self._number = number
         self._prefix = keys.u64(number)
@@ -94,7 +97,7 @@ class Walk:
         if not passed and following is not None and following > end:
             passed = [end]
         for at in passed:
-            self._damage.found(self._number, at, why)
+            self._damage.found(self._number, at, why, self._mendings)
         self.passed.clear()
 
     def last_at(self, offset: int) -> Chunk | None:
@@ -109,7 +112,7 @@ class Walk:
                 self._why = str(error)
             at = self._before(at) if found is None else None
         for passed in self.passed:
-            self._damage.found(self._number, passed, self._why)
+            self._damage.found(self._number, passed, self._why, self._mendings)
         self._why = ""
         return found
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from joblog.errors import Corrupt
-from joblog.leader.buffer import keys
+from joblog.errors import Conflict, Corrupt
+from joblog.leader.buffer import damage, keys
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import (
     KIND_DATA,
@@ -23,9 +23,10 @@ from joblog.leader.buffer.chunk import (
     stored_record,
     unpack_stored,
 )
+from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.options import Spared
 from joblog.leader.buffer.store import Store
-from joblog.v1.types_pb2 import GAP_REASON_LOST, LogRecord
+from joblog.v1.types_pb2 import GAP_REASON_LOST, LOG_STATE_COMPLETED, TIER_ARCHIVE, Gap, LogRecord
 from tests.damaging import chunk_files, flip_anywhere, flip_pattern
 
 Opener = Callable[..., LogRecord]
@@ -277,3 +278,113 @@ def test_a_stored_chunk_is_bound_to_its_key() -> None:
     assert found.reason == 2
     assert bytes(sealed) == b""
     assert stored_record(7, sealed)[0] == gap
+
+
+@pytest.mark.parametrize("sizes", [BLOBS, SMALL], ids=["blobs", "tables"])
+@pytest.mark.parametrize("mending", ["refilled", "gap", "sealed", "deleted"])
+def test_who_began_to_read_before_a_log_was_mended_brings_no_damage_back(
+    tmp_path: Path, opener: Opener, sizes: list[int], mending: str
+) -> None:
+    path = tmp_path / "store"
+    texts = three_logs(path, opener, sizes, rounds=2)
+    _, hurt, other = texts
+    damaged, again = sorted(texts[hurt])[2], sorted(texts[other])[3]
+    for number, offset in ((hurt, damaged), (other, again)):
+        flip_pattern(path, texts[number][offset][60:68])
+    store = Store.open(path)
+    before = store.view()
+    changes = Changes()
+    if mending == "refilled":
+        value = texts[hurt][damaged]
+        changes.refill(hurt, damaged, sizes[2], pack_stored(hurt, damaged, value))
+    elif mending == "gap":
+        changes.replace_by_gap(hurt, Gap(offset=damaged, length=sizes[2], reason=GAP_REASON_LOST), 2, 1)
+    elif mending == "sealed":
+        record = store.get_log(hurt)
+        assert record is not None
+        record.state, record.tier = LOG_STATE_COMPLETED, TIER_ARCHIVE
+        changes.put_log(record)
+        changes.delete_chunks(hurt, 0, keys.MAX_U64)
+    else:
+        changes.delete_log(hurt)
+    store.write(changes)
+    for number in (hurt, other):
+        assert len(list(before.chunks(number))) == len(texts[number]) - 1
+    before.close()
+    # Of other logs all counts, whenever it is found.
+    assert (store.damage.offsets(hurt), store.damage.offsets(other)) == ([], [again])
+    read(store, hurt)
+    assert store.damage.logs() == [other]
+    store.close()
+
+
+def test_damage_that_comes_after_a_log_was_mended_is_found(tmp_path: Path, opener: Opener) -> None:
+    path = tmp_path / "store"
+    texts = three_logs(path, opener, BLOBS)
+    hurt = min(texts)
+    store = Store.open(path)
+    changes = Changes()
+    changes.refill(hurt, 0, BLOBS[0], pack_stored(hurt, 0, texts[hurt][0]))
+    store.write(changes)
+    flip_pattern(path, texts[hurt][BLOBS[0]][60:68])
+    read(store, hurt)
+    assert store.damage.offsets(hurt) == [BLOBS[0]]
+    store.close()
+
+
+def test_of_many_mended_logs_the_first_are_not_known_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "_MENDED_LOGS", 2)
+    known = Damage(tmp_path, lambda _number, _offset: None)
+    early = known.mendings
+    known.mended([1])
+    between = known.mendings
+    known.mended([2, 3, 4])
+    for number in (1, 2, 5):
+        known.found(number, 0, "why", early)
+    assert known.logs() == []
+    for number in (1, 4, 5):
+        known.found(number, 0, "why", between)
+    assert known.logs() == []
+    for number in (1, 4, 5):
+        known.found(number, 0, "why", known.mendings)
+    assert known.logs() == [1, 4, 5]
+
+
+def test_a_single_byte_that_comes_again_is_not_taken_for_the_logs_end(tmp_path: Path, opener: Opener) -> None:
+    path = tmp_path / "store"
+    texts = three_logs(path, opener, [10, 1, 20])
+    number = min(texts)
+    store = Store.open(path)
+    end = store.log_end(number)
+    changes = Changes()
+    changes.refill(number, 10, 1, pack_stored(number, 10, texts[number][10]))
+    store.write(changes)
+    assert end is not None and end.offset == 31
+    assert store.log_end(number) == end
+    store.close()
+
+
+def test_who_read_a_log_before_a_range_of_it_was_replaced_learns_so_also_once_it_is_completed(
+    tmp_path: Path, opener: Opener
+) -> None:
+    path = tmp_path / "store"
+    number = min(three_logs(path, opener, [10, 20]))
+    store = Store.open(path)
+    rewrites = store.rewrites(number)
+    changes = Changes()
+    changes.replace_by_gap(number, Gap(offset=0, length=10, reason=GAP_REASON_LOST), 0, 1)
+    store.write(changes)
+    record = store.get_log(number)
+    assert record is not None
+    record.state = LOG_STATE_COMPLETED
+    changes = Changes()
+    changes.put_log(record)
+    store.write(changes)
+    changes = Changes()
+    changes.guard(number, rewrites)
+    changes.delete_chunk(number, 10)
+    with pytest.raises(Conflict, match="replaced meanwhile"):
+        store.write(changes)
+    store.close()
