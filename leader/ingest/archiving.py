@@ -46,7 +46,7 @@ class Archiving:
                 told = self.refills.hold_back(number, min(offset, live.durable_offset))
                 live.archived_offset = max(live.archived_offset, told)
                 if live.session is not None:
-                    live.session.ack(live)
+                    live.session.outbox.ack(live)
 
     def tell_again(self, number: int) -> None:
         """What was held back of the log may be told now. In the event loop."""

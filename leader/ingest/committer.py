@@ -5,6 +5,7 @@ One thread writes. While a write is under way the next group gathers, so groups 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import threading
@@ -184,3 +185,32 @@ def _applied(commit: Commit, changes: Changes) -> bool:
         log.error("a commit can't be applied, nothing of it is acked", exc_info=error)
         return False
     return True
+
+
+async def commit(
+    committer: Committer,
+    source: Source,
+    apply: Callable[[Changes], None],
+    size_bytes: int,
+    *,
+    batches: int = 0,
+    raw_bytes: int = 0,
+) -> None:
+    """Submits a commit; it is on disk when this returns. In an event loop. Raises what the commit failed with."""
+    loop = asyncio.get_running_loop()
+    committed: asyncio.Future[None] = loop.create_future()
+
+    def done(error: JoblogError | None) -> None:
+        loop.call_soon_threadsafe(_settle, committed, error)
+
+    committer.submit(Commit(source, apply, size_bytes, done, batches, raw_bytes))
+    await committed
+
+
+def _settle(future: asyncio.Future[None], error: JoblogError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -13,31 +13,29 @@ from typing import Any
 import grpc.aio
 
 from joblog import __version__
-from joblog.death import EVENT_KIND
 from joblog.errors import Denied, InvalidInput, JoblogError, Unavailable
 from joblog.leader.access.principal import Principal, current
-from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.absences import Absences
 from joblog.leader.ingest.archiving import Archiving
-from joblog.leader.ingest.committer import Commit, Committer
+from joblog.leader.ingest.closing import Closing
+from joblog.leader.ingest.committer import Committer
 from joblog.leader.ingest.deaths import DeathRules
 from joblog.leader.ingest.live import Live
-from joblog.leader.ingest.live_log import LiveLog, Refused
+from joblog.leader.ingest.live_log import LiveLog
 from joblog.leader.ingest.memory import MemoryGate
-from joblog.leader.ingest.outcome import bounded_outcome
+from joblog.leader.ingest.outbox import PushContext
 from joblog.leader.ingest.quotas import Quotas
+from joblog.leader.ingest.records import Records
 from joblog.leader.ingest.registry import Registry
-from joblog.leader.ingest.seal import make_seal, stored_bytes
-from joblog.leader.ingest.session import PushContext, Session
+from joblog.leader.ingest.session import Session
 from joblog.leader.ingest.workers import Workers
 from joblog.leader.metrics import Metrics
 from joblog.service import Service
 from joblog.v1 import ingest_pb2, ingest_pb2_grpc, types_pb2
 
 log = logging.getLogger(__name__)
-
-CLOSE_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +65,6 @@ def writer_for(principal: Principal, worker_id: str) -> Principal:
     return principal
 
 
-class _Leader:
-    """The source of a commit that no stream sent: nothing follows on it."""
-
-    broken = False
-
-
 class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     """Takes what workers push. `live` is what readers wait on."""
 
@@ -91,6 +83,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         deaths: DeathRules | None = None,
     ) -> None:
         """keep_until_archived: see Archiving. quotas, deaths: None where there are none."""
+        self.store = store
         self.deaths = deaths
         self.limits = limits
         self.metrics = metrics
@@ -106,17 +99,24 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             max_delay_seconds=limits.commit_max_delay_seconds,
         )
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="ingest")
+        self.records = Records(store, self.committer, self.pool)
+        self._closing = Closing(self)
+        self._absences = Absences(
+            self.registry,
+            self.records,
+            self.live,
+            metrics,
+            lost_after_seconds=limits.lost_after_seconds,
+            deaths=deaths,
+        )
         self.archiving = Archiving(self.registry, self.pool, keep_until_archived=keep_until_archived)
-        self._store = store
-        self._keyring = keyring
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self.seen = Workers(metrics)
         self._partings: set[asyncio.Task[None]] = set()
         self._draining = False
         # Which life of the store this is.
         self.incarnation = 0
-        self._completed: Callable[[], None] = lambda: None
-        self._died: Callable[[], None] = lambda: None
+        self.completed: Callable[[], None] = lambda: None
 
     # Lifecycle
 
@@ -126,7 +126,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
         for live in await loop.run_in_executor(self.pool, self.registry.load):
             self.live.advance(live.number, live.durable_offset)
         if self._has_quotas:
-            self.quotas.follow(self._store, self.registry.measure)
+            self.quotas.follow(self.store, self.registry.measure)
         self.live.on_watch(self._steer)
         self.archiving.refills.start()
         self.committer.start()
@@ -159,11 +159,11 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
 
     def on_completed(self, callback: Callable[[], None]) -> None:
         """`callback()` is called whenever a log was completed, in the event loop."""
-        self._completed = callback
+        self.completed = callback
 
     def on_death(self, callback: Callable[[], None]) -> None:
         """`callback()` is called whenever there is a death report to send out, in the event loop."""
-        self._died = callback
+        self.records.on_death = callback
 
     # Streams
 
@@ -196,7 +196,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     async def _serve(self, session: Session, first: ingest_pb2.PushRequest, context: PushContext) -> JoblogError | None:
         """Works for one stream until it ends; what ended it, if it was not the worker."""
         reading = asyncio.create_task(self._read(session, first, context))
-        writing = asyncio.create_task(session.write_all(context))
+        writing = asyncio.create_task(session.outbox.write_all(context))
         self._sessions[session] = reading
         self.seen.came(session)
         log.info("worker %s (%s) connected", session.worker_id, session.host)
@@ -211,7 +211,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
                 reading.result()
                 await session.finish()
                 writing.cancel()
-                await session.flush(context)
+                await session.outbox.flush(context)
             return None
         except (grpc.aio.AbortError, asyncio.InvalidStateError, grpc.RpcError):
             return None
@@ -251,7 +251,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     def _welcome(self) -> ingest_pb2.Welcome:
         limits = self.limits
         return ingest_pb2.Welcome(
-            leader_id=self._store.store_id,
+            leader_id=self.store.store_id,
             version=__version__,
             window_bytes=limits.window_bytes,
             max_batch_bytes=limits.max_batch_bytes,
@@ -267,55 +267,13 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
     def _steer(self, number: int, watched: bool) -> None:
         live = self.registry.get(number)
         if live is not None and (session := live.session) is not None:
-            session.steer(live.handle, watched)
+            session.outbox.steer(live.handle, watched)
 
     # Completing and deleting
 
     async def close(self, session: Session, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
         """Completes a log once all its bytes are durable; raises Refused when they are not those of the close."""
-        async with live.changing:
-            # An earlier stream of the same writer may have closed it and not lived to hear so.
-            if live.gone:
-                if live.record.state != types_pb2.LOG_STATE_COMPLETED:
-                    raise Refused(ingest_pb2.REFUSAL_CODE_DELETED, f"{live.record.id.task}: the log was deleted")
-                return live.record.seal
-            live.closing = True
-            try:
-                return await self._complete(session, live, close)
-            finally:
-                live.closing = False
-
-    async def _complete(self, session: Session, live: LiveLog, close: ingest_pb2.CloseLog) -> types_pb2.Seal:
-        if close.length != live.next_offset:
-            raise Refused(
-                ingest_pb2.REFUSAL_CODE_OFFSET if close.length > live.next_offset else ingest_pb2.REFUSAL_CODE_SEAL,
-                f"{live.record.id.task}: closed with length {close.length}, {live.next_offset} bytes have arrived",
-                live.next_offset,
-                retry=close.length > live.next_offset,
-            )
-        while live.durable_offset < close.length:
-            if session.failed.done() or live.gone:
-                raise Unavailable(f"{live.record.id.task}: not all of its bytes could be stored; close it again")
-            await self.live.wait(live.number, live.durable_offset, CLOSE_POLL_SECONDS)
-        loop = asyncio.get_running_loop()
-        seal = await loop.run_in_executor(self.pool, make_seal, self._store, live, close)
-        record = types_pb2.LogRecord()
-        record.CopyFrom(live.record)
-        record.state = types_pb2.LOG_STATE_COMPLETED
-        record.completed_ns = time.time_ns()
-        record.outcome.CopyFrom(bounded_outcome(close.outcome))
-        record.seal.CopyFrom(seal)
-        record.next_offset = seal.length
-        record.newlines = seal.newlines
-        record.stored_bytes = await loop.run_in_executor(self.pool, stored_bytes, self._store, live)
-        self.archiving.expect_seal(live.number, session, live.handle)
-        report = await self._death(live, self.deaths.at_end(record)) if self.deaths else None
-        await self._commit_record(live, record, report)
-        self.registry.remove(live.number)
-        self.live.changed(live.number, open_for_writing=False)
-        self.metrics.logs_completed.inc()
-        self._completed()
-        return seal
+        return await self._closing.close(session, live, close)
 
     def refilled(self, number: int) -> None:
         """What was missing of the log is there again: those who tail it are told, and it may be sealed."""
@@ -324,42 +282,7 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             self.live.changed(number, open_for_writing=not live.gone)
             self.archiving.tell_again(number)
         else:
-            self._completed()
-
-    async def _commit_record(
-        self, live: LiveLog, record: types_pb2.LogRecord, event: types_pb2.Event | None = None
-    ) -> None:
-        """Writes a log's new record, which is also that of `live` once it is on disk."""
-        is_death = event is not None and event.kind == EVENT_KIND
-
-        def apply(changes: Changes) -> None:
-            if not live.gone:
-                changes.put_log(record)
-                if event is not None:
-                    changes.put_event(live.number, event)
-                if is_death and not live.death_reported:
-                    changes.put_death(live.number)
-
-        loop = asyncio.get_running_loop()
-        committed: asyncio.Future[None] = loop.create_future()
-
-        def done(error: JoblogError | None) -> None:
-            loop.call_soon_threadsafe(_settle, committed, error)
-
-        self.committer.submit(Commit(_Leader(), apply, record.ByteSize(), done))
-        await committed
-        live.record = record
-        if is_death and not live.death_reported:
-            live.death_reported = True
-            self._died()
-
-    async def _death(self, live: LiveLog, report: types_pb2.Event | None) -> types_pb2.Event | None:
-        """A report as it is to be written; whether it is the log's first one is known to the log then."""
-        if report is not None and live.death_reported is None:
-            loop = asyncio.get_running_loop()
-            events = await loop.run_in_executor(self.pool, self._store.events, live.number)
-            live.death_reported = any(event.kind == EVENT_KIND for event in events)
-        return report
+            self.completed()
 
     def forget(self, number: int) -> None:
         """The log is being deleted: nothing is accepted or committed for it any more. Any thread."""
@@ -388,70 +311,4 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
                 if not session.taking and now - session.last_heard > lost_after:
                     log.warning("worker %s: no sign of life for %.1f s", session.worker_id, now - session.last_heard)
                     stream.cancel()
-            await self._change_states(now)
-
-    async def _change_states(self, now: float) -> None:
-        logs = self.registry.all()
-        lost = [live for live in logs if live.record.state == types_pb2.LOG_STATE_INTERRUPTED]
-        self.metrics.logs_live.set(len(logs) - len(lost))
-        self.metrics.logs_interrupted.set(len(lost))
-        late = [live for live in logs if live.is_lost(now - self.limits.lost_after_seconds)]
-        # A worker may come back in the very moment in which its loss is written down.
-        back = [live for live in lost if live.session is not None]
-        await asyncio.gather(*map(self._lose, late), *map(self._regain, back))
-        if self.deaths is not None and (silence := self.deaths.silent_after_seconds):
-            silent = [live for live in lost if live.is_silent(now - silence)]
-            await asyncio.gather(*(self._tell_silence(live, self.deaths) for live in silent))
-
-    async def _lose(self, live: LiveLog) -> None:
-        message = f"has not been heard of for {self.limits.lost_after_seconds:g} s"
-        await self._change_state(live, types_pb2.LOG_STATE_INTERRUPTED, "worker_lost", message)
-
-    async def _regain(self, live: LiveLog) -> None:
-        message = f"is back and goes on at offset {live.next_offset}"
-        await self._change_state(live, types_pb2.LOG_STATE_LIVE, "worker_back", message)
-
-    async def _tell_silence(self, live: LiveLog, rules: DeathRules) -> None:
-        if live.changing.locked():
-            return
-        async with live.changing:
-            report = await self._death(live, rules.at_silence(live.record, live.durable_offset))
-            if report is None:
-                live.death_reported = True
-            if report is None or live.death_reported or live.session is not None:
-                return
-            try:
-                await self._commit_record(live, live.record, report)
-            except JoblogError as error:
-                log.error("log %d: its death report could not be noted: %s", live.number, error)
-                return
-        self.live.changed(live.number, open_for_writing=not live.gone)
-
-    async def _change_state(self, live: LiveLog, state: types_pb2.LogState, kind: str, message: str) -> None:
-        if live.changing.locked():
-            return
-        async with live.changing:
-            record = types_pb2.LogRecord()
-            record.CopyFrom(live.record)
-            record.state = state
-            event = types_pb2.Event(
-                offset=live.durable_offset,
-                time_ns=time.time_ns(),
-                kind=kind,
-                message=f"worker {record.start.worker_id} {message}",
-            )
-            try:
-                await self._commit_record(live, record, event)
-            except JoblogError as error:
-                log.error("log %d: its new state could not be noted: %s", live.number, error)
-                return
-        self.live.changed(live.number, open_for_writing=not live.gone)
-
-
-def _settle(future: asyncio.Future[None], error: JoblogError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+            await self._absences.look(now)

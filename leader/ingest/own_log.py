@@ -10,12 +10,13 @@ from typing import NamedTuple
 import google_crc32c
 
 from joblog.batch import STDOUT, Frames, deflate, pack_frames
-from joblog.errors import JoblogError, Unavailable
+from joblog.errors import Unavailable
 from joblog.identity import LogName
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.ingest.committer import Commit
+from joblog.leader.ingest.committer import commit
 from joblog.leader.ingest.ingest import Ingest
 from joblog.leader.ingest.live_log import Accepted, LiveLog, Refused
+from joblog.leader.ingest.outbox import Outbox
 from joblog.leader.ingest.registry import WRITER_ID_BYTES
 from joblog.leader.ingest.session import PROTOCOL, Session
 from joblog.v1 import ingest_pb2, types_pb2
@@ -24,11 +25,8 @@ from joblog.v1 import ingest_pb2, types_pb2
 OWN_WORKER_ID = "leader"
 
 
-class _OwnStream(Session):
-    """Stands where a worker's stream does; there is nobody to answer."""
-
-    def __init__(self, ingest: Ingest) -> None:
-        super().__init__(ingest, ingest_pb2.Hello(worker_id=OWN_WORKER_ID, protocol=PROTOCOL))
+class _Unheard(Outbox):
+    """There is nobody to answer."""
 
     def ack(self, live: LiveLog) -> None:
         """Nobody waits for it."""
@@ -38,6 +36,14 @@ class _OwnStream(Session):
 
     def steer(self, handle: int, watched: bool) -> None:
         """Each append is sent at once anyhow."""
+
+
+class _OwnStream(Session):
+    """Stands where a worker's stream does."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        super().__init__(ingest, ingest_pb2.Hello(worker_id=OWN_WORKER_ID, protocol=PROTOCOL))
+        self.outbox = _Unheard(ingest.metrics)
 
 
 class Note(NamedTuple):
@@ -126,13 +132,8 @@ class OwnLog:
                     event = types_pb2.Event(time_ns=live.record.created_ns, kind=note.kind, message=note.message)
                     changes.put_event(live.number, event)
 
-        committed: asyncio.Future[None] = loop.create_future()
-
-        def done(error: JoblogError | None) -> None:
-            loop.call_soon_threadsafe(_settle, committed, error)
-
-        ingest.committer.submit(Commit(stream, apply, len(accepted.chunk), done, 1, accepted.raw_length))
-        await committed
+        size_bytes, raw_bytes = len(accepted.chunk), accepted.raw_length
+        await commit(ingest.committer, stream, apply, size_bytes, batches=1, raw_bytes=raw_bytes)
         if live.gone:
             raise Unavailable("the log was closed while it was written")
         live.durable_offset = max(live.durable_offset, accepted.offset + accepted.raw_length)
@@ -151,14 +152,6 @@ class OwnLog:
         )
         await self._ingest.close(self._stream, live, close)
         self._live = None
-
-
-def _settle(future: asyncio.Future[None], error: JoblogError | None) -> None:
-    if not future.done():
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
 
 
 def _accept(live: LiveLog, stream: Session, batch: types_pb2.Batch) -> Accepted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -66,7 +67,8 @@ class Refills:
         loop = asyncio.get_running_loop()
 
         def found(number: int, offset: int) -> None:
-            if not loop.is_closed():
+            # The loop may be closed already.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._found, number, offset)
 
         if self._asks:
@@ -104,7 +106,7 @@ class Refills:
             return
         for handle, hole in found:
             log.warning("log %d: offsets %d to %d are asked for again", numbers[handle], hole.begin, hole.end)
-            session.ask_again(handle, hole)
+            session.outbox.ask_again(handle, hole)
 
     def _holes(self, numbers: Mapping[int, int], offset: int | None) -> list[tuple[int, Hole]]:
         """In a thread. offset: where to look; None: where something is known, or seen at little cost, to be missing."""

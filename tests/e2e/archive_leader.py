@@ -33,7 +33,7 @@ from joblog.trust import PLAINTEXT
 from joblog.v1 import ingest_pb2_grpc
 from joblog.worker.shipper.limits import ShipperLimits
 from joblog.worker.shipper.shipper import Shipper
-from tests.e2e.push_stream import Leader
+from tests.e2e.push_stream import LONG_SECONDS, Leader
 
 QUICK = ArchiverLimits(flush_interval_seconds=0.2, grace_seconds=0.0, loss_patience_seconds=0.0)
 
@@ -127,7 +127,7 @@ async def shipper_of(data_dir: Path, address: Callable[[], str]) -> AsyncIterato
         await shipper.stop()
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], what: str, seconds: float = LONG_SECONDS) -> None:
     """Returns when the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -25,7 +25,7 @@ from joblog.worker.spool.format import BLOCK, SpoolTask
 from joblog.worker.spool.writer import SpoolWriter
 from tests.archiving import CountedPuts
 from tests.e2e.archive_leader import archive_leader, shipper_of, until
-from tests.e2e.push_stream import append_of, close_of, open_of
+from tests.e2e.push_stream import LONG_SECONDS, append_of, close_of, open_of
 from tests.unit.spool.spool_building import append, make_writer
 
 OUTCOME = {"kind": 1, "exit_code": 0}
@@ -239,8 +239,8 @@ async def test_of_two_leaders_on_one_prefix_one_ends(tmp_path: Path, objects: Fl
         await until(lambda: one.archiver.context.claim.epoch, "it is claimed")
         async with archive_leader(tmp_path / "two", objects) as two:
             with pytest.raises(ClaimLost, match="two leaders can't share a prefix"):
-                await asyncio.wait_for(two.archiving, 10)
+                await asyncio.wait_for(two.archiving, LONG_SECONDS)
         assert not one.archiving.done()
         Claim(objects, "f" * 32).take(force=True)
         with pytest.raises(ClaimLost):
-            await asyncio.wait_for(one.archiving, 10)
+            await asyncio.wait_for(one.archiving, LONG_SECONDS)

@@ -29,7 +29,7 @@ from joblog.leader.deletion import Deleter
 from joblog.leader.reading.piece import ReadSpec
 from joblog.v1.types_pb2 import TIER_ARCHIVE
 from tests.e2e.archive_leader import ArchiveLeader, archive_leader, until
-from tests.e2e.push_stream import Push, append_of, close_of, open_of
+from tests.e2e.push_stream import LONG_SECONDS, Push, append_of, close_of, open_of
 from tests.faulty_store import NO_FAULTS, STORM, Faults, FaultyStore
 
 RETRY_SECONDS = 0.2
@@ -299,7 +299,7 @@ async def test_a_leader_that_was_replaced_can_damage_nothing(site: Site) -> None
         assert (rebuilt.sealed, rebuilt.problems) == (2, [])
         held.open.set()
         with pytest.raises(ClaimLost, match="two leaders can't share a prefix"):
-            await asyncio.wait_for(old.archiving, 20)
+            await asyncio.wait_for(old.archiving, LONG_SECONDS)
     shutil.rmtree(site.folder / "old")
     async with archive_leader(site.folder / "new", site.objects, LIMITS, kek=site.kek) as new:
         found = {(await new.text(number)) for number in new.numbers()}
@@ -343,7 +343,7 @@ async def test_a_second_leader_is_refused_and_the_first_goes_on(site: Site) -> N
         await push.until(lambda: len(push.sealed) == 2)
         async with site.leader("two") as two:
             with pytest.raises(ClaimLost, match="two leaders can't share a prefix"):
-                await asyncio.wait_for(two.archiving, 10)
+                await asyncio.wait_for(two.archiving, LONG_SECONDS)
         await site.write(push, range(5, 9), 5)
         await site.close(push, range(1, 9))
         await site.assert_recovers(one)

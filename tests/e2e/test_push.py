@@ -242,7 +242,7 @@ async def test_a_log_limit_drops_from_the_middle_and_keeps_head_and_tail(tmp_pat
 
 async def test_a_silent_worker_is_lost_and_comes_back(tmp_path: Path) -> None:
     writer = os.urandom(16)
-    async with leader_in(tmp_path, lost_after_seconds=0.3, heartbeat_seconds=0.1) as leader:
+    async with leader_in(tmp_path, lost_after_seconds=1.0, heartbeat_seconds=0.1) as leader:
         async with leader.push() as push:
             await push.open(open_of(1, writer_id=writer))
             await push.send(appends=[append_of(1, 0, b"still here\n")])
@@ -256,6 +256,17 @@ async def test_a_silent_worker_is_lost_and_comes_back(tmp_path: Path) -> None:
             await push.send(closes=[close_of(1, b"still here\n")])
             await push.until(lambda: push.closed)
         assert [event.kind for event in leader.store.events(number)] == ["worker_lost", "worker_back"]
+
+
+async def test_a_stream_keeps_nothing_of_logs_that_are_closed(tmp_path: Path) -> None:
+    async with leader_in(tmp_path) as leader, leader.push() as push:
+        for handle in range(1, 4):
+            await push.open(open_of(handle, task=f"t{handle}"))
+            await push.send(events=[ingest_pb2.LogEvent(handle=handle, event=types_pb2.Event(kind="x"))])
+            await push.send(closes=[close_of(handle, b"")])
+            await push.until(lambda handle=handle: handle in push.closed)
+        (stream,) = leader.ingest._sessions
+        assert (stream.logs, stream.kept, +stream._processing._events) == ({}, {}, {})
 
 
 async def _state(leader: Leader, number: int, state: int) -> None:

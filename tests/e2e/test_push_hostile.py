@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.ingest import session
+from joblog.leader.ingest import processing
 from joblog.v1 import ingest_pb2, types_pb2
 from tests.e2e.push_stream import append_of, close_of, leader_in, open_of
 from tests.e2e.test_push_failures import Disk
@@ -83,7 +83,7 @@ async def test_an_outcome_that_makes_no_sense(tmp_path: Path) -> None:
 
 
 async def test_gaps_and_events_take_room_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "MAX_EVENTS", 5)
+    monkeypatch.setattr(processing, "MAX_EVENTS", 5)
     async with limited(tmp_path, "default: stored_bytes=1000") as (leader, _), leader.push() as push:
         await push.open(open_of(1))
         for offset in range(100):
