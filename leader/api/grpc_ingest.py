@@ -12,8 +12,8 @@ from joblog.errors import InvalidInput
 from joblog.identity import LogName, check_writable_name
 from joblog.leader.api.errors import Context, answers
 from joblog.leader.ingest.ingest import Ingest
-from joblog.leader.ingest.registry import WRITER_ID_BYTES
 from joblog.leader.ingest.outbox import PushContext
+from joblog.leader.ingest.registry import WRITER_ID_BYTES
 from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.leader.reading.piece import ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LogReader
