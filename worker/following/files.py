@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 # By so many bytes at its start a file is known again; each line of a container's log has a time of its own.
 HEAD_BYTES = 256
+# And by so many before it a place in it.
+TAIL_BYTES = 64
 COMPRESSED_SUFFIX = ".gz"
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -34,6 +36,11 @@ class Head(NamedTuple):
 def digest(data: bytes) -> str:
     """A short digest of bytes that are compared only with each other."""
     return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
+def head_of(data: bytes) -> Head:
+    """Bytes as what they are known again by."""
+    return Head(len(data), digest(data))
 
 
 class NotAllowedError(Exception):
@@ -64,6 +71,7 @@ class LogFile:
             raise
         self.key = FileKey(status.st_dev, status.st_ino)
         self._inflated = _Inflated(self.fd) if self.compressed else None
+        self._start = b""
 
     def size(self) -> int:
         """Bytes that the file takes now; of a compressed one, compressed."""
@@ -81,8 +89,16 @@ class LogFile:
 
     def head(self, length: int = HEAD_BYTES) -> Head:
         """Its first bytes, as far as there are so many."""
-        data = self.read(0, min(length, HEAD_BYTES))
-        return Head(len(data), digest(data))
+        if not self.compressed:
+            return head_of(self.read(0, min(length, HEAD_BYTES)))
+        if len(self._start) < HEAD_BYTES:
+            # It is asked for often, and reading it anew costs.
+            self._start = self.read(0, HEAD_BYTES)
+        return head_of(self._start[:length])
+
+    def before(self, at: int) -> bytes:
+        """The bytes before byte `at` by which that place is known again."""
+        return self.read(max(0, at - TAIL_BYTES), min(at, TAIL_BYTES))
 
     def begins_with(self, head: Head) -> bool:
         """Whether its first bytes are these."""

@@ -15,20 +15,16 @@ from typing import NamedTuple
 
 from joblog.uncounted import LOST_LINES, START_MISSING
 from joblog.worker.following.chain import chain
-from joblog.worker.following.files import HEAD_BYTES, FileKey, Head, LogFile, NotAllowedError, digest
-from joblog.worker.following.place import DoneFile, Place, holds, is_at
+from joblog.worker.following.files import HEAD_BYTES, TAIL_BYTES, FileKey, LogFile, NotAllowedError, head_of
+from joblog.worker.following.left import LATE_SECONDS, LeftFile
+from joblog.worker.following.place import DoneFile, Place, has_grown, is_at, is_whole
 
-_TAIL_BYTES = 64
 # Files that were read to their end, to be known again; more than rotation keeps.
 _DONE_FILES = 8
 _SNAPSHOT_TRIES = 20
 # A file from which nothing came for so long, while there is a newer one, is not written to any more: a runtime goes
 # over to the new file first, and then lets the old one have what it still has of it.
 LINGER_SECONDS = 0.5
-# For so long such a file is looked at all the same: on a busy machine half a second may not have been enough.
-LATE_SECONDS = 30.0
-# So much of what came late is taken at once.
-_LATE_BYTES = 1 << 20
 
 
 class Loss(NamedTuple):
@@ -36,14 +32,6 @@ class Loss(NamedTuple):
 
     kind: str
     message: str
-
-
-class _Left(NamedTuple):
-    """A file that was read to byte `at`, which is no longer looked at after `until`."""
-
-    file: LogFile
-    at: int
-    until: float
 
 
 class Block(NamedTuple):
@@ -78,7 +66,7 @@ class Follower:
         self._head = b""
         self._tail = b""
         self._done: deque[DoneFile] = deque(maxlen=_DONE_FILES)
-        self._left: list[_Left] = []
+        self._left: list[LeftFile] = []
         self._listed: list[tuple[str, FileKey]] = []
         # Since when the oldest file has had this size while there was a newer one.
         self._still: tuple[int, float] = (-1, 0.0)
@@ -106,17 +94,20 @@ class Follower:
         if files is None:
             return False
         self._done = deque(place.done, maxlen=_DONE_FILES)
-        matching = [number for number, file in enumerate(files) if is_at(file, place)]
+        matching = [number for number, file in enumerate(files) if is_at(file, place.head, place.at, place.tail)]
         same = [number for number in matching if files[number].key == place.key]
         if matching:
             first = (same or matching)[0]
             self.at = place.at
-            self._tail = files[first].read(max(0, self.at - _TAIL_BYTES), min(self.at, _TAIL_BYTES))
-            newer = range(first + 1, len(files))
-            self._keep(files, {first, *(number for number in newer if not self._was_read(files[number]))})
+            self._tail = files[first].before(self.at)
+            self._sort(files[:first], keep_unknown=False)
+            self.files.append(files[first])
+            self._sort(files[first + 1 :], keep_unknown=True)
             return True
-        self._keep(files, {number for number, file in enumerate(files) if not self._was_read(file)})
+        self._sort(files, keep_unknown=True)
         self.at = 0
+        if not self.files and self._left:
+            self._go_back(self._left.pop())
         self.losses.append(
             Loss(
                 LOST_LINES,
@@ -126,10 +117,15 @@ class Follower:
         )
         return True
 
-    def _keep(self, files: list[LogFile], kept: set[int]) -> None:
-        self.files = [file for number, file in enumerate(files) if number in kept]
-        for number, file in enumerate(files):
-            if number not in kept:
+    def _sort(self, files: list[LogFile], *, keep_unknown: bool) -> None:
+        """Lets go of files that were read, keeps those that have grown since, for late(), and such as are not known."""
+        for file in files:
+            done = self._done_of(file)
+            if done is not None and not is_whole(file, done):
+                self._left.append(LeftFile(file, done, self._clock() + LATE_SECONDS))
+            elif done is None and keep_unknown:
+                self.files.append(file)
+            else:
                 file.close()
 
     def refresh(self) -> bool:
@@ -196,14 +192,17 @@ class Follower:
     def _without_copies(self, opened: list[LogFile], held: list[LogFile]) -> list[LogFile]:
         new = []
         for file in opened:
-            if self._was_read(file) or any(file.begins_with(other.head()) for other in held):
+            if self._done_of(file) is not None or any(file.begins_with(other.head()) for other in held):
                 file.close()
             else:
                 new.append(file)
         return new
 
-    def _was_read(self, file: LogFile) -> bool:
-        return any(file.begins_with(done.head) and holds(file, done.size) for done in self._done)
+    def _done_of(self, file: LogFile) -> DoneFile | None:
+        """What is known of a file that was read, whatever has come to it since; None: it was not."""
+        # The second look reads more, of a compressed file all.
+        found = next((done for done in self._done if is_whole(file, done)), None)
+        return found or next((done for done in self._done if has_grown(file, done)), None)
 
     # Reading
 
@@ -240,17 +239,18 @@ class Follower:
         """Stands behind the first `consumed` bytes of what was read."""
         if len(self._head) < HEAD_BYTES and self.at == len(self._head):
             self._head += data[: min(consumed, HEAD_BYTES - len(self._head))]
-        self._tail = (self._tail + data[max(0, consumed - _TAIL_BYTES) : consumed])[-_TAIL_BYTES:]
+        self._tail = (self._tail + data[max(0, consumed - TAIL_BYTES) : consumed])[-TAIL_BYTES:]
         self.at += consumed
 
     def next_file(self) -> None:
         """Goes over to the next newer file, where there is one."""
         file = self.files.pop(0)
-        self._done.append(DoneFile(file.head(), self.at))
+        done = DoneFile(file.head(), self.at, head_of(self._tail))
+        self._done.append(done)
         if file.compressed:
             file.close()
         else:
-            self._left.append(_Left(file, self.at, self._clock() + LATE_SECONDS))
+            self._left.append(LeftFile(file, done, self._clock() + LATE_SECONDS))
         self._stand_at_start()
 
     def late(self) -> bytes:
@@ -260,29 +260,33 @@ class Follower:
         """
         now = self._clock()
         for number, left in enumerate(self._left):
-            size = left.file.size()
-            if size > left.at:
-                if self.at == 0 and number == len(self._left) - 1:
-                    self._go_back(self._left.pop())
+            try:
+                data = left.more()
+            except OSError as error:
+                self.losses.append(Loss(LOST_LINES, f"{left.file.path}: {error}; what came to it late is missing"))
+            else:
+                if data and self.at == 0:
+                    self._go_back(self._left.pop(number))
                     return b""
-                data = left.file.read(left.at, min(size - left.at, _LATE_BYTES))
-                if left.at + len(data) < size:
-                    # The line goes on.
-                    data = data[: data.rfind(b"\n") + 1] or data
-                self._left[number] = left._replace(at=left.at + len(data))
-                return data
-            if now > left.until:
-                left.file.close()
-                del self._left[number]
-                return b""
+                if data:
+                    self._left[number] = more = left.taken(len(data))
+                    # A place that is noted from here on counts them as read.
+                    self._done = deque((more.done if one == left.done else one for one in self._done), _DONE_FILES)
+                    return data
+                if not left.is_over(now):
+                    continue
+            left.file.close()
+            del self._left[number]
+            return b""
         return b""
 
-    def _go_back(self, left: _Left) -> None:
+    def _go_back(self, left: LeftFile) -> None:
         self.files.insert(0, left.file)
-        self._done.pop()
-        self.at = left.at
+        if left.done in self._done:
+            self._done.remove(left.done)
+        self.at = left.done.size
         self._head = left.file.read(0, min(self.at, HEAD_BYTES))
-        self._tail = left.file.read(max(0, self.at - _TAIL_BYTES), min(self.at, _TAIL_BYTES))
+        self._tail = left.file.before(self.at)
         self._still = (-1, 0.0)
 
     def _stand_at_start(self) -> None:
@@ -305,7 +309,7 @@ class Follower:
                 copy = LogFile(path, self._roots)
             except (OSError, NotAllowedError):
                 continue
-            if is_at(copy, place):
+            if is_at(copy, place.head, place.at, place.tail):
                 self.files.insert(0, copy)
                 return True
             copy.close()
@@ -347,9 +351,9 @@ class Follower:
         head = self._known_head(file)
         return Place(
             file.key,
-            Head(len(head), digest(head)),
+            head_of(head),
             self.at,
-            Head(len(self._tail), digest(self._tail)),
+            head_of(self._tail),
             tuple(self._done),
         )
 

@@ -6,14 +6,17 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from joblog.worker.following.files import FileKey, Head, LogFile, digest
+from joblog.worker.following.files import FileKey, Head, LogFile, head_of
+
+_NOTHING = head_of(b"")
 
 
 class DoneFile(NamedTuple):
-    """A file that was read to its end, and the bytes that it had."""
+    """A file that was read to its end: its start, the bytes that it had, and the digest of the last ones."""
 
     head: Head
     size: int
+    tail: Head = _NOTHING
 
 
 class Place(NamedTuple):
@@ -37,22 +40,34 @@ def decode_place(fields: Mapping[str, Any]) -> Place:
         Head(*fields["head"]),
         int(fields["at"]),
         Head(*fields["tail"]),
-        tuple(DoneFile(Head(*head), int(size)) for head, size in fields["done"]),
+        tuple(
+            DoneFile(Head(*head), int(size), *(Head(*tail) for tail in rest)) for head, size, *rest in fields["done"]
+        ),
     )
 
 
-def is_at(file: LogFile, place: Place) -> bool:
-    """Whether the file holds what was read up to the place."""
+def is_at(file: LogFile, head: Head, at: int, tail: Head) -> bool:
+    """Whether the file begins so, and has these bytes before byte `at`."""
     try:
-        if not file.begins_with(place.head):
+        if not file.begins_with(head):
             return False
-        tail = file.read(place.at - place.tail.length, place.tail.length)
+        data = file.read(at - tail.length, tail.length)
     except (OSError, ValueError):
         return False
-    return Head(len(tail), digest(tail)) == place.tail
+    return head_of(data) == tail
 
 
-def holds(file: LogFile, size: int) -> bool:
+def has_grown(file: LogFile, done: DoneFile) -> bool:
+    """Whether it is that file with more in it."""
+    return done.tail.length > 0 and not _holds(file, done.size) and is_at(file, done.head, done.size, done.tail)
+
+
+def is_whole(file: LogFile, done: DoneFile) -> bool:
+    """Whether it is that file with nothing more in it."""
+    return file.begins_with(done.head) and _holds(file, done.size)
+
+
+def _holds(file: LogFile, size: int) -> bool:
     """Whether a file has so many bytes; of a compressed one, what its last 4 bytes say."""
     if not file.compressed:
         return file.size() == size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -197,6 +198,37 @@ def test_what_comes_to_a_rotated_file_too_late_is_not_lost(log: ContainerLog, st
     track = start()
     steps(track)
     assert records(track)[0] == raw
+
+
+@pytest.mark.parametrize("becomes", ["stays", "compressed", "newest is deleted"])
+def test_what_came_to_a_rotated_file_while_nobody_followed_is_taken(
+    log: ContainerLog, start: Start, becomes: str
+) -> None:
+    log.print(b"one\n")
+    track = start()
+    steps(track)
+    old = os.dup(log._fd)
+    log.rotate()
+    log.print(b"two\n")
+    steps(track)
+    assert records(track)[0] == b"one\ntwo\n"
+    kill(track)
+    os.write(old, b"2026-01-31T12:00:00Z stdout F late\n")
+    (rotated,) = (path for path in log.folder.iterdir() if path != log.path)
+    if becomes == "compressed":
+        rotated.with_name(f"{rotated.name}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+        rotated.unlink()
+    elif becomes == "newest is deleted":
+        log.path.unlink()
+    for _ in range(2):
+        track = start()
+        steps(track)
+        steps(track)
+        kill(track)
+    raw, gaps, events = records(track)
+    assert raw == b"one\ntwo\nlate\n"
+    assert not gaps
+    assert [b"late_lines" in event for event in events] == [becomes != "newest is deleted"]
 
 
 def test_what_comes_late_is_taken_in_pieces_that_memory_holds(log: ContainerLog, start: Start) -> None:
