@@ -45,6 +45,7 @@ class Faults:
     statuses: list[tuple[str, int]] = field(default_factory=list)
     follow_limit_bytes: int = 0
     refuse: bool = False
+    lease: Any = None
 
 
 class KubernetesApi:
@@ -131,6 +132,10 @@ class KubernetesApi:
     def lease(self, namespace: str, name: str) -> Json | None:
         found: Json | None = self._do(lambda: copy.deepcopy(self._leases.get((namespace, name))))
         return found
+
+    def answer_lease(self, answer: Any) -> None:
+        """Who asks for a lease gets this, whatever it is; None: what is so."""
+        self._do(lambda: setattr(self.faults, "lease", answer))
 
     def count(self, text: str) -> int:
         """How many requests had this in path and query."""
@@ -286,9 +291,13 @@ class KubernetesApi:
     def _log(self, namespace: str, name: str, container: str, restart: int) -> ContainerLog:
         return self._logs.setdefault((namespace, name, container, restart), ContainerLog())
 
-    def _restarts(self, pod: Json, container: str) -> int:
+    def _run(self, pod: Json, container: str, *, previous: bool) -> int:
+        """Whose log the kubelet gives: of one that waits to be started again the last state is the present run."""
         states = pod["status"].get("containerStatuses", [])
-        return next((one["restartCount"] for one in states if one["name"] == container), 0)
+        state = next((one for one in states if one["name"] == container), {"restartCount": 0, "state": {}})
+        last = state.get("lastState", {}).get("terminated", {}).get("containerID")
+        waits = "waiting" in state["state"] and last is not None and last == state.get("containerID")
+        return int(state["restartCount"]) - (previous and not waits)
 
     async def _read_log(self, request: web.Request) -> web.StreamResponse:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
@@ -297,7 +306,7 @@ class KubernetesApi:
         if pod is None:
             return _status(404, "NotFound", f'pods "{name}" not found')
         container = query.get("container") or pod["spec"]["containers"][0]["name"]
-        restart = self._restarts(pod, container) - (query.get("previous") == "true")
+        restart = self._run(pod, container, previous=query.get("previous") == "true")
         log = self._logs.get((namespace, name, container, restart))
         if log is None:
             return _status(400, "BadRequest", f'container "{container}" in pod "{name}" is waiting to start')
@@ -331,6 +340,8 @@ class KubernetesApi:
     # Leases
 
     async def _get_lease(self, request: web.Request) -> web.StreamResponse:
+        if self.faults.lease is not None:
+            return web.json_response(self.faults.lease)
         lease = self._leases.get((request.match_info["namespace"], request.match_info["name"]))
         return web.json_response(lease) if lease else _status(404, "NotFound", "leases not found")
 

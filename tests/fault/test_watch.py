@@ -17,7 +17,7 @@ from tests.deploying.rights import WATCHER, used
 from tests.e2e.machine import JOBLOG, until
 from tests.fault.cluster import Cluster, Process
 from tests.kubernetes_api import KubernetesApi, kubernetes_api
-from tests.unit.kubernetes_pods import ended, pod_json, state_of
+from tests.unit.kubernetes_pods import ended, looping, pod_json, state_of
 
 
 class Watching:
@@ -166,8 +166,9 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     watching.put("oom")
     watching.put("reaped")
     watching.put("again")
+    watching.put("loops")
     watching.start()
-    for pod in ("oom", "reaped", "again"):
+    for pod in ("oom", "reaped", "again", "loops"):
         api.write("ci", pod, "main", b"begins\n")
         watching.arrives(log_of(pod), b"begins\n")
     api.write("ci", "oom", "main", b"last words")
@@ -179,6 +180,11 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     api.write("ci", "again", "main", b"second life\n", restart=1)
     running = {"running": {"startedAt": "2026-01-02T03:06:05Z"}}
     watching.put("again", containerStatuses=[state_of("main", running, 1, ended(1))])
+    # One that has failed again already, before anybody looked, and waits for its third life.
+    api.end_log("ci", "loops", "main")
+    api.write("ci", "loops", "main", b"second life\n", restart=1)
+    api.end_log("ci", "loops", "main", restart=1)
+    watching.put("loops", containerStatuses=[looping("main", 3, 1)])
     oom = watching.completed(log_of("oom"))
     assert oom.log.outcome.oom_killed
     assert watching.text(log_of("oom")) == b"begins\nlast words"
@@ -187,6 +193,10 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     assert reaped.log.outcome.kind == types_pb2.OUTCOME_KIND_UNSPECIFIED
     assert watching.completed(log_of("again")).log.outcome.exit_code == 1
     watching.arrives(log_of("again", 2), b"second life\n")
+    assert watching.completed(log_of("loops", 2)).log.outcome.exit_code == 3
+    watching.completed(log_of("loops"))
+    assert watching.text(log_of("loops")) == b"begins\n"
+    assert watching.text(log_of("loops", 2)) == b"second life\n"
     # The chart gives watchers what they ask for; it makes the lease itself.
     assert used(watching.api.requests) - {("leases", "create")} <= WATCHER
 

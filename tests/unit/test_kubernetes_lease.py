@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,37 @@ async def test_who_can_not_renew_it_ends_before_another_one_takes_over(api: Kube
     await first.stop()
     assert holder(api) == "second"
     await second.stop()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [],
+        {},
+        {"metadata": 7, "spec": {}},
+        {"metadata": {"resourceVersion": 5}, "spec": {}},
+        {"metadata": {"resourceVersion": "5"}, "spec": ["holderIdentity"]},
+        {"metadata": {"resourceVersion": "5"}, "spec": {"holderIdentity": {"a": 1}}},
+    ],
+)
+async def test_what_is_no_lease_is_said_and_asked_for_again(
+    api: KubernetesApi, tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: Any
+) -> None:
+    """Whoever answers as the API server may say anything: before the lease is held, and while it is."""
+    one = elector(api, tmp_path, "e", seconds=0.5)
+    api.answer_lease(answer)
+    starting = asyncio.create_task(one.start())
+    while "tried again" not in caplog.text:
+        assert not starting.done()
+        await asyncio.sleep(0.01)
+    assert "what came is no" in caplog.text
+    api.answer_lease(None)
+    await asyncio.wait_for(starting, 10)
+    running = asyncio.create_task(one.run())
+    api.answer_lease(answer)
+    with pytest.raises(Unavailable, match="is lost"):
+        await asyncio.wait_for(running, 10)
+    await one.stop()
 
 
 async def test_who_may_not_have_it_is_told(api: KubernetesApi, tmp_path: Path) -> None:

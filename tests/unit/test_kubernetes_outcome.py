@@ -13,7 +13,7 @@ from joblog.v1 import types_pb2
 from joblog.worker.kubernetes.outcome import outcome_of
 from joblog.worker.kubernetes.pod import parse_pod, parse_time_ns
 from joblog.worker.kubernetes.pods import ContainerEnd
-from tests.unit.kubernetes_pods import ended, pod_json, state_of
+from tests.unit.kubernetes_pods import ended, looping, pod_json, state_of
 
 START_NS, END_NS = parse_time_ns("2026-01-02T03:04:05Z"), parse_time_ns("2026-01-02T03:05:05Z")
 
@@ -91,6 +91,21 @@ def test_a_run_of_a_container_that_was_restarted() -> None:
     assert pod.end_of("main", 4) is None
     assert [pod.alive("main", restart) for restart in (2, 3, 4)] == [False, True, None]
     assert pod.alive("other", 0) is None
+
+
+def test_a_run_that_waits_for_the_next_one_has_ended_and_not_the_one_before_it() -> None:
+    pod = parse_pod(pod_json(containerStatuses=[looping("main", 3, 1)]))
+    end = pod.end_of("main", 1)
+    assert end is not None
+    assert end.exit_code == 3
+    assert pod.alive("main", 1) is False
+    before = pod.end_of("main", 0)
+    assert before is not None
+    assert before.exit_code is None
+    # Where the kubelet does not know the present run, what it tells as the last one is the one before.
+    lost = {**looping("main", 3, 1), "containerID": ""}
+    pod = parse_pod(pod_json(containerStatuses=[lost]))
+    assert pod.end_of("main", 1) is None
 
 
 def test_a_static_pod_is_known_by_the_uid_in_its_folder_name() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes_asyncio.config import ConfigException
 
-from joblog.errors import Denied, InvalidSettings, NotFound
+from joblog.errors import Denied, InvalidSettings, NotFound, Unavailable
 from joblog.identity import LogName
 from joblog.worker.kubernetes.api_pods import ApiPods, LabelSelection
 from joblog.worker.kubernetes.client import Connection, KubernetesClient
@@ -208,6 +209,21 @@ async def test_what_is_refused_is_said(api: KubernetesApi, tmp_path: Path) -> No
             await KubernetesClient.open(str(file))
     with pytest.raises(InvalidSettings):
         await KubernetesClient.open(str(tmp_path / "none"))
+
+
+async def test_credentials_that_are_missing_for_a_while_end_nothing(api: KubernetesApi, tmp_path: Path) -> None:
+    client = await KubernetesClient.open(str(api.kubeconfig(tmp_path / "kubeconfig")))
+
+    def empty(_configuration: object) -> None:
+        # As the library does where the file of the account's token is empty.
+        raise ConfigException("Token file exists but empty.")
+
+    client._api.configuration.refresh_api_key_hook = empty
+    with pytest.raises(Unavailable, match="credentials"):
+        await client.get("/api/v1/pods")
+    client._api.configuration.refresh_api_key_hook = None
+    assert (await client.get("/api/v1/pods"))["items"] == []
+    await client.close()
 
 
 @pytest.mark.parametrize(

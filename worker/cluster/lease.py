@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.errors import Conflict, Corrupt, JoblogError, NotFound, Unavailable
 from joblog.service import Service
 from joblog.worker.kubernetes.client import Connection
 
@@ -95,11 +95,12 @@ class Elector(Service):
         except Conflict:
             return False
         except JoblogError as error:
-            if not isinstance(error, Unavailable) and not self._renewed_at:
+            # What was set wrong stays so; what the server says may be right the next time.
+            if not isinstance(error, Unavailable | Corrupt) and not self._renewed_at:
                 raise
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                log.warning("the lease can't be had: %s", error)
+                log.warning("the lease can't be had, which is tried again: %s", error)
             return False
         self._complaint = ""
         return done
@@ -117,7 +118,7 @@ class Elector(Service):
             await client.send("POST", self._path, {**fresh, "spec": self._spec(holder, {})})
             self._renewed_at = began
             return True
-        spec = lease.get("spec") or {}
+        spec = _spec_of(lease, f"{self._path}/{self._name}")
         mine = spec.get("holderIdentity") == self._identity
         if not mine and not self._is_free(lease, spec):
             return False
@@ -131,7 +132,7 @@ class Elector(Service):
         """By this clock: a lease that has not changed since it was seen for as long as it is good."""
         if not spec.get("holderIdentity"):
             return True
-        version = str((lease.get("metadata") or {}).get("resourceVersion"))
+        version = str(lease["metadata"]["resourceVersion"])
         now = time.monotonic()
         if version != self._seen:
             self._seen, self._seen_at = version, now
@@ -142,12 +143,22 @@ class Elector(Service):
     def _spec(self, holder: str, before: Mapping[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         same = before.get("holderIdentity") == holder
-        transitions = before.get("leaseTransitions")
-        count = transitions if isinstance(transitions, int) else 0
+        acquired, transitions = before.get("acquireTime"), before.get("leaseTransitions")
+        count = transitions if type(transitions) is int else 0
         return {
             "holderIdentity": holder,
             "leaseDurationSeconds": max(1, round(self._lease_seconds)),
-            "acquireTime": before.get("acquireTime", now) if same else now,
+            "acquireTime": acquired if same and isinstance(acquired, str) else now,
             "renewTime": now,
             "leaseTransitions": count if same or not before else count + 1,
         }
+
+
+def _spec_of(lease: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """What a lease says. Raises Corrupt for what is none."""
+    meta, spec = lease.get("metadata"), lease.get("spec") or {}
+    if not isinstance(meta, dict) or not isinstance(meta.get("resourceVersion"), str):
+        raise Corrupt(f"Kubernetes API, {path}: what came is no Lease: it has no metadata.resourceVersion")
+    if not isinstance(spec, dict) or not isinstance(spec.get("holderIdentity") or "", str):
+        raise Corrupt(f"Kubernetes API, {path}: what came is no Lease: its spec is {str(spec)[:60]!r}")
+    return spec

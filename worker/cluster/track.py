@@ -129,6 +129,9 @@ class ContainerTrack:
             if state.restarts > ref.restart + 1:
                 return How.REPLACED
             previous = state.restarts > ref.restart
+            if previous and state.before is None:
+                # What is previous to the kubelet is the present run by now.
+                return How.REPLACED
             path = f"/api/v1/namespaces/{ref.namespace}/pods/{ref.pod}/log"
             async with client.stream(path, self._query(follow, previous), silence_seconds=SILENCE_SECONDS) as pieces:
                 # The API knows pods by names alone: what answers is ours only if ours is still there now.
@@ -245,9 +248,10 @@ async def _pod(client: KubernetesClient, ref: ContainerRef) -> Pod | None:
 
 
 def _is_current(pod: Pod | None, ref: ContainerRef, *, previous: bool) -> bool:
-    if pod is None or ref.container not in pod.states:
+    state = pod.states.get(ref.container) if pod is not None else None
+    if state is None or (previous and state.before is None):
         return False
-    return pod.states[ref.container].restarts == ref.restart + previous
+    return state.restarts == ref.restart + previous
 
 
 async def _ahead(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -98,7 +98,8 @@ class Track:
         """Looks for newer files, and whether there are any left."""
         self.follower.refresh()
         self.gone = self.follower.is_gone()
-        if late := self.follower.late():
+        # Not before what is in the spool behind its last position: a position that is noted here counts that as read.
+        if not self._skip and (late := self.follower.late()):
             self._take_late(late)
 
     def _take_late(self, data: bytes) -> None:

@@ -129,7 +129,7 @@ class KubernetesClient:
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence or None)
         response = None
         try:
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+            await self._authorize(headers)
             response = await self._api.rest_client.request(
                 method,
                 self._api.configuration.host + path,
@@ -147,6 +147,12 @@ class KubernetesClient:
         finally:
             if response is not None:
                 response.close()
+
+    async def _authorize(self, headers: dict[str, str]) -> None:
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        except Exception as error:  # noqa: BLE001 - whatever the file of the account's token makes the library raise
+            raise Unavailable(f"Kubernetes API: its credentials can't be had now: {str(error)[:200]}") from None
 
 
 async def _pieces(content: Any) -> AsyncIterator[bytes]:

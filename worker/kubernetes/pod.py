@@ -48,7 +48,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """How often a container was restarted, whether it runs, and how its present and its last run ended."""
+    """How often a container was restarted, whether it runs, and how its present run ended, and the one before.
+
+    before: None as well where the API has forgotten it, which it does when the present run has ended.
+    """
 
     restarts: int = 0
     running: bool = False
@@ -185,15 +188,28 @@ def _states(status: Mapping[str, Any]) -> dict[str, ContainerState]:
             state = _object(one.get("state"))
             running = state.get("running")
             restarts = one.get("restartCount")
+            ended = state.get("terminated")
+            before = _object(one.get("lastState")).get("terminated")
+            if isinstance(state.get("waiting"), dict) and _is_present_run(one, before):
+                ended, before = before, None
             found[_text(one.get("name"))] = ContainerState(
                 restarts if type(restarts) is int and restarts >= 0 else 0,
                 isinstance(running, dict),
                 parse_time_ns(_text(_object(running).get("startedAt"))),
-                _terminated(state.get("terminated")),
-                _terminated(_object(one.get("lastState")).get("terminated")),
+                _terminated(ended),
+                _terminated(before),
             )
     found.pop("", None)
     return found
+
+
+def _is_present_run(status: Mapping[str, Any], terminated: object) -> bool:
+    """Whether the state that is told as the last one is that of the run that is counted now.
+
+    A container that waits to be started again has it there (CrashLoopBackOff): restartCount grows when it is started.
+    """
+    present = _text(status.get("containerID"))
+    return bool(present) and _text(_object(terminated).get("containerID")) == present
 
 
 def _terminated(said: object) -> ContainerEnd | None:
