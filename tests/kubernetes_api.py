@@ -293,8 +293,8 @@ class KubernetesApi:
 
     def _run(self, pod: Json, container: str, *, previous: bool) -> int:
         """Whose log the kubelet gives: of one that waits to be started again the last state is the present run."""
-        states = pod["status"].get("containerStatuses", [])
-        state = next((one for one in states if one["name"] == container), {"restartCount": 0, "state": {}})
+        states: list[Json] = pod["status"].get("containerStatuses", [])
+        state: Json = next((one for one in states if one["name"] == container), {"restartCount": 0, "state": {}})
         last = state.get("lastState", {}).get("terminated", {}).get("containerID")
         waits = "waiting" in state["state"] and last is not None and last == state.get("containerID")
         return int(state["restartCount"]) - (previous and not waits)

@@ -27,7 +27,7 @@ def test_elsewhere_helm_is_taken_from_the_path_or_asked_for(tmp_path: Path) -> N
 
     def run() -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(programs)}
-        command = ["/bin/bash", tmp_path / SCRIPT]
+        command = ["/bin/bash", str(tmp_path / SCRIPT)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
     program("uname", "echo Darwin arm64")
