@@ -17,9 +17,11 @@ STEPS = (
     "prune.pieces",
     "restore.piece",
     "restore.fetched",
+    "restore.access",
     "restore.ready",
     "restore.aside",
     "restore.swapped",
+    "restore.done",
 )
 
 _armed: dict[str, Callable[[], None]] = {}

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from joblog.errors import Corrupt, Denied, OutOfSpace, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, InvalidInput, OutOfSpace, WrongVersion
 from joblog.leader.access.snapshot import AccessSnapshot, unpack_snapshot
+from joblog.leader.archive.folder_files import sync_folder
 from joblog.leader.archive.key_objects import load_store_keys
 from joblog.leader.backup import failpoints, swap
 from joblog.leader.backup.access import merged, write_access
@@ -24,6 +25,7 @@ from joblog.leader.crypto.known_kms import KnownKms
 from joblog.leader.crypto.remembered import KmsSource, open_present, remember
 from joblog.leader.crypto.store_key_record import DescribedKey, unpack_record
 from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.leader.recovery import import_into
 from joblog.paths import DataFolder, make_folder
 
@@ -106,15 +108,16 @@ class Restore:
     def run(self, *, discard_old: bool = False) -> Restored:
         """Returns when the backup is in place. Ended before, it goes on when it is run again.
 
-        discard_old: what is there is deleted once the backup is in its place. Raises Conflict, NotFound, Denied that
-        says which KMS is needed, Corrupt, WrongVersion, OutOfSpace, Unavailable; then nothing has changed.
+        discard_old: what is there is deleted once the backup is in its place; what was set aside before stays, also
+        where this restore has done so and was ended. Raises Conflict, NotFound, Denied that says which KMS is needed,
+        Corrupt, WrongVersion, OutOfSpace, Unavailable; then nothing has changed.
         """
         make_folder(self._folder.root)
         make_folder(self._folder.leader)
         for backup_id in swap.finish_swaps(self._folder):
             self._warnings.append(f"the restore of backup {backup_id} had come to its last step, and is finished")
             if backup_id == self._manifest.summary.id:
-                return self._restored(discard_old=discard_old)
+                return Restored(self._folder.root, swap.aside(self._folder, backup_id), self._warnings)
         if not (self._restoring / swap.FETCHED).exists():
             plan = self.plan()
             held = sum(path.stat().st_blocks * 512 for path in self._restoring.rglob("*") if path.is_file())
@@ -130,11 +133,7 @@ class Restore:
             failpoints.reach("restore.fetched")
             self._prepare()
             with swap.not_live(self._folder):
-                swap.swap(self._folder, self._restoring)
-        return self._restored(discard_old=discard_old)
-
-    def _restored(self, *, discard_old: bool) -> Restored:
-        aside = swap.aside(self._folder, self._manifest.summary.id)
+                aside = swap.swap(self._folder, self._restoring)
         if discard_old:
             for path in aside:
                 shutil.rmtree(path)
@@ -143,26 +142,44 @@ class Restore:
 
     def _prepare(self) -> None:
         """Looks into what was fetched: whether it is a store, whether it opens, who may come in. Can be repeated."""
+        archived = self._archived_access()
+        self._prepare_store(archived.spool_keys if archived is not None else ())
+        self._prepare_access(archived)
+
+    def _prepare_store(self, spool_keys: Iterable[tuple[str, bytes, int]]) -> None:
         summary = self._manifest.summary
-        state = self._restoring / ACCESS_PATH
-        if state.exists():
-            found = unpack_snapshot(state.read_bytes())
-            archived = self._archived_access()
-            if archived is not None:
-                found = merged(found, archived)
-            fresh = self._restoring / "access.new"
-            shutil.rmtree(fresh, ignore_errors=True)
-            write_access(fresh, found, former=self._folder.access)
-            shutil.rmtree(self._restoring / "access")
-            fresh.rename(self._restoring / "access")
         store = Store.open(self._restoring / "store")
         try:
             if store.store_id != summary.store_id:
                 raise Corrupt(f"backup {summary.id} is of store {summary.store_id}, and holds {store.store_id}")
             self._warnings += open_keys(store, self._repository, self._keys)
+            # The archive may have newer ones, and no others than those of now from the leader's start on.
+            known = SpoolKeys(store, StoreKeys(store, open_present(store, self._keys.source).kms, store.store_id))
+            for worker_id, key, kept_ns in spool_keys:
+                try:
+                    known.keep(worker_id, key, kept_ns=kept_ns)
+                except (Conflict, Corrupt, InvalidInput) as error:
+                    self._warnings.append(f"a key of worker {worker_id}'s sealed spools can't be kept: {error}")
             note_restored(store, RestoredNote(summary.id, summary.created_ns, time.time_ns()))
         finally:
             store.close()
+
+    def _prepare_access(self, archived: AccessSnapshot | None) -> None:
+        """Makes the access folder of what was fetched in its place."""
+        fetched, fresh = self._restoring / ACCESS_PATH, self._restoring / "access.new"
+        if fetched.exists():
+            found = unpack_snapshot(fetched.read_bytes())
+            if archived is not None:
+                found = merged(found, archived)
+            shutil.rmtree(fresh, ignore_errors=True)
+            write_access(fresh, found, former=self._folder.access)
+            sync_folder(fresh)
+            # The new folder counts once this is gone.
+            fetched.unlink()
+        failpoints.reach("restore.access")
+        if fresh.exists():
+            shutil.rmtree(fetched.parent, ignore_errors=True)
+            fresh.rename(fetched.parent)
 
 
 def open_keys(store: Store, repository: Repository, keys: Keys) -> list[str]:

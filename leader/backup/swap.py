@@ -15,6 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from joblog.errors import Conflict
+from joblog.leader.archive.folder_files import sync_folder
 from joblog.leader.backup import failpoints
 from joblog.leader.buffer.folder import lock_folder
 from joblog.paths import DataFolder
@@ -30,7 +31,7 @@ def restoring_folder(folder: DataFolder, backup_id: str) -> Path:
 
 
 def aside(folder: DataFolder, backup_id: str) -> list[Path]:
-    """Where what was there before the backup was restored is kept, as far as it is."""
+    """Where what was there before each restore of the backup is kept, as far as it is."""
     return [path for part in _PARTS for path in sorted(folder.leader.glob(f"{part}.before-{backup_id}*"))]
 
 
@@ -82,25 +83,30 @@ def note(restoring: Path, name: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    _sync(restoring)
+    sync_folder(restoring)
 
 
-def swap(folder: DataFolder, restoring: Path) -> None:
-    """What is in `restoring` counts from now on; call it in locked() and not_live()."""
+def swap(folder: DataFolder, restoring: Path) -> list[Path]:
+    """What is in `restoring` counts from now on; where what was there lies now. Call it in locked() and not_live()."""
     backup_id = restoring.name.removeprefix(PREFIX)
     note(restoring, SWAPPING)
     failpoints.reach("restore.ready")
+    aside = []
     for part in _PARTS:
         fresh, place = restoring / part, folder.leader / part
         if not fresh.exists():
             continue
         if place.exists():
-            place.rename(_free_aside(folder, part, backup_id))
+            aside.append(place.rename(_free_aside(folder, part, backup_id)))
             failpoints.reach("restore.aside")
         fresh.rename(place)
         failpoints.reach("restore.swapped")
-    _sync(folder.leader)
+    sync_folder(folder.leader)
+    # First, or who comes after a kill takes for fetched what is half deleted.
+    (restoring / FETCHED).unlink(missing_ok=True)
+    failpoints.reach("restore.done")
     shutil.rmtree(restoring)
+    return aside
 
 
 def finish_swaps(folder: DataFolder) -> list[str]:
@@ -112,11 +118,3 @@ def finish_swaps(folder: DataFolder) -> list[str]:
                 swap(folder, restoring)
             done.append(restoring.name.removeprefix(PREFIX))
     return done
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from joblog.leader.backup.restore import Keys, Restore
 from joblog.leader.backup.restored import incarnation_of, restored_note
 from joblog.leader.backup.swap import finish_swaps
 from joblog.leader.buffer.store import Store
+from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.ingest.spool_keys import SpoolKeys
 from joblog.paths import DataFolder
 from tests.backing_up import BackedUpLeader, FileSource, contents, model_of, restore
 from tests.stored_log import fill
@@ -69,13 +72,15 @@ def test_what_was_there_is_set_aside_until_told_otherwise(leader: BackedUpLeader
     assert contents(new, kek) == first
     # The same backup once more: what was set aside for it before stays.
     again = restorer(leader, new).run().aside
-    assert {path.name for path in again} == {
-        f"store.before-{summary.id}",
-        f"access.before-{summary.id}",
-        f"access.before-{summary.id}.2",
-    }
+    assert {path.name for path in again} == {f"store.before-{summary.id}", f"access.before-{summary.id}.2"}
+    kept = sorted((new / "leader").glob("*.before-*"))
+    assert len(kept) == 3
+    # What is discarded is what counted until now, and nothing else.
     assert restorer(leader, new).run(discard_old=True).aside == []
-    assert not list((new / "leader").glob("*.before-*"))
+    assert sorted((new / "leader").glob("*.before-*")) == kept
+
+
+BEGUN = ("restore.ready", "restore.aside", "restore.swapped")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,8 @@ def test_what_was_there_is_set_aside_until_told_otherwise(leader: BackedUpLeader
     [
         ("restore.piece", True),
         ("restore.fetched", True),
-        *((step, by) for step in ("restore.ready", "restore.aside", "restore.swapped") for by in (True, False)),
+        ("restore.access", True),
+        *((step, by) for step in BEGUN for by in (True, False)),
     ],
 )
 def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step: str, by_restore: bool) -> None:
@@ -94,6 +100,7 @@ def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step
     restore(leader.repository, "latest", new, kek)
     before = contents(new, kek)
     fill(log, [os.urandom(100_000) for _ in range(5)])
+    late, _ = leader.access.create_token("late", (Grant("writer"),), created_by="a")
     leader.backup()
     failpoints.arm(step, kill)
     with pytest.raises(Killed):
@@ -107,7 +114,7 @@ def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step
         return load(name)
 
     leader.repository.load_piece = counted  # type: ignore[method-assign]
-    begun = step in ("restore.ready", "restore.aside", "restore.swapped")
+    begun = step in BEGUN
     if begun and by_restore:
         # It is finished, not done again: what it has set aside stays as it is.
         done = restorer(leader, new).run()
@@ -127,8 +134,30 @@ def test_killed_anywhere_it_goes_on(leader: BackedUpLeader, tmp_path: Path, step
         assert contents(new, kek) == before
         restorer(leader, new, at_once=1).run()
         assert contents(new, kek) == model_of(log)
-        if step == "restore.fetched":
+        if step != "restore.piece":
             assert not gets
+    with closing(AccessStore(DataFolder(new).access_store)) as known:
+        assert late.id in {token.id for token in take_snapshot(known, DataFolder(new).access).tokens}
+    assert not list((new / "leader").glob(".restoring-*"))
+
+
+def test_killed_while_it_cleans_up_it_can_be_run_again(leader: BackedUpLeader, tmp_path: Path) -> None:
+    log = leader.log()
+    fill(log, [b"text\n"])
+    leader.backup()
+    new = tmp_path / "new"
+
+    def kill_halfway() -> None:
+        for path in (new / "leader").glob(".restoring-*/swapping"):
+            path.unlink()
+        raise Killed
+
+    failpoints.arm("restore.done", kill_halfway)
+    with pytest.raises(Killed):
+        restorer(leader, new).run()
+    failpoints.disarm()
+    restorer(leader, new).run()
+    assert contents(new, leader.source.path) == model_of(log)
     assert not list((new / "leader").glob(".restoring-*"))
 
 
@@ -159,6 +188,25 @@ def test_each_restore_is_a_life_of_its_own(leader: BackedUpLeader, tmp_path: Pat
         finally:
             store.close()
     assert incarnation_of(leader.store) == 0 < lives[0] < lives[1]
+
+
+def test_spool_keys_that_the_archive_knows_are_in_the_restored_store(leader: BackedUpLeader, tmp_path: Path) -> None:
+    """A worker that ended has none: without its key what is in its sealed spools would be lost."""
+    fill(leader.log(), [b"text\n"])
+    spool_keys = SpoolKeys(leader.store, leader.keyring.store_keys)
+    spool_keys.keep("w1", b"1" * 32, kept_ns=1)
+    leader.backup()
+    spool_keys.keep("w1", b"2" * 32, kept_ns=2)
+    archived = take_snapshot(leader.access, leader.folder.access, [*spool_keys.all(), ("\n", b"3" * 32, 3)])
+    done = restorer(leader, tmp_path / "new", archived_access=lambda: archived).run()
+    assert len(done.warnings) == 1 and "sealed spools can't be kept" in done.warnings[0]
+    store = Store.open(DataFolder(tmp_path / "new").store)
+    try:
+        keyring = Keyring.open(store, leader.kms, store.store_id)
+        found = SpoolKeys(store, keyring.store_keys).get("w1")
+        assert [(one.key, one.kept_ns) for one in found] == [(b"1" * 32, 1), (b"2" * 32, 2)]
+    finally:
+        store.close()
 
 
 def test_the_target_knows_which_life_counts(leader: BackedUpLeader) -> None:
