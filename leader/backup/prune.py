@@ -123,11 +123,7 @@ class Pruner:
 
     def _needed(self, without: set[str]) -> set[str]:
         """Names of all objects that a backup needs."""
-        needed: set[str] = set()
-        for backup_id in self._repository.backup_ids():
-            if backup_id not in without:
-                needed.update(self._repository.manifest(backup_id).names())
-        return needed
+        return {name for manifest in self._repository.manifests(without) for name in manifest.names()}
 
     def _running(self) -> list[str]:
         """Ids of backups that are being made. Those of dead ones are withdrawn first: they can't be completed then."""

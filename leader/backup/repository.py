@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from os import urandom
 from typing import NamedTuple, Protocol
 
@@ -191,9 +191,11 @@ class Repository:
             raise Corrupt(f"backup {backup_id}: {error}") from None
         return unpack_manifest(self.keys, data, backup_id)
 
-    def manifests(self) -> Iterator[Manifest]:
-        """All of them. Raises Corrupt, WrongVersion for one that can't be used."""
+    def manifests(self, without: Collection[str] = ()) -> Iterator[Manifest]:
+        """Those of all backups but some; one that is deleted meanwhile is passed over. Raises Corrupt, WrongVersion."""
         for backup_id in self.backup_ids():
+            if backup_id in without:
+                continue
             try:
                 yield self.manifest(backup_id)
             except NotFound:

@@ -219,6 +219,23 @@ def test_backups_and_prunes_beside_each_other(leader: BackedUpLeader, seed: int)
     check_all(leader)
 
 
+def test_a_backup_that_another_prune_deletes_just_now_needs_nothing(
+    leader: BackedUpLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = leader.log()
+    for _ in range(2):
+        replace_noise(leader, log)
+        leader.backup()
+    gone, newest = sorted(leader.repository.backup_ids())
+    ids = leader.repository.backup_ids
+    listed = [newest, gone]
+    leader.target.delete([backup_key(gone)])
+    monkeypatch.setattr(leader.repository, "backup_ids", lambda: listed)
+    assert prune(leader, KeepRules(last=2)).deleted_pieces
+    monkeypatch.setattr(leader.repository, "backup_ids", ids)
+    check_all(leader)
+
+
 def test_nothing_is_deleted_when_it_is_not_known_what_is_needed(leader: BackedUpLeader) -> None:
     log = leader.log()
     replace_noise(leader, log)
