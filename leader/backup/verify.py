@@ -18,7 +18,7 @@ from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.fields import format_time, parse_document
 from joblog.leader.archive.objects import get_bounded
 from joblog.leader.backup.fetch import Fetcher, Progress, check_room, missing_pieces
-from joblog.leader.backup.layout import piece_key, verified_key
+from joblog.leader.backup.layout import backup_key, piece_key, verified_key
 from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restore import Keys, check_store_version, open_keys
@@ -81,7 +81,10 @@ class BackupVerifier:
                 self._problems.append(text)
 
     def verify(self) -> VerifiedBackup:
-        """Reads everything back. Raises Interrupted, and what the object store raises."""
+        """Reads everything back.
+
+        Raises Interrupted, NotFound when the backup is deleted meanwhile, and what the object store raises.
+        """
         needed = {piece.name: piece.length for file in self._manifest.files for piece in file.pieces}
         total = sum(needed.values())
         for name in missing_pieces(self._repository, self._manifest):
@@ -100,6 +103,8 @@ class BackupVerifier:
                 for one in coming:
                     one.cancel()
                 raise
+        if self._problems and self._repository.objects.head(backup_key(self._manifest.summary.id)) is None:
+            raise NotFound(f"backup {self._manifest.summary.id} was deleted while it was verified")
         return self._verdict(len(needed), restored=False, logs=0)
 
     def _verdict(self, objects: int, *, restored: bool, logs: int) -> VerifiedBackup:
@@ -129,16 +134,15 @@ class BackupVerifier:
         """Restores into `scratch`, which is deleted at the end, and reads every log whole, as `joblog verify --all`.
 
         archive: where bytes of logs that are archived are read; without it such logs are passed over. on_log(logs,
-        bytes) so far. Raises OutOfSpace before anything is fetched, and what fetching raises.
+        bytes) so far. Where it can't be restored, that is a problem, and the others are found as by verify(). Raises
+        OutOfSpace before anything is fetched, and what the store raises.
         """
         check_store_version(self._manifest)
         check_room(scratch.parent, self._manifest.summary.bytes)
         try:
-            self._fetcher = Fetcher(self._repository, scratch, at_once=self._at_once, progress=self._progress)
-            self._fetcher.run(self._manifest.files)
-            state = scratch / ACCESS_PATH
-            unpack_snapshot(state.read_bytes())
-            store = Store.open(scratch / "store")
+            store = self._fetched(scratch)
+            if store is None:
+                return self.verify()
             try:
                 for warning in open_keys(store, self._repository, keys):
                     self._problem(warning)
@@ -148,6 +152,19 @@ class BackupVerifier:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return self._verdict(len(set(self._manifest.names())), restored=True, logs=logs)
+
+    def _fetched(self, scratch: Path) -> Store | None:
+        """The store in the backup; None where there is none to be had, which is a problem."""
+        self._fetcher = Fetcher(self._repository, scratch, at_once=self._at_once, progress=self._progress)
+        if self._stopping.is_set():
+            self._fetcher.stop()
+        try:
+            self._fetcher.run(self._manifest.files)
+            unpack_snapshot((scratch / ACCESS_PATH).read_bytes())
+            return Store.open(scratch / "store")
+        except (Corrupt, NotFound, WrongVersion) as error:
+            self._problem(f"it can't be restored: {error}")
+            return None
 
     def _verify_logs(
         self,

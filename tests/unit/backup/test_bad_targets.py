@@ -15,6 +15,7 @@ from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.backup.fence import fenced_at, keep_fence
 from joblog.leader.backup.layout import backup_key
+from joblog.leader.backup.restore import Keys
 from joblog.leader.backup.verify import BackupVerifier, VerifiedBackup, note_verified, verified_note
 from joblog.leader.crypto.file_kms import FileKms
 from tests.backing_up import BackedUpLeader, contents, opened, restore
@@ -111,6 +112,32 @@ def test_nothing_is_touched(
     kek.write_bytes(leader.source.path.read_bytes())
     assert contents(old, kek) == before
     assert not list((old / "leader").glob("*.before-*"))
+
+
+@pytest.mark.parametrize(("spoil", "says"), [(missing_piece, "is missing"), (flipped_piece, "was changed")])
+def test_verifying_with_a_restore_says_what_is_damaged(
+    leader: BackedUpLeader, tmp_path: Path, spoil: Spoil, says: str
+) -> None:
+    fill(leader.log(), [b"x" * 100_000])
+    manifest = leader.repository.manifest(leader.backup().id)
+    spoil(leader.target, manifest.summary.id, tmp_path)
+    scratch = tmp_path / "scratch"
+    found = BackupVerifier(leader.repository, manifest).verify_restored(scratch, Keys(leader.source))
+    assert "can't be restored" in found.problems[0] and not found.restored
+    assert any(says in problem for problem in found.problems[1:])
+    assert not scratch.exists()
+
+
+def test_a_backup_that_is_deleted_while_it_is_verified_is_not_damaged(leader: BackedUpLeader) -> None:
+    fill(leader.log(), [b"x" * 100_000])
+    manifest = leader.repository.manifest(leader.backup().id)
+
+    def delete(_done: int, _total: int) -> None:
+        for info in [*walk(leader.target, "backups/"), *walk(leader.target, "pieces/")]:
+            leader.target.delete([info.key])
+
+    with pytest.raises(NotFound, match="was deleted while"):
+        BackupVerifier(leader.repository, manifest, at_once=1, progress=delete).verify()
 
 
 def test_any_flipped_bit_of_a_target_is_found(leader: BackedUpLeader, tmp_path: Path, seed: int) -> None:
