@@ -17,7 +17,7 @@ from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restore import Keys, open_keys
 from joblog.leader.backup.runs import RunNames, RunTaker
-from joblog.leader.backup.source import Source
+from joblog.leader.backup.source import ACCESS_PATH, Source
 from joblog.leader.backup.verify import BackupVerifier, VerifiedBackup, note_verified
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
@@ -98,7 +98,8 @@ class BackupWork:
 
         job.stops_by(stop)
         try:
-            fetcher.run(manifest.files)
+            # Who may come in is not asked for: the CA's key need not lie there.
+            fetcher.run(file for file in manifest.files if file.path != ACCESS_PATH)
             old = Store.open(scratch / "store")
             try:
                 warnings = open_keys(old, repository, Keys(self._kms_source))
