@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from joblog.errors import JoblogError
+from joblog.errors import Interrupted, JoblogError
 from joblog.leader.backup.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Scheduled:
         last_ns: Callable[[], int | None],
         work: Callable[[], Awaitable[None]],
     ) -> None:
-        """last_ns(): when it was done last, 0: never, None: there is nothing to do it with. Blocks."""
+        """last_ns(): when it was done last, 0: never, None: there is nothing to do it with. Blocks. Both may raise."""
         self._what = what
         self._schedule = schedule
         self._last_ns = last_ns
@@ -50,14 +50,19 @@ class Scheduled:
                     continue
                 await self._work()
             except JoblogError as error:
-                if self.failure != str(error):
-                    log.error("scheduled %s failed, it is tried again: %s", self._what, error)
-                self.failure = str(error)
+                # Interrupted: the leader stops.
+                if not isinstance(error, Interrupted):
+                    self._failed(str(error))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 pause = min(2 * pause, _LAST_PAUSE_SECONDS)
             else:
                 self.failure = ""
                 pause = _FIRST_PAUSE_SECONDS
+
+    def _failed(self, why: str) -> None:
+        if self.failure != why:
+            log.error("scheduled %s failed, it is tried again: %s", self._what, why)
+        self.failure = why
 
     async def _left_seconds(self, schedule: Schedule, started_ns: int) -> float:
         """How long to wait before the next look; 0: it is due."""

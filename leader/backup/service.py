@@ -11,7 +11,7 @@ from functools import partial
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from joblog.errors import Corrupt, Denied, InvalidInput, JoblogError, NotFound, WrongVersion
+from joblog.errors import Conflict, Corrupt, Denied, InvalidInput, JoblogError, NotFound, WrongVersion
 from joblog.leader.access.audit import Auditor, NoAudit
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.key_objects import KeyObjects
@@ -258,11 +258,15 @@ class BackupService(Service):
         return newest.created_ns if newest is not None else 0
 
     def _verified_ns(self) -> int | None:
+        """Raises Corrupt when none can be verified that may be of this store."""
         last_ns = None
-        for summary in self._own([]):
+        unreadable: list[str] = []
+        for summary in self._own(unreadable):
             last_ns = 0
             if (note := verified_note(self.need(), summary.id)) is not None:
                 return note.verified_ns
+        if last_ns is None and unreadable:
+            raise Corrupt(unreadable[0])
         return last_ns
 
     async def _nothing_runs(self) -> None:
@@ -277,14 +281,23 @@ class BackupService(Service):
             await self.prune_now(KeepRules())
 
     async def _scheduled_verify(self) -> None:
-        await self._nothing_runs()
         problems: list[str] = []
-        newest = await asyncio.to_thread(lambda: next(self._own(problems), None))
-        if newest is not None:
-            job = await self.start_verify(newest.id, restore=False, reason="schedule")
-            async for _ in job.watch():
-                pass
-            problems += (f"backup {newest.id}: {problem}" for problem in job.state.problems)
+        job = None
+        while job is None:
+            await self._nothing_runs()
+            problems.clear()
+            newest = await asyncio.to_thread(lambda: next(self._own(problems), None))
+            if newest is None:
+                return
+            try:
+                job = await self.start_verify(newest.id, restore=False, reason="schedule")
+            except Conflict:
+                # Another job was quicker: a backup that is due at the same time, say.
+                if self.jobs.running is None:
+                    raise
+        async for _ in job.watch():
+            pass
+        problems += (f"backup {job.state.backup_id}: {problem}" for problem in job.state.problems)
         if problems:
             more = f", and {len(problems) - 1} more problems" if len(problems) > 1 else ""
             raise JoblogError(problems[0] + more)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from joblog.errors import Denied, Interrupted, OutOfSpace
-from joblog.leader.backup import failpoints
+from joblog.leader.backup import failpoints, scheduled
 from joblog.leader.backup.fence import fenced_at
+from joblog.leader.backup.jobs import Job
 from joblog.leader.backup.layout import backup_key
 from joblog.leader.backup.options import CreateLimits
 from joblog.leader.backup.restore import Keys, Restore
@@ -77,6 +78,51 @@ async def test_a_damaged_backup_is_told_by_the_scheduled_verification(leader: Ba
         await comes(service.warnings)
     assert bad.id in service.warnings()[0] and "cut short" in service.warnings()[0]
     assert verified_note(leader.repository, good.id) is not None
+
+
+async def test_a_target_with_nothing_but_a_damaged_backup_is_told_of(leader: BackedUpLeader) -> None:
+    bad = leader.backup()
+    leader.target.put(backup_key(bad.id), leader.target.get(backup_key(bad.id))[:100])
+    service = service_of(leader, BackupPlan(verify_schedule=HOURLY))
+    async with running(service):
+        await comes(service.warnings)
+    assert bad.id in service.warnings()[0]
+
+
+async def test_a_verification_waits_for_a_job_that_was_quicker(
+    leader: BackedUpLeader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    leader.backup()
+    service = service_of(leader, BackupPlan(verify_schedule=HOURLY))
+    start_verify, quicker = service.start_verify, iter([service.start_backup])
+
+    async def late(name: str, *, restore: bool, reason: str) -> Job:
+        for start in quicker:
+            start("asked")
+        return await start_verify(name, restore=restore, reason=reason)
+
+    monkeypatch.setattr(service, "start_verify", late)
+    async with running(service):
+        await comes(lambda: any(note is not None for _, note in service.listed().backups))
+    assert len(service.listed().backups) == 2
+    assert "failed" not in caplog.text
+
+
+async def test_what_is_stopped_with_the_leader_has_not_failed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scheduled, "_FIRST_PAUSE_SECONDS", 0.01)
+    tried: list[int] = []
+
+    async def work() -> None:
+        tried.append(1)
+        raise Interrupted("the leader is stopping")
+
+    one = scheduled.Scheduled("backup", HOURLY, lambda: 0, work)
+    task = asyncio.create_task(one.run())
+    await comes(lambda: len(tried) > 1)
+    task.cancel()
+    assert not one.failure and not caplog.text
 
 
 async def test_in_a_target_of_two_stores_each_verifies_its_own(leader: BackedUpLeader, tmp_path: Path) -> None:
