@@ -36,6 +36,11 @@ class JobState:
     error: str = ""
     problems: tuple[str, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """What it is, for people. The id of a backup comes when it has begun."""
+        return f"{self.kind} {self.backup_id}".rstrip() if self.kind == "backup" else f"{self.kind} of {self.backup_id}"
+
 
 class Job:
     """One of them. failure: what it raised."""
@@ -95,11 +100,11 @@ class Job:
     def _failed(self, error: Exception) -> None:
         state = self.state
         if isinstance(error, Interrupted):
-            log.info("%s of backup %s was stopped", state.kind, state.backup_id)
+            log.info("%s was stopped", state.words)
         elif isinstance(error, JoblogError):
-            log.error("%s of backup %s failed: %s", state.kind, state.backup_id, error)
+            log.error("%s failed: %s", state.words, error)
         else:
-            log.error("%s of backup %s failed unexpectedly", state.kind, state.backup_id, exc_info=error)
+            log.error("%s failed unexpectedly", state.words, exc_info=error)
             error = JoblogError(f"the leader failed unexpectedly ({type(error).__name__}); its log says more")
         self.failure = error
         self.tell(error=str(error))
@@ -120,9 +125,7 @@ class Jobs:
         if self.running is not None:
             state = self.running.state
             seconds = (time.time_ns() - state.started_ns) // 10**9
-            raise Conflict(
-                f"a {state.kind} of backup {state.backup_id} is under way since {seconds} s: wait for its end"
-            )
+            raise Conflict(f"{state.words} is under way since {seconds} s: wait for its end")
         self.last = job
         self._task = asyncio.create_task(job.run(work))
         return job

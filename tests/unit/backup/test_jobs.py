@@ -24,7 +24,7 @@ async def test_one_at_a_time() -> None:
         job.tell(done_bytes=10)
 
     first = jobs.start(Job("backup", "x", "asked"), work)
-    with pytest.raises(Conflict, match="a backup of backup x is under way"):
+    with pytest.raises(Conflict, match="backup x is under way"):
         jobs.start(Job("verify", "y", "asked"), work)
     watching = asyncio.create_task(states(first))
     go.set()
