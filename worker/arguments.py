@@ -74,6 +74,7 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     add("--mask-env", action="append", default=[], metavar="NAME", help="replace this variable's value by ***")
     add("--mask-file", action="append", default=[], type=Path, metavar="FILE", help="replace each line's value by ***")
     add("--mask-arguments", action="store_true", help="record the program's name only, not its arguments")
+    add("--cri-dir", metavar="DIR", help="write the output there too, as container log files for another collector")
     add("--drain", type=_seconds, metavar="SECONDS", help="wait so long for delivery after the end (default: 10)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of joblog's state on this machine")
     add("--leader", metavar="HOST:PORT", help="where the leader is (default: on this machine)")
@@ -111,6 +112,7 @@ def _request(given: argparse.Namespace, kind: str, command: list[str], cwd: str)
         quiet=given.quiet,
         masks=[os.fsdecode(value) for value in masks],
         mask_arguments=given.mask_arguments or settings.mask.arguments,
+        cri_dir=os.path.abspath(given.cri_dir) if given.cri_dir else "",
     )
     return Request(check_order(order), _place(given, settings), given.run is not None, given.detach, warnings)
 

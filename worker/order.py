@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from joblog.errors import InvalidInput, WrongVersion
 from joblog.identity import LogName, check_labels, check_name, check_writable_name
+from joblog.worker.capture.cri_files import CriPlace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ COMMAND = "command"
 STDIN = "stdin"
 # Holds the token with which this machine joins a leader.
 JOIN_VARIABLE = "JOBLOG_JOIN_TOKEN"
-HANDOVER_VERSION = 2
+HANDOVER_VERSION = 3
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -29,7 +30,8 @@ class Order(NamedTuple):
     """attempt: 0 for the next free one. environment: None for that of the process that runs the task.
 
     masks: secret values. mask_arguments: all but the program's name are secret. kind: COMMAND, or STDIN for what comes
-    on standard input. timeout_seconds: 0 for none. Text is as os.fsdecode gives it.
+    on standard input. timeout_seconds: 0 for none. cri_dir: where its CRI files go, absolute; empty: where the place
+    has them, if it does. Text is as os.fsdecode gives it.
     """
 
     namespace: str
@@ -46,6 +48,7 @@ class Order(NamedTuple):
     quiet: bool = False
     masks: list[str] = []  # noqa: RUF012
     mask_arguments: bool = False
+    cri_dir: str = ""
 
 
 class Place(NamedTuple):
@@ -53,6 +56,7 @@ class Place(NamedTuple):
 
     pipe_bytes, exit_wait_seconds and grace_seconds are those of the settings' section "capture"; the rest of "spool".
     sealed: spools are sealed with spool_key, 64 hexadecimal digits, which goes from process to process in memory only.
+    cri: files for other collectors.
     """
 
     data_dir: str
@@ -67,6 +71,7 @@ class Place(NamedTuple):
     pipe_bytes: int
     sealed: bool = False
     spool_key: str = ""
+    cri: CriPlace = CriPlace()
 
     @property
     def worker_folder(self) -> str:
@@ -101,6 +106,13 @@ def place_from_settings(settings: WorkerSettings, data_dir: str | os.PathLike[st
         grace_seconds=settings.capture.grace_seconds,
         pipe_bytes=settings.capture.pipe_bytes,
         sealed=settings.spool.encryption == "on",
+        cri=CriPlace(
+            "" if settings.cri.dir is None else os.path.abspath(settings.cri.dir),
+            settings.cri.max_file_bytes,
+            settings.cri.max_files,
+            int(settings.cri.mode, 8),
+            settings.cri.keep_seconds,
+        ),
     )
 
 
@@ -111,8 +123,10 @@ def check_order(order: Order) -> Order:
     check_labels(order.labels)
     if order.kind == COMMAND and not (order.command and order.command[0]):
         raise InvalidInput("no command given: write it after `--`, as in `joblog run -- make -j2`")
-    if any("\0" in part for part in [*order.command, order.cwd]):
+    if any("\0" in part for part in [*order.command, order.cwd, order.cri_dir]):
         raise InvalidInput("the command or its folder holds a NUL character: no program can be given one")
+    if order.cri_dir and not os.path.isabs(order.cri_dir):
+        raise InvalidInput(f"folder {order.cri_dir[:200]!r} for CRI files is not an absolute path")
     if not os.path.isdir(order.cwd):
         raise InvalidInput(f"folder {order.cwd[:200]!r} does not exist or is not a folder: the task can't be run in it")
     if not 0 <= order.timeout_seconds <= MAX_TIMEOUT_SECONDS:
@@ -151,7 +165,8 @@ def unpack(content: bytes) -> tuple[Order, Place, int]:
         raise WrongVersion(
             f"an order of version {fields['version']} came, this joblog knows {HANDOVER_VERSION}: start it again"
         )
-    return Order(**fields["order"]), Place(**fields["place"]), fields["daemon"]
+    place = Place(**{**fields["place"], "cri": CriPlace(*fields["place"]["cri"])})
+    return Order(**fields["order"]), place, fields["daemon"]
 
 
 def _is_text(value: object) -> bool:
@@ -185,4 +200,5 @@ _RULES = {
     "quiet": _is_bool,
     "masks": _is_texts,
     "mask_arguments": _is_bool,
+    "cri_dir": _is_text,
 }

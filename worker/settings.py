@@ -98,6 +98,44 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CriSettings:
+    """A copy of tasks' output as container log files, for another collector that reads those."""
+
+    dir: Path | None = setting(
+        None,
+        "Folder for the output of `joblog run` and `joblog pipe` in CRI format, in clear, laid out as /var/log/pods: "
+        "NAMESPACE_RUN_ID/TASK/0.log. Give it a folder of its own. Empty: there is no such copy.",
+    )
+    max_file_bytes: int = setting(
+        10 * MIB,
+        "A file that would grow beyond it is rotated, as by the kubelet's containerLogMaxSize.",
+        unit="bytes",
+        low=64 * KIB,
+        high=64 * GIB,
+    )
+    max_files: int = setting(
+        5,
+        "Files of a task at most, with the one that is written; the oldest go, read or not, as by the kubelet's "
+        "containerLogMaxFiles.",
+        low=2,
+        high=1000,
+    )
+    mode: str = setting(
+        "0600",
+        "Mode of the files. With 0640 their group may read them, and look into their folders.",
+        choices=("0600", "0640"),
+    )
+    keep_seconds: float = setting(
+        86_400.0,
+        "How long files of a task that has ended are kept after they were last written to; the next task's start "
+        "removes older ones. 0: for good.",
+        unit="seconds",
+        low=0,
+        high=10 * 365 * 86_400,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class MaskSettings:
     """Secrets that are replaced by *** before anything is written down."""
 
@@ -165,6 +203,7 @@ class WorkerSettings(Settings):
     identity: IdentitySettings = section(IdentitySettings, "What the worker shows to its leader.")
     spool: SpoolSettings = section(SpoolSettings, "What is kept on this machine until the leader has it.")
     capture: CaptureSettings = section(CaptureSettings, "How tasks are run and their output is read.")
+    cri: CriSettings = section(CriSettings, "A copy of tasks' output as container log files, for another collector.")
     mask: MaskSettings = section(MaskSettings, "Secrets that are replaced by *** before anything is written down.")
     ship: ShipSettings = section(ShipSettings, "How spools get to the leader.")
     kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")

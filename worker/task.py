@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from joblog.worker.capture.cri_log import CriLog
     from joblog.worker.capture.spec import Outcome
     from joblog.worker.redaction import Masker
 
@@ -132,6 +133,19 @@ class Job:
         self.folders = [folder, *self.lines.folders]
         self._shipper: Shipper | None = None
         self._daemon = False
+        self._cri = self._cri_log()
+
+    def _cri_log(self) -> CriLog | None:
+        order = self.order
+        place = self.place.cri._replace(dir=order.cri_dir or self.place.cri.dir)
+        if not place.dir:
+            return None
+        from joblog.worker.capture.cri_files import pod_folder
+        from joblog.worker.capture.cri_log import CriLog
+
+        # An attempt that the leader gives is not known here.
+        number = max(order.attempt - 1, 0)
+        return CriLog(place, pod_folder(order.namespace, order.run, self.writer.spool_id), order.task, number)
 
     def described(self) -> dict[str, object]:
         """What ControlClient.start returns."""
@@ -175,8 +189,11 @@ class Job:
             for number in _ENDING:
                 signal.signal(number, signal.SIG_IGN)
             self._finish_delivery(0)
-        if not self._daemon and self._is_foreground():
-            self._report()
+        if self._is_foreground():
+            if self._cri is not None and self._cri.lost_bytes:
+                say(f"{self._cri.lost_bytes} bytes of the output are missing in {self._cri.path} and those before it")
+            if not self._daemon:
+                self._report()
         return outcome.exit_code
 
     def _finish_delivery(self, seconds: float) -> None:
@@ -192,7 +209,7 @@ class Job:
         if order.kind == STDIN:
             from joblog.worker.capture.stdin import record_stdin
 
-            return record_stdin(self.writer, echo=echo, mask=self.mask)
+            return record_stdin(self.writer, echo=echo, mask=self.mask, cri=self._cri)
         from joblog.worker.capture.spec import TaskSpec
         from joblog.worker.capture.supervisor import supervise
 
@@ -207,7 +224,7 @@ class Job:
             exit_wait_seconds=place.exit_wait_seconds,
             pipe_bytes=place.pipe_bytes,
         )
-        return supervise(spec, self.writer, echo=echo, mask=self.mask)
+        return supervise(spec, self.writer, echo=echo, mask=self.mask, cri=self._cri)
 
     def _report(self) -> None:
         if found := refused(self.folders):

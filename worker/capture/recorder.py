@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from joblog.worker.capture.cri_log import CriLog
     from joblog.worker.capture.echo import Echo
     from joblog.worker.spool.writer import SpoolWriter
 
@@ -36,10 +37,17 @@ class Recorder:
     """
 
     def __init__(
-        self, spool: SpoolWriter, echo: Echo | None, mask: Mask | None, clock: Callable[[], int] = time.time_ns
+        self,
+        spool: SpoolWriter,
+        echo: Echo | None,
+        mask: Mask | None,
+        clock: Callable[[], int] = time.time_ns,
+        *,
+        cri: CriLog | None = None,
     ) -> None:
         self._spool = spool
         self._echo = echo
+        self._cri = cri
         self._mask = mask
         self._clock = clock
         self._buffer = bytearray(min(_QUIET_BYTES, spool.record_bytes))
@@ -144,14 +152,29 @@ class Recorder:
             self._masked(stream, data)
 
     def _show(self) -> None:
-        if self._echo is None:
+        if self._echo is None and self._cri is None:
             return
         start = 0
         index, count = 0, len(self._lengths)
         while index < count:
-            stream, length = self._streams[index], 0
+            stream, time_ns, length = self._streams[index], self._times_ns[index], 0
             while index < count and self._streams[index] == stream:
                 length += self._lengths[index]
                 index += 1
-            self._echo.show(stream, bytes(self._buffer[start : start + length]))
+            data = bytes(self._buffer[start : start + length])
+            if self._echo is not None:
+                self._echo.show(stream, data)
+            if self._cri is not None:
+                self._cri.put(stream, time_ns, data)
             start += length
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._cri is not None and (news := self._cri.news()):
+            self._spool.append_event("cri_incomplete", news)
+
+    def finish(self) -> None:
+        """Ends what else is written of the output. For before the spool's end, when all was written or discarded."""
+        if self._cri is not None:
+            self._cri.close()
+            self._tell()

@@ -17,6 +17,7 @@ from joblog.worker.capture.spec import EXITED, SIGNALED, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from joblog.worker.capture.cri_log import CriLog
     from joblog.worker.capture.recorder import Mask
     from joblog.worker.spool.writer import SpoolWriter
 
@@ -37,11 +38,19 @@ def _input_descriptor() -> int:
     return fd
 
 
-def record_stdin(spool: SpoolWriter, *, echo: bool, mask: Mask | None = None, grace_seconds: float = 10.0) -> Outcome:
+def record_stdin(
+    spool: SpoolWriter,
+    *,
+    echo: bool,
+    mask: Mask | None = None,
+    cri: CriLog | None = None,
+    grace_seconds: float = 10.0,
+) -> Outcome:
     """Takes standard input to its end into the spool and ends that with the outcome, which it returns.
 
-    echo: passes it through to standard output, masked as in the spool. SIGINT, which the writer at the other end gets
-    as well, leaves that grace_seconds to end; SIGTERM, SIGHUP and SIGQUIT end it with what is there.
+    echo: passes it through to standard output, masked as in the spool. cri: gets it too, and is ended. SIGINT, which the
+    writer at the other end gets as well, leaves that grace_seconds to end; SIGTERM, SIGHUP and SIGQUIT end it with what
+    is there.
     """
     started_ns = time.time_ns()
     signals = Signals()
@@ -49,12 +58,14 @@ def record_stdin(spool: SpoolWriter, *, echo: bool, mask: Mask | None = None, gr
     spool.note_processes(task=0)
     try:
         with select.epoll() as epoll:
-            intake = Intake([(_input_descriptor(), _STDOUT)], Recorder(spool, shown, mask), shown, epoll)
+            recorder = Recorder(spool, shown, mask, cri=cri)
+            intake = Intake([(_input_descriptor(), _STDOUT)], recorder, shown, epoll)
             epoll.register(signals.fd, select.EPOLLIN)
             ended_by = _collect(intake, epoll, signals, grace_seconds)
         outcome = Outcome(EXITED, started_ns=started_ns, ended_ns=max(time.time_ns(), started_ns))
         if ended_by:
             outcome.kind, outcome.signal, outcome.exit_code = SIGNALED, ended_by, 128 + ended_by
+        recorder.finish()
         end_spool(spool, outcome, signals)
     finally:
         signals.stop()

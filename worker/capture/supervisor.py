@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from joblog.worker.capture.cri_log import CriLog
     from joblog.worker.capture.recorder import Mask
     from joblog.worker.capture.spec import TaskSpec
     from joblog.worker.capture.terminal import Loan, OwnTerminal
@@ -36,18 +37,19 @@ def supervise(
     *,
     echo: bool,
     mask: Mask | None = None,
+    cri: CriLog | None = None,
     started: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Runs the task to its end and ends the spool with its outcome, which it returns.
 
-    echo: the output is shown on this process's stdout and stderr as well, masked as in the spool. started: called with
-    the task's pid once it runs. A command that can't be run is an outcome too (NOT_STARTED, 126 or 127). For the main
-    thread: signals are handled while it runs.
+    echo: the output is shown on this process's stdout and stderr as well, masked as in the spool. cri: gets it too, and
+    is ended. started: called with the task's pid once it runs. A command that can't be run is an outcome too
+    (NOT_STARTED, 126 or 127). For the main thread: signals are handled while it runs.
     """
     signals = Signals()
     shown = Echo({1: 1, 2: 2}) if echo else None
     try:
-        supervision = _Supervision(spec, spool, signals, shown, mask)
+        supervision = _Supervision(spec, spool, signals, shown, Recorder(spool, shown, mask, cri=cri))
         outcome = supervision.run(started)
     finally:
         signals.stop()
@@ -68,13 +70,13 @@ class _Supervision:
     """One task's life. Times that begin with _at are on the monotonic clock; infinity stands for never."""
 
     def __init__(
-        self, spec: TaskSpec, spool: SpoolWriter, signals: Signals, echo: Echo | None, mask: Mask | None
+        self, spec: TaskSpec, spool: SpoolWriter, signals: Signals, echo: Echo | None, recorder: Recorder
     ) -> None:
         self._spec = spec
         self._spool = spool
         self._signals = signals
         self._echo = echo
-        self._recorder = Recorder(spool, echo, mask)
+        self._recorder = recorder
         self._oom = OomWatch()
         self._epoll = select.epoll()
         self._pidfd = -1
@@ -112,6 +114,7 @@ class _Supervision:
             self._clear_group()
         if self._intake.left_open:
             self._say_left_open()
+        self._recorder.finish()
         end_spool(self._spool, outcome, self._signals)
         return outcome
 
