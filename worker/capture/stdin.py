@@ -48,9 +48,9 @@ def record_stdin(
 ) -> Outcome:
     """Takes standard input to its end into the spool and ends that with the outcome, which it returns.
 
-    echo: passes it through to standard output, masked as in the spool. cri: gets it too, and is ended. SIGINT, which the
-    writer at the other end gets as well, leaves that grace_seconds to end; SIGTERM, SIGHUP and SIGQUIT end it with what
-    is there.
+    echo: passes it through to standard output, masked as in the spool. cri: gets it too, and is ended. SIGINT, which
+    the writer at the other end gets as well, leaves that grace_seconds to end; SIGTERM, SIGHUP and SIGQUIT end it with
+    what is there.
     """
     started_ns = time.time_ns()
     signals = Signals()
