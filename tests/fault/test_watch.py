@@ -17,7 +17,7 @@ from tests.deploying.rights import WATCHER, used
 from tests.e2e.machine import JOBLOG, until
 from tests.fault.cluster import Cluster, Process
 from tests.kubernetes_api import KubernetesApi, kubernetes_api
-from tests.unit.kubernetes_pods import ended, looping, pod_json, state_of
+from tests.unit.kubernetes_pods import ended, looping, pod_json, state_of, waiting
 
 
 class Watching:
@@ -167,7 +167,11 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     watching.put("reaped")
     watching.put("again")
     watching.put("loops")
+    watching.put("later", phase="Pending", containerStatuses=[waiting("main")])
     watching.start()
+    until(lambda: watching.found(log_of("later")), "what has not begun is known")
+    watching.put("later")
+    api.write("ci", "later", "main", b"begins late\n")
     for pod in ("oom", "reaped", "again", "loops"):
         api.write("ci", pod, "main", b"begins\n")
         watching.arrives(log_of(pod), b"begins\n")
@@ -193,12 +197,40 @@ def test_what_dies_is_taken_to_its_last_line(watching: Watching) -> None:
     assert reaped.log.outcome.kind == types_pb2.OUTCOME_KIND_UNSPECIFIED
     assert watching.completed(log_of("again")).log.outcome.exit_code == 1
     watching.arrives(log_of("again", 2), b"second life\n")
+    watching.arrives(log_of("later"), b"begins late\n")
     assert watching.completed(log_of("loops", 2)).log.outcome.exit_code == 3
     watching.completed(log_of("loops"))
     assert watching.text(log_of("loops")) == b"begins\n"
     assert watching.text(log_of("loops", 2)) == b"second life\n"
     # The chart gives watchers what they ask for; it makes the lease itself.
     assert used(watching.api.requests) - {("leases", "create")} <= WATCHER
+
+
+def test_what_has_not_begun_is_known_and_has_a_log_from_its_first_line_on(watching: Watching) -> None:
+    pods = ("begins", "is-deleted", "fails")
+    for pod in pods:
+        watching.put(pod, phase="Pending", containerStatuses=[waiting("main")])
+    watcher = watching.start()
+    for pod in pods:
+        until(lambda pod=pod: watching.found(log_of(pod)), f"{pod} is known")  # type: ignore[misc]
+    watcher.kill()
+    watching.start()
+    until(lambda: watching.api.count("watch=1") > 1, "the second one watches")
+    assert not watching.api.count("/log?")
+    watching.api.write("ci", "begins", "main", b"one\n")
+    watching.put("begins")
+    watching.arrives(log_of("begins"), b"one\n")
+    watching.end("begins", 3)
+    assert watching.completed(log_of("begins")).log.outcome.exit_code == 3
+    watching.api.delete_pod("ci", "is-deleted")
+    watching.put("fails", phase="Failed", containerStatuses=[waiting("main", "ErrImagePull")])
+    for pod in pods[1:]:
+        found = watching.completed(log_of(pod))
+        assert found.log.outcome.kind == types_pb2.OUTCOME_KIND_UNSPECIFIED
+        assert "never started" in found.log.outcome.message
+    for pod in pods:
+        assert "lost_lines" not in {event.kind for event in watching.found(log_of(pod)).events}  # type: ignore[union-attr]
+        assert watching.found(log_of(pod, 2)) is None
 
 
 def test_lines_that_were_rotated_away_while_nobody_looked_are_missing_and_said_to_be(watching: Watching) -> None:

@@ -43,11 +43,16 @@ def ended(code: int, reason: str = "", **fields: Any) -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "reason": reason or ("Error" if code else "Completed"), **times, **fields}}
 
 
+def waiting(name: str, reason: str = "ContainerCreating") -> dict[str, Any]:
+    """The status of a container that was not started yet."""
+    return state_of(name, {"waiting": {"reason": reason}})
+
+
 def looping(name: str, code: int, restarts: int) -> dict[str, Any]:
     """The status of a container whose present run has failed, and which waits for its next one."""
     run = f"containerd://{name}-{restarts}"
-    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
-    return {**state_of(name, waiting, restarts, ended(code, containerID=run)), "containerID": run}
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    return {**state_of(name, state, restarts, ended(code, containerID=run)), "containerID": run}
 
 
 def state_of(name: str, state: dict[str, Any], restarts: int = 0, last: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -160,7 +160,10 @@ class Watcher(Service):
             task.add_done_callback(lambda _task, ref=ref: self._over(ref))  # type: ignore[misc]
 
     def _runs(self, pod: Pod) -> list[ContainerRef]:
-        """The runs of a pod's containers of which the API may have a log."""
+        """The runs of a pod's containers of which the API may have a log, and such as are to come.
+
+        The log of the latter is opened, so that it is known, and left until the container is started.
+        """
         if self._rules.labels.excluded(pod):
             return []
         runs = []
@@ -168,11 +171,18 @@ class Watcher(Service):
             ref = pod.ref(container)
             if self._rules.selection.excluded(ref):
                 continue
-            if state.running or state.ended is not None:
+            if state.running or state.ended is not None or (self._is_to_come(pod, ref) and not self._is_left(ref)):
                 runs.append(ref)
             if state.before is not None and state.restarts > 0:
                 runs.append(ref._replace(restart=state.restarts - 1))
         return runs
+
+    @staticmethod
+    def _is_to_come(pod: Pod, ref: ContainerRef) -> bool:
+        return not pod.has_begun(ref.container) and not pod.has_ended
+
+    def _is_left(self, ref: ContainerRef) -> bool:
+        return _source_of(ref) in self._left
 
     def _over(self, ref: ContainerRef) -> None:
         self._tracks.pop(ref, None)
@@ -184,6 +194,10 @@ class Watcher(Service):
             track: ContainerTrack | None = None
             try:
                 track = await self._begin(ref)
+                found = self._find(ref)
+                if track is not None and found is not None and self._is_to_come(found[0], ref):
+                    self._let_go(track)
+                    return
                 if track is not None:
                     await track.run()
                 self._done.add(ref)
@@ -204,27 +218,37 @@ class Watcher(Service):
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _end_orphans(self) -> None:
-        """Ends logs whose pods went while nobody followed them: what came behind is not to be had any more."""
-        there = {(pod.namespace, pod.name, pod.uid) for watch in self._watches for pod in watch.all()}
+        """Ends logs whose pods went while nobody followed them: what came behind is not to be had any more.
+
+        And those of containers that were never started, and will not be.
+        """
         for source, spool_id in list(self._left.items()):
-            ref = _ref_of(source)
-            if ref in self._tracks or (ref is not None and ref[:3] in there):
+            ref, never, end = _ref_of(source), False, None
+            if ref in self._tracks:
                 continue
+            if ref is not None and (found := self._find(ref)) is not None:
+                pod, gone = found
+                never = not pod.has_begun(ref.container)
+                if not gone and not (never and pod.has_ended):
+                    continue
+                end = pod.end_of(ref.container, ref.restart)
             del self._left[source]
-            found = self._find(ref) if ref is not None else None
-            end = found[0].end_of(ref.container, ref.restart) if found is not None and ref is not None else None
             try:
-                await asyncio.to_thread(self._end_orphan, spool_id, end)
+                await asyncio.to_thread(self._end_orphan, spool_id, end, never=never)
             except (OSError, JoblogError) as error:
                 if not isinstance(error, Conflict | NotFound):
                     log.error("%s: %s", source, error)
                 continue
-            log.warning("%s: its pod is gone; the log ends with what was read", source)
+            if not never:
+                log.warning("%s: its pod is gone; the log ends with what was read", source)
 
-    def _end_orphan(self, spool_id: str, end: ContainerEnd | None) -> None:
+    def _end_orphan(self, spool_id: str, end: ContainerEnd | None, *, never: bool) -> None:
         writer = self._taken_up(spool_id)
-        writer.append_event(LOST_LINES, "the pod went while nobody followed it: its last lines may be missing")
-        if not writer.end(outcome_of(end, "its pod is gone", writer.task.started_ns)):
+        if not never:
+            writer.append_event(LOST_LINES, "the pod went while nobody followed it: its last lines may be missing")
+        why = "its container was never started" if never else "its pod is gone"
+        known = end if end is not None and (end.reason or not never) else None
+        if not writer.end(outcome_of(known, why, writer.task.started_ns)):
             writer.close()
 
     def _let_go(self, track: ContainerTrack | None) -> None:
@@ -237,7 +261,7 @@ class Watcher(Service):
         found = self._find(ref)
         if found is None:
             raise Unavailable("its pod is not known any more")
-        source = f"{SOURCE}{ref.namespace}/{ref.pod}/{ref.uid}/{ref.container}/{ref.restart}"
+        source = _source_of(ref)
         target = target_of(self._rules.identity, Container(found[0], ref))
         writer_id = hmac.digest(self._rules.secret, source.encode(), "sha256")[:_WRITER_ID_BYTES]
         tail = await self._tails.get(target.name, writer_id)
@@ -297,6 +321,11 @@ class Watcher(Service):
         except JoblogError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _source_of(ref: ContainerRef) -> str:
+    """By this the spool of a container's run is known again."""
+    return f"{SOURCE}{ref.namespace}/{ref.pod}/{ref.uid}/{ref.container}/{ref.restart}"
 
 
 def _ref_of(source: str) -> ContainerRef | None:

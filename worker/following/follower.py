@@ -320,7 +320,12 @@ class Follower:
                 "anything, is missing; nobody knows how much",
             )
         )
-        self._stand_at_start()
+        size = file.size()
+        if self._head and len(self._head) <= size < self.at and file.begins_with(head_of(self._head)):
+            # Only its end was cut off: what is left was read.
+            self.at, self._tail = size, file.before(size)
+        else:
+            self._stand_at_start()
         return True
 
     def _known_head(self, file: LogFile) -> bytes:

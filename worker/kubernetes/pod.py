@@ -123,6 +123,12 @@ class Pod:
         return state.running if state.running or state.ended is not None or self.has_ended else None
 
 
+    def has_begun(self, container: str) -> bool:
+        """Whether a container was ever started, as far as the API says."""
+        state = self.states.get(container, ContainerState())
+        return state.running or state.restarts > 0 or state.ended is not None or state.before is not None
+
+
 def parse_pod(said: object) -> Pod:
     """A pod from the API's JSON. Raises InvalidInput for one that has no name, namespace or uid."""
     whole = _object(said)

@@ -200,6 +200,27 @@ def test_what_comes_to_a_rotated_file_too_late_is_not_lost(log: ContainerLog, st
     assert records(track)[0] == raw
 
 
+@pytest.mark.parametrize(("left_bytes", "again"), [(0, 0), (50, 1), (2000, 0)])
+def test_a_file_that_shrinks_is_read_on_and_it_is_said(
+    log: ContainerLog, start: Start, left_bytes: int, again: int
+) -> None:
+    """What is left is known again by its first 256 bytes."""
+    log.print(b"before\n" * 100)
+    track = start()
+    steps(track)
+    os.truncate(log.path, left_bytes)
+    steps(track)
+    log.print(b"behind\n")
+    steps(track)
+    raw, gaps, events = records(track)
+    assert raw.startswith(b"before\n" * 100)
+    assert raw.endswith(b"behind\n")
+    assert raw.count(b"before\n") == 100 + again
+    assert not gaps
+    assert sum(b"lost_lines" in event for event in events) == 1
+    kill(track)
+
+
 @pytest.mark.parametrize("becomes", ["stays", "compressed", "newest is deleted"])
 def test_what_came_to_a_rotated_file_while_nobody_followed_is_taken(
     log: ContainerLog, start: Start, becomes: str
