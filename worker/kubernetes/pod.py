@@ -122,7 +122,6 @@ class Pod:
             return False if state.restarts > restart else None
         return state.running if state.running or state.ended is not None or self.has_ended else None
 
-
     def has_begun(self, container: str) -> bool:
         """Whether a container was ever started, as far as the API says."""
         state = self.states.get(container, ContainerState())
