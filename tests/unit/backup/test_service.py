@@ -14,7 +14,7 @@ import pytest
 
 from joblog.errors import Denied, Interrupted, OutOfSpace
 from joblog.leader.backup import failpoints, scheduled
-from joblog.leader.backup.fence import fenced_at
+from joblog.leader.backup.fence import Replaced, fenced_at, keep_fence
 from joblog.leader.backup.jobs import Job
 from joblog.leader.backup.layout import backup_key
 from joblog.leader.backup.options import CreateLimits
@@ -123,6 +123,17 @@ async def test_what_is_stopped_with_the_leader_has_not_failed(
     await comes(lambda: len(tried) > 1)
     task.cancel()
     assert not one.failure and not caplog.text
+
+
+async def test_a_running_leader_that_was_replaced_ends(leader: BackedUpLeader) -> None:
+    leader.backup()
+    service = service_of(leader)
+    await service.start()
+    keep_fence(leader.repository, leader.store.store_id, 7)
+    with pytest.raises(Replaced, match="by another leader"):
+        await asyncio.wait_for(service.run(), 60)
+    with pytest.raises(Replaced):
+        await service.start()
 
 
 async def test_in_a_target_of_two_stores_each_verifies_its_own(leader: BackedUpLeader, tmp_path: Path) -> None:
