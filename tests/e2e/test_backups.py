@@ -81,6 +81,8 @@ def test_a_schedule_makes_verifies_and_prunes_under_load(machine: Machine) -> No
     assert http(machine, "GET", "/status")[1]["warnings"] == []
 
 
+# Some twenty commands, each a process that imports all.
+@pytest.mark.timeout(240)
 def test_the_rest(machine: Machine, tmp_path: Path) -> None:
     """One leader without a schedule: jobs over HTTP, one run restored by its link, and the whole of it elsewhere."""
     for name in ("SCHEDULE", "VERIFY_SCHEDULE", "KEEP_LAST"):
