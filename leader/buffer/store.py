@@ -212,9 +212,7 @@ class Store:
             self._open_logs |= changes.logs.keys() - completed
             self._open_logs -= completed | deleted
             dropping = changes.dropping()
-            # What is dropped for what came again is nobody's last chunk, or had the end that the log has still.
-            for number in (dropping - changes.refilled.keys()) | completed | deleted:
-                self._tails.pop(number, None)
+            self._forget_tails(changes, completed | deleted | (tails.keys() & dropping) - changes.refilled.keys())
             sealed = {n for n, record in changes.logs.items() if record.tier == types_pb2.TIER_ARCHIVE}
             rewritten = changes.rewritten()
             for number in rewritten:
@@ -233,6 +231,17 @@ class Store:
                     self._tails[number] = tails[number]
 
         self._engine.write(operations, changes.chunks, check, done)
+
+    def _forget_tails(self, changes: Changes, numbers: set[int]) -> None:
+        """Those of the logs, and those that are dropped; of others the end is still to be known if it is damaged."""
+        for number in numbers:
+            self._tails.pop(number, None)
+        dropped = [(number, offset, offset + 1) for number, offset in changes.single_drops]
+        for number, begin, before in (*changes.chunk_drops, *dropped):
+            tail = self._tails.get(number)
+            # What is dropped for what came again is nobody's last chunk, or had the end that the log has still.
+            if tail is not None and begin <= tail[0] < before and number not in changes.refilled:
+                del self._tails[number]
 
     def _forget_damage(self, changes: Changes, gone: set[int]) -> None:
         for number, offset, _ in changes.chunks:

@@ -26,6 +26,7 @@ from joblog.leader.buffer.chunk import (
 from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.options import Spared
 from joblog.leader.buffer.store import Store
+from joblog.leader.buffer.view import LogEnd
 from joblog.v1.types_pb2 import GAP_REASON_LOST, LOG_STATE_COMPLETED, TIER_ARCHIVE, Gap, LogRecord
 from tests.damaging import chunk_files, flip_anywhere, flip_pattern
 
@@ -199,6 +200,40 @@ def test_a_damaged_end_is_known_while_it_is_remembered(tmp_path: Path, opener: O
     changes.put_chunk(record.number, 8000, values[2])
     store.write(changes)
     assert list(read(store, record.number)) == [0, 4000, 8000]
+    store.close()
+
+
+@pytest.mark.parametrize("row", [False, True], ids=["single", "row"])
+def test_a_damaged_end_is_known_though_what_lies_before_it_has_left_the_buffer(
+    tmp_path: Path, opener: Opener, row: bool
+) -> None:
+    store = Store.open(tmp_path / "store")
+    number = opener(store).number
+    values = [value_of(4000, at) for at in range(3)]
+    for at, value in enumerate(values):
+        changes = Changes()
+        changes.put_chunk(number, 4000 * at, value)
+        store.write(changes)
+    changes = Changes()
+    if row:
+        changes.delete_chunks(number, 0, 8000)
+    else:
+        changes.delete_chunk(number, 0)
+        changes.delete_chunk(number, 4000)
+    store.write(changes)
+    store._engine._family(keys.CHUNKS).flush()
+    flip_pattern(store.path, values[2][60:68])
+    with store.view() as view:
+        assert list(view.chunks(number)) == []
+        assert view.log_end(number) == store.log_end(number) == LogEnd(12_000, 3, 102)
+    # A last chunk that has left the buffer itself is no end any more.
+    changes = Changes()
+    if row:
+        changes.delete_chunks(number, 0, 12_000)
+    else:
+        changes.delete_chunk(number, 8000)
+    store.write(changes)
+    assert store.log_end(number) is None
     store.close()
 
 
