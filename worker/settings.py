@@ -10,6 +10,7 @@ from joblog.address import check_address
 from joblog.errors import InvalidInput
 from joblog.settings import LogSettings, Settings, section, setting
 from joblog.worker.cluster.settings import WatchSettings
+from joblog.worker.docker.settings import DockerSettings
 from joblog.worker.following.settings import FilesSettings, KubernetesSettings, rates, rules
 from joblog.worker.otlp.settings import OtlpSettings
 
@@ -208,6 +209,7 @@ class WorkerSettings(Settings):
     ship: ShipSettings = section(ShipSettings, "How spools get to the leader.")
     kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")
     watch: WatchSettings = section(WatchSettings, "What `joblog watch` follows through the Kubernetes API.")
+    docker: DockerSettings = section(DockerSettings, "The logs of this host's Docker containers.")
     files: FilesSettings = section(FilesSettings, "Files that programs on this host write.")
     otlp: OtlpSettings = section(OtlpSettings, "Logs that programs with an OpenTelemetry SDK send.")
     log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
@@ -236,6 +238,7 @@ class WorkerSettings(Settings):
         except InvalidInput as error:
             yield "kubernetes.byte_rates", f"is not allowed: {error}"
         yield from self.kubernetes.identity.problems("kubernetes.identity")
+        yield from self.docker.problems()
         yield from self.otlp.problems()
         if self.kubernetes.enabled and self.kubernetes.pod_log_dir is None:
             yield "kubernetes.pod_log_dir", "must be a folder"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joblog import death
@@ -13,9 +14,9 @@ from joblog.v1 import types_pb2
 # Under these labels a worker says what it knows of a container.
 POD_LABEL = "kubernetes.pod"
 NODE_LABEL = "kubernetes.node"
-CONTAINER_LABEL = "kubernetes.container"
-RESTART_LABEL = "kubernetes.restart"
-MEMORY_LIMIT_LABEL = "kubernetes.memory_limit_bytes"
+CONTAINER_LABELS = ("kubernetes.container", "docker.name")
+RESTART_LABELS = ("kubernetes.restart", "docker.restart")
+MEMORY_LIMIT_LABELS = ("kubernetes.memory_limit_bytes", "docker.memory_limit_bytes")
 
 _REASONS = {
     types_pb2.OUTCOME_KIND_SIGNALED: death.SIGNAL,
@@ -75,17 +76,21 @@ def _event(record: types_pb2.LogRecord, reason: str, offset: int) -> types_pb2.E
         node=labels.get(NODE_LABEL, "") or start.host,
         worker=start.worker_id,
         pod=labels.get(POD_LABEL, ""),
-        container=labels.get(CONTAINER_LABEL, ""),
+        container=_label(labels, CONTAINER_LABELS),
         started_at=rfc3339_nano(started_ns) if started_ns else "",
         ended_at=rfc3339_nano(outcome.ended_ns) if ended and outcome.ended_ns else "",
         exit_code=outcome.exit_code if known else None,
         signal=outcome.signal or None,
         peak_memory_bytes=outcome.peak_memory_bytes or None,
-        memory_limit_bytes=_number(labels.get(MEMORY_LIMIT_LABEL, "")),
-        restarts=_number(labels.get(RESTART_LABEL, "")),
+        memory_limit_bytes=_number(_label(labels, MEMORY_LIMIT_LABELS)),
+        restarts=_number(_label(labels, RESTART_LABELS)),
         message=outcome.message[: death.MAX_MESSAGE_LENGTH],
     )
     return types_pb2.Event(offset=offset, time_ns=time.time_ns(), kind=death.EVENT_KIND, message=facts.to_json())
+
+
+def _label(labels: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((labels[name] for name in names if name in labels), "")
 
 
 def _number(text: str) -> int | None:

@@ -17,11 +17,13 @@ class Finished(NamedTuple):
     """How far a log went. part: from 1; what comes after a log that was ended for being quiet is a part of its own.
 
     proven: its end was known, so that nothing comes any more. place: where it ended (Place.encode), None: not known.
+    run_ns: the last of its runs (Found.runs) that is in it; 0: it has none.
     """
 
     part: int
     proven: bool
     place: object = None
+    run_ns: int = 0
 
 
 class FinishedLogs:
@@ -37,8 +39,8 @@ class FinishedLogs:
             lines = []
         for line in lines:
             try:
-                key, part, proven, place = json.loads(line)
-                self._logs[str(key)] = Finished(int(part), bool(proven), place)
+                key, part, proven, place, *run_ns = json.loads(line)
+                self._logs[str(key)] = Finished(int(part), bool(proven), place, int(run_ns[0]) if run_ns else 0)
             except (ValueError, TypeError):
                 continue
         self._lines = len(lines)

@@ -94,6 +94,15 @@ class Follower:
         if files is None:
             return False
         self._done = deque(place.done, maxlen=_DONE_FILES)
+        if not place.at:
+            # It stood at the start of a file, behind all that was read.
+            behind = max(
+                (number + 1 for number, file in enumerate(files) if self._done_of(file) is not None), default=0
+            )
+            self._sort(files[:behind], keep_unknown=False)
+            self._sort(files[behind:], keep_unknown=True)
+            self.at = 0
+            return True
         matching = [number for number, file in enumerate(files) if is_at(file, place.head, place.at, place.tail)]
         same = [number for number in matching if files[number].key == place.key]
         if matching:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from joblog.errors import JoblogError
+from joblog.worker.following.source import Found
 from joblog.worker.following.track import Track
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class Lane:
     def refresh(self, key: str) -> None:
         """Something has changed in the folder of a log's files."""
         self._inbox.put(lambda: self._refresh(key))
+
+    def tell(self, key: str, found: Found) -> None:
+        """What a log's source says of it now."""
+        self._inbox.put(lambda: self._tell(key, found))
 
     def end(self, key: str, outcome: Mapping[str, object]) -> None:
         """The log ends once all that is there is read."""
@@ -120,6 +125,10 @@ class Lane:
             except _TROUBLE as error:
                 # The next look at it meets the same.
                 log.warning("%s: %s", key, error)
+
+    def _tell(self, key: str, found: Found) -> None:
+        if key in self._tracks:
+            self._tracks[key].tell(found)
 
     def _end(self, key: str, outcome: Mapping[str, object]) -> None:
         if key in self._tracks:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from joblog.errors import Conflict, JoblogError, NotFound
 from joblog.service import Service
+from joblog.worker.following.entries import Entries, Entry
 from joblog.worker.following.finished import Finished, FinishedLogs
 from joblog.worker.following.follower import Follower
 from joblog.worker.following.lane import RESCAN_SECONDS, Lane
@@ -20,7 +19,7 @@ from joblog.worker.following.outcome import outcome_of
 from joblog.worker.following.place import decode_place
 from joblog.worker.following.rates import Rates
 from joblog.worker.following.source import Found, Source
-from joblog.worker.following.spools import FollowedSpools, key_of_source, spool_source
+from joblog.worker.following.spools import FollowedSpools, key_of_source
 from joblog.worker.following.track import Track
 from joblog.worker.following.watching import FolderWatch
 from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, NotYet
@@ -29,7 +28,7 @@ from joblog.worker.spool.sealing import SpoolKey
 
 log = logging.getLogger(__name__)
 
-# Changes that come together are looked at once.
+# Changes that come together are looked at once: so long lies between two looks.
 _SETTLE_SECONDS = 0.02
 # A log ends when nothing has come for so long after its end was known: what was printed last may still be on its way.
 END_SETTLE_SECONDS = 2.0
@@ -54,40 +53,6 @@ class FollowLimits:
     lanes: int = 2
     rates: Mapping[str, int] = field(default_factory=dict)
     host: str = ""
-
-
-class _Log:
-    """What is known of one log while its files are there."""
-
-    __slots__ = (
-        "begun",
-        "end_known_at",
-        "excluded",
-        "failures",
-        "follower",
-        "found",
-        "part",
-        "place",
-        "retry_at",
-        "track",
-    )
-
-    def __init__(self, found: Found, part: int = 1, place: object = None) -> None:
-        self.found = found
-        self.part = part
-        self.place = place
-        self.follower: Follower | None = None
-        self.track: Track | None = None
-        self.begun = False
-        self.excluded = ""
-        self.retry_at = 0.0
-        self.end_known_at = 0.0
-        self.failures = 0
-
-    @property
-    def id(self) -> str:
-        """By this its spool is known again."""
-        return spool_source(self.found.key, self.part)
 
 
 class FollowingService(Service):
@@ -119,7 +84,8 @@ class FollowingService(Service):
         self._spools = FollowedSpools(spool_root, limits.bounds, keys, secret, host=limits.host)
         self._rates = Rates(limits.rates)
         self._finished = FinishedLogs(state)
-        self._logs: dict[str, _Log] = {}
+        self._logs = Entries(sources, self._finished, self._spools.by_source.__contains__)
+        self._failing: dict[str, str] = {}
         self._changed = asyncio.Event()
         self._changed_folders: set[str] = set()
         self._watch = FolderWatch(self._on_change)
@@ -127,7 +93,6 @@ class FollowingService(Service):
         self._beginning: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop
         self._refusals: set[str] = set()
-        self._complaint = ""
         self._began = 0.0
 
     async def start(self) -> None:
@@ -147,6 +112,7 @@ class FollowingService(Service):
         """Looks for logs again and again, at once where something changed."""
         told = False
         while True:
+            began = time.monotonic()
             self._changed.clear()
             folders, self._changed_folders = self._changed_folders, set()
             await self._look(folders)
@@ -156,7 +122,7 @@ class FollowingService(Service):
             try:
                 async with asyncio.timeout(RESCAN_SECONDS):
                     await self._changed.wait()
-                await asyncio.sleep(_SETTLE_SECONDS)
+                await asyncio.sleep(max(0.0, began + _SETTLE_SECONDS - time.monotonic()))
             except TimeoutError:
                 continue
 
@@ -167,7 +133,7 @@ class FollowingService(Service):
             task.cancel()
         await asyncio.gather(*self._beginning, return_exceptions=True)
         await asyncio.to_thread(self._stop_lanes)
-        for entry in self._logs.values():
+        for entry in self._logs.all():
             if entry.follower is not None and entry.track is None:
                 entry.follower.close()
 
@@ -188,21 +154,16 @@ class FollowingService(Service):
             await asyncio.to_thread(self._spools.look, set(self._spools.unread))
             if self._spools.unread and time.monotonic() - self._began < _KEYS_SECONDS:
                 return
-        try:
-            found, watched = await asyncio.to_thread(self._scan)
-        except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                log.error("logs can't be looked for: %s", error)
-            return
-        self._complaint = ""
+        found, watched, failing = await asyncio.to_thread(self._scan)
         self._watch.set_folders(watched)
-        fresh = self._take_in(found)
+        fresh = self._logs.take_in(found, failing)
         for start in range(0, len(fresh), _OPEN_AT_ONCE):
             await asyncio.to_thread(self._hold, fresh[start : start + _OPEN_AT_ONCE])
         now = time.monotonic()
-        for entry in list(self._logs.values()):
+        for entry in self._logs.all():
             if entry.track is not None:
+                if entry.found != entry.track.found:
+                    self._lane(entry).tell(entry.found.key, entry.found)
                 if entry.found.folder in folders:
                     self._lane(entry).refresh(entry.found.key)
                 await self._consider_end(entry, now)
@@ -211,57 +172,26 @@ class FollowingService(Service):
                 task = asyncio.create_task(self._begin(entry))
                 self._beginning.add(task)
                 task.add_done_callback(self._beginning.discard)
-        await self._end_orphans({entry.found.key for entry in found})
+        await self._end_orphans({item.key for item in found}, failing)
 
-    def _scan(self) -> tuple[list[_Log], list[str]]:
-        found, folders = [], []
+    def _scan(self) -> tuple[list[Found], list[str], list[Source]]:
+        """What there is, the folders to watch, and the sources that could not look."""
+        found: list[Found] = []
+        folders: list[str] = []
+        failing = []
         for source in self._sources:
-            found += [_Log(item) for item in source.scan()]
-            folders += source.folders()
-        return found, folders
+            try:
+                found += source.scan()
+                folders += source.folders()
+                self._failing.pop(source.name, None)
+            except OSError as error:
+                failing.append(source)
+                if self._failing.get(source.name) != str(error):
+                    self._failing[source.name] = str(error)
+                    log.error("logs of %s can't be looked for: %s", source.name, error)
+        return found, folders, failing
 
-    def _take_in(self, found: list[_Log]) -> list[_Log]:
-        """Notes what is there now; returns the logs that are new."""
-        fresh = []
-        keys = {entry.found.key for entry in found}
-        for entry in found:
-            known = self._logs.get(entry.found.key)
-            if known is not None:
-                known.found = entry.found
-                continue
-            before = self._finished.get(entry.found.key)
-            part = before.part if before is not None else 1
-            resumable = spool_source(entry.found.key, part) in self._spools.by_source
-            if before is not None and not resumable:
-                if self._source(entry).recurring:
-                    part = before.part + 1
-                elif before.proven or not _has_more(entry.found, before):
-                    continue
-                else:
-                    part, entry.place = before.part + 1, before.place
-            entry.part = part
-            self._logs[entry.found.key] = entry
-            fresh.append(entry)
-        for key, known in list(self._logs.items()):
-            # A log that is being followed is over only when it has ended.
-            if key not in keys and known.track is None and (known.excluded or not self._is_held(known)):
-                del self._logs[key]
-        self._finished.forget_others(keys | self._logs.keys() | self._recurring())
-        return fresh
-
-    def _recurring(self) -> set[str]:
-        """Keys that may come again: how often they did is kept."""
-        return {
-            key
-            for key in self._finished.known()
-            if any(source.recurring and source.is_mine(key) for source in self._sources)
-        }
-
-    @staticmethod
-    def _is_held(entry: _Log) -> bool:
-        return entry.begun or (entry.follower is not None and bool(entry.follower.files))
-
-    def _hold(self, fresh: list[_Log]) -> None:
+    def _hold(self, fresh: list[Entry]) -> None:
         """Opens files before anything else is asked: they may be gone in a moment."""
         for entry in fresh:
             if entry.id in self._spools.by_source and entry.place is None:
@@ -275,15 +205,15 @@ class FollowingService(Service):
             self._say_refused(follower)
             entry.follower = follower
 
-    def _is_open(self, entry: _Log) -> bool:
+    def _is_open(self, entry: Entry) -> bool:
         """Whether there is something to follow: no log is made of what can't be read."""
         if entry.follower is None or not entry.follower.files:
             self._hold([entry])
         return entry.follower is not None and bool(entry.follower.files)
 
-    def _is_certain(self, entry: _Log) -> bool:
+    def _is_certain(self, entry: Entry) -> bool:
         """Whether the log that begins here begins at the same byte whenever it is begun: at that of its only file."""
-        if self._source(entry).recurring or entry.follower is None:
+        if self._logs.source(entry).recurring or entry.follower is None:
             return False
         return entry.place is not None or len(entry.follower.files) == 1
 
@@ -294,13 +224,10 @@ class FollowingService(Service):
 
     # Beginning
 
-    def _source(self, entry: _Log) -> Source:
-        return next(source for source in self._sources if source.is_mine(entry.found.key))
-
-    def _lane(self, entry: _Log) -> Lane:
+    def _lane(self, entry: Entry) -> Lane:
         return self._lanes[hash(entry.found.key) % len(self._lanes)]
 
-    async def _begin(self, entry: _Log) -> None:
+    async def _begin(self, entry: Entry) -> None:
         try:
             await self._try_begin(entry)
         except (OSError, JoblogError) as error:
@@ -310,7 +237,7 @@ class FollowingService(Service):
         finally:
             entry.begun = entry.track is not None or bool(entry.excluded)
 
-    async def _try_begin(self, entry: _Log) -> None:
+    async def _try_begin(self, entry: Entry) -> None:
         spool_id = self._spools.by_source.get(entry.id)
         if spool_id is not None:
             try:
@@ -318,14 +245,16 @@ class FollowingService(Service):
             except (Conflict, NotFound):
                 # It was ended, or is shipped and gone: only the note of that was lost.
                 del self._spools.by_source[entry.id]
-                self._finished.add(entry.found.key, Finished(entry.part, proven=True))
-                self._logs.pop(entry.found.key, None)
+                self._finished.add(entry.found.key, Finished(entry.part, proven=True, run_ns=entry.run_ns))
+                self._logs.drop(entry.found.key)
                 return
+            if entry.found.runs:
+                entry.set_run(writer.task.started_ns)
         else:
             if not await asyncio.to_thread(self._is_open, entry):
                 entry.retry_at = time.monotonic() + RESCAN_SECONDS
                 return
-            target = await self._source(entry).target(entry.found)
+            target = await self._logs.source(entry).target(entry.found)
             if isinstance(target, NotYet):
                 entry.retry_at = time.monotonic() + target.seconds
                 return
@@ -337,7 +266,13 @@ class FollowingService(Service):
                 return
             key = await self._spool_key() if self._spool_key is not None else None
             writer = await asyncio.to_thread(
-                self._spools.make, entry.id, target, entry.part, key, is_certain=self._is_certain(entry)
+                self._spools.make,
+                entry.id,
+                target,
+                entry.part,
+                key,
+                is_certain=self._is_certain(entry),
+                run_ns=entry.run_ns,
             )
         follower = entry.follower or Follower(entry.found.path, entry.found.roots)
         track = Track(entry.found, follower, writer, self._rates, self._is_watched)
@@ -352,14 +287,16 @@ class FollowingService(Service):
 
     # Ending
 
-    async def _consider_end(self, entry: _Log, now: float) -> None:
+    async def _consider_end(self, entry: Entry, now: float) -> None:
         """Ends a log of which everything is read, when what writes it has ended."""
         track = entry.track
         assert track is not None
         quiet = now - track.quiet_since if track.quiet_since else 0.0
-        if track.outcome is not None or quiet < END_SETTLE_SECONDS:
+        # Of a run of which it is known until when it printed nothing is on its way.
+        settled = bool(track.quiet_since) if entry.found.until_ns else quiet >= END_SETTLE_SECONDS
+        if track.outcome is not None or not settled or track.found.until_ns != entry.found.until_ns:
             return
-        source = self._source(entry)
+        source = self._logs.source(entry)
         end = await source.ended(entry.found)
         alive = await source.alive(entry.found)
         over = alive is False or (alive is None and (track.gone or entry.found.superseded))
@@ -375,11 +312,13 @@ class FollowingService(Service):
         why = "its files are gone" if track.gone else "its container was started again"
         self._end(entry, end, why if end is None else "", proven=True)
 
-    def _end(self, entry: _Log, end: ContainerEnd | None, why: str, *, proven: bool) -> None:
+    def _end(self, entry: Entry, end: ContainerEnd | None, why: str, *, proven: bool) -> None:
         assert entry.track is not None
-        place = None if proven else entry.track.follower.place()
+        # Where another run goes on, or what comes after all.
+        place = None if proven and not entry.run_ns else entry.track.follower.place()
         # Before the end is written: one that is noted and not written is taken up from its spool.
-        self._finished.add(entry.found.key, Finished(entry.part, proven, place.encode() if place else None))
+        encoded = place.encode() if place else None
+        self._finished.add(entry.found.key, Finished(entry.part, proven, encoded, entry.run_ns))
         self._lane(entry).end(entry.found.key, outcome_of(end, why, entry.track.writer.task.started_ns))
 
     def _over(self, track: Track) -> None:
@@ -393,19 +332,21 @@ class FollowingService(Service):
         entry.track = entry.follower = None
         if track.ended:
             self._spools.by_source.pop(entry.id, None)
-            del self._logs[track.found.key]
+            self._logs.drop(track.found.key)
         else:
             entry.begun = False
             entry.retry_at = time.monotonic() + _RETRY_SECONDS
         self._changed.set()
 
-    async def _end_orphans(self, keys: set[str]) -> None:
+    async def _end_orphans(self, keys: set[str], failing: Sequence[Source]) -> None:
         """Ends logs that were being followed, and whose files nobody finds any more: deleted while nobody looked."""
         for ident in list(self._spools.by_source):
             key = key_of_source(ident)
             if key in keys or key in self._logs:
                 continue
             source = next((source for source in self._sources if source.is_mine(key)), None)
+            if source in failing:
+                continue
             end = None
             if source is not None:
                 end = await source.ended(Found(key, "", "", "", ""))
@@ -416,13 +357,3 @@ class FollowingService(Service):
                     log.error("%s: %s", key, error)
                 continue
             log.warning("%s: its files are gone; the log ends with what was read of them", key)
-
-
-def _has_more(found: Found, before: Finished) -> bool:
-    """Whether something came behind the place where a log was ended for being quiet."""
-    try:
-        status = os.stat(found.path)
-        place: Any = before.place
-        return (status.st_dev, status.st_ino) != tuple(place["key"]) or status.st_size != place["at"]
-    except (OSError, KeyError, TypeError):
-        return False

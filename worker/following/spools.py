@@ -81,17 +81,18 @@ class FollowedSpools:
         return FollowedWriter(self._root / spool_id, self._bounds, keys=self._keys)
 
     def make(
-        self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, is_certain: bool
+        self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, is_certain: bool, run_ns: int = 0
     ) -> FollowedWriter:
         """A spool for a log. is_certain: no other bytes than these can be the log's: where the leader has some of them
-        already, from a spool that was lost, it goes on behind those. Raises InvalidInput, OutOfSpace.
+        already, from a spool that was lost, it goes on behind those. run_ns: see Found; each run is an attempt of its
+        own. Raises InvalidInput, OutOfSpace.
         """
         name = target.name
-        if part > 1 and name.attempt:
+        if part > 1 and name.attempt and not run_ns:
             name = name._replace(task=f"{name.task}~{part}")
         check_writable_name(name)
         folder = self._root / new_run_id()
-        task = self._task(source, target, name, is_certain=is_certain)
+        task = self._task(source, target, name, is_certain=is_certain, run_ns=run_ns)
         try:
             writer = FollowedWriter(folder, self._bounds, task, key=key)
         except JoblogError:
@@ -101,9 +102,10 @@ class FollowedSpools:
         self.by_source[source] = writer.spool_id
         return writer
 
-    def _task(self, source: str, target: LogTarget, name: LogName, *, is_certain: bool) -> SpoolTask:
+    def _task(self, source: str, target: LogTarget, name: LogName, *, is_certain: bool, run_ns: int) -> SpoolTask:
         # The same whenever it is made for these files: what the leader has of the log it is not given again.
-        made = hmac.digest(self._secret, source.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
+        made_for = f"{source}@{run_ns}" if run_ns else source
+        made = hmac.digest(self._secret, made_for.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
         return SpoolTask(
             writer_id=made if is_certain else os.urandom(_WRITER_ID_BYTES),
             namespace=name.namespace,

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from joblog.batch import pack_frames, unpack_frames
-from joblog.worker.following.follower import Follower
+from joblog.worker.following.follower import Block, Follower
 from joblog.worker.following.place import decode_place
 from joblog.worker.following.rates import Rates
-from joblog.worker.following.source import Found
+from joblog.worker.following.source import Found, state_of
 from joblog.worker.formats.decoded import Decoded, Format, Plain
 from joblog.worker.spool.followed import FollowedWriter
 from joblog.worker.spool.record import frames_from
@@ -27,6 +27,8 @@ GATHER_BYTES = 256 << 10
 GATHER_SECONDS = 0.5
 WATCHED_GATHER_SECONDS = 0.1
 _STUCK_SECONDS = 0.25
+# A log of which something can't be taken until its source was looked at is tried again so soon.
+_ASK_SECONDS = 0.05
 
 
 def codec(name: str) -> Format:
@@ -75,6 +77,7 @@ class Track:
         self._torn_bytes = 0
         self._odd_lines_told = False
         self._limited_told = False
+        self._at_limit = False
 
     def begin(self) -> bool:
         """Stands where the spool says, or at the start of a new log; False: its files can't be had now."""
@@ -93,6 +96,12 @@ class Track:
             self._skip = recovered.length - recovered.position_offset
         self._tell_losses()
         return True
+
+    def tell(self, found: Found) -> None:
+        """Goes by what its source says now."""
+        if found.until_ns != self.found.until_ns:
+            self.quiet_since = 0.0
+        self.found = found
 
     def refresh(self) -> None:
         """Looks for newer files, and whether there are any left."""
@@ -141,10 +150,18 @@ class Track:
         final = self.outcome is not None and len(self.follower.files) <= 1
         block = self.follower.read(min(BLOCK_BYTES, self.writer.record_bytes), final=final)
         self._tell_losses()
+        # After reading: what another run wrote came after the witness was written anew.
+        if self.found.witness and state_of(self.found.witness) not in ((), self.found.witness_state):
+            self.quiet_since, self._retry_at = 0.0, now + _ASK_SECONDS
+            return False
+        block = self._within(block)
         decoded = self._decoded(block.data, last=block.last)
         if decoded.consumed:
             self.quiet_since = 0.0
             return self._take(block.data, decoded, now, drop=drop)
+        if self._at_limit:
+            self.quiet_since, self._retry_at = self.quiet_since or now, now + _STUCK_SECONDS
+            return self._end()
         if not block.last:
             self._note_quiet(len(block.data), now)
             return self._end_where_nothing_is()
@@ -152,6 +169,18 @@ class Track:
             self.follower.next_file()
             return True
         return self._end()
+
+    def _within(self, block: Block) -> Block:
+        """What of a block belongs to this run, and not to the one after it."""
+        self._at_limit = False
+        if self.found.until_ns and block.data:
+            from joblog.worker.formats.docker_json import written_until
+
+            length = written_until(block.data, self.found.until_ns)
+            if length < len(block.data):
+                self._at_limit = True
+                return Block(block.data[:length], last=True)
+        return block
 
     def _note_quiet(self, torn_bytes: int, now: float) -> None:
         """Nothing but the start of a line is there: quiet, unless it has grown."""

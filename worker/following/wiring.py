@@ -43,10 +43,13 @@ def following_service(
 
     pods: who knows the containers; None: nobody does. Raises InvalidSettings, Denied, Corrupt.
     """
-    if not (settings.kubernetes.enabled or settings.files.follow or folder.follow_secret.exists()):
+    here = settings.kubernetes.enabled or settings.docker.enabled or settings.files.follow
+    if not (here or folder.follow_secret.exists()):
         return None
     if settings.kubernetes.enabled:
         _check_libraries("kubernetes.enabled")
+    elif settings.docker.enabled:
+        _check_libraries("docker.enabled")
     elif any(rule.format != "plain" for rule in rules(settings.files)):
         _check_libraries("files.follow with a format")
     from joblog.worker.following.service import FollowingService, FollowLimits
@@ -119,6 +122,10 @@ def _sources(settings: WorkerSettings, host: str, pods: Pods | None) -> list[Sou
             pods = WithoutApi(Selection(kubernetes.include, kubernetes.exclude), host=host)
         root = str(kubernetes.pod_log_dir)
         sources.append(ContainerSource(pods, root, linked=kubernetes.linked_dirs, max_files=kubernetes.max_files))
+    if settings.docker.enabled:
+        from joblog.worker.docker.container_source import DockerSource
+
+        sources.append(DockerSource(str(settings.docker.containers_dir), settings.docker.naming(host)))
     if settings.files.follow:
         from joblog.worker.following.file_source import FileSource
 

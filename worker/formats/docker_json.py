@@ -57,6 +57,20 @@ class DockerJson:
         )
 
 
+def written_until(data: bytes, until_ns: int) -> int:
+    """Length of the lines at the start of a block that have no later time than that, with those of no time among them.
+
+    A line that is not ended yet counts to those before it.
+    """
+    lines = data.split(b"\n")[:-1]
+    entries, _ = _entries(lines)
+    times_ns = _times_ns([time if isinstance(time, str) else "" for _, _, time in entries])
+    later = np.flatnonzero(times_ns > until_ns)
+    if not len(later):
+        return len(data)
+    return sum(map(len, lines[: later[0]])) + int(later[0])
+
+
 def _entries(lines: list[bytes]) -> tuple[list[tuple[Any, Any, Any]], int]:
     """(text, stream, time) of each line, and how many lines were something else: those are their own text."""
     try:

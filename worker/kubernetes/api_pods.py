@@ -136,13 +136,14 @@ def target_of(identity: Identity, container: Container) -> LogTarget:
     return LogTarget(
         identity.name(container),
         identity.labels(container),
-        _command(spec.command) if spec is not None else (),
+        cut_command(spec.command) if spec is not None else (),
         pod.node,
         started_ns,
     )
 
 
-def _command(words: Sequence[str]) -> tuple[str, ...]:
+def cut_command(words: Sequence[str]) -> tuple[str, ...]:
+    """As much of a command line as is recorded."""
     found: list[str] = []
     room = MAX_COMMAND_BYTES
     for word in words:

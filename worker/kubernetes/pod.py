@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from joblog.errors import InvalidInput
+from joblog.worker.checked_json import object_of, objects_of, text_of, texts_of, words_of
 from joblog.worker.kubernetes.pods import ContainerEnd, ContainerRef
 
 # What the kubelet names the folder of a static pod by, where the API has a mirror of it with a uid of its own.
@@ -17,7 +18,6 @@ _MIRROR = "kubernetes.io/config.mirror"
 _QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(|[kMGTPE]|[KMGTPE]i|m)\Z")
 _FACTORS = {"": 1, "m": 1 / 1000, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _FACTORS |= {f"{unit}i": 1 << shift for unit, shift in zip("KMGTPE", range(10, 70, 10), strict=True)}
-_MAX_TEXTS = 1000
 # Conditions of type DisruptionTarget that say what took a pod off its node, as words of status.reason would.
 _DISRUPTIONS = {
     "PreemptionByScheduler": "Preempting",
@@ -130,10 +130,10 @@ class Pod:
 
 def parse_pod(said: object) -> Pod:
     """A pod from the API's JSON. Raises InvalidInput for one that has no name, namespace or uid."""
-    whole = _object(said)
-    meta, spec, status = (_object(whole.get(part)) for part in ("metadata", "spec", "status"))
-    annotations = _texts(meta.get("annotations"))
-    namespace, name, api_uid = (_text(meta.get(key)) for key in ("namespace", "name", "uid"))
+    whole = object_of(said)
+    meta, spec, status = (object_of(whole.get(part)) for part in ("metadata", "spec", "status"))
+    annotations = texts_of(meta.get("annotations"))
+    namespace, name, api_uid = (text_of(meta.get(key)) for key in ("namespace", "name", "uid"))
     if not (namespace and name and api_uid):
         raise InvalidInput(f"the API gave a pod without name, namespace or uid: {name[:60]!r}")
     static = annotations.get(_STATIC_UID, "") if _MIRROR in annotations else ""
@@ -142,15 +142,15 @@ def parse_pod(said: object) -> Pod:
         name,
         static or api_uid,
         api_uid,
-        node=_text(spec.get("nodeName")),
-        labels=_texts(meta.get("labels")),
+        node=text_of(spec.get("nodeName")),
+        labels=texts_of(meta.get("labels")),
         annotations=annotations,
         owner=_owner(meta.get("ownerReferences")),
-        generated=bool(_text(meta.get("generateName"))),
-        deleted=bool(_text(meta.get("deletionTimestamp"))),
-        phase=_text(status.get("phase")),
+        generated=bool(text_of(meta.get("generateName"))),
+        deleted=bool(text_of(meta.get("deletionTimestamp"))),
+        phase=text_of(status.get("phase")),
         reason=_pod_reason(status),
-        message=_text(status.get("message")),
+        message=text_of(status.get("message")),
         containers=_containers(spec),
         states=_states(status),
     )
@@ -178,10 +178,10 @@ def parse_quantity(text: str) -> int:
 def _containers(spec: Mapping[str, Any]) -> dict[str, ContainerSpec]:
     found = {}
     for part in ("initContainers", "containers", "ephemeralContainers"):
-        for one in _objects(spec.get(part)):
-            limits = _object(_object(one.get("resources")).get("limits"))
-            words = [*_words(one.get("command")), *_words(one.get("args"))]
-            found[_text(one.get("name"))] = ContainerSpec(words, parse_quantity(_text(limits.get("memory"))))
+        for one in objects_of(spec.get(part)):
+            limits = object_of(object_of(one.get("resources")).get("limits"))
+            words = [*words_of(one.get("command")), *words_of(one.get("args"))]
+            found[text_of(one.get("name"))] = ContainerSpec(words, parse_quantity(text_of(limits.get("memory"))))
     found.pop("", None)
     return found
 
@@ -189,18 +189,18 @@ def _containers(spec: Mapping[str, Any]) -> dict[str, ContainerSpec]:
 def _states(status: Mapping[str, Any]) -> dict[str, ContainerState]:
     found = {}
     for part in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
-        for one in _objects(status.get(part)):
-            state = _object(one.get("state"))
+        for one in objects_of(status.get(part)):
+            state = object_of(one.get("state"))
             running = state.get("running")
             restarts = one.get("restartCount")
             ended = state.get("terminated")
-            before = _object(one.get("lastState")).get("terminated")
+            before = object_of(one.get("lastState")).get("terminated")
             if isinstance(state.get("waiting"), dict) and _is_present_run(one, before):
                 ended, before = before, None
-            found[_text(one.get("name"))] = ContainerState(
+            found[text_of(one.get("name"))] = ContainerState(
                 restarts if type(restarts) is int and restarts >= 0 else 0,
                 isinstance(running, dict),
-                parse_time_ns(_text(_object(running).get("startedAt"))),
+                parse_time_ns(text_of(object_of(running).get("startedAt"))),
                 _terminated(ended),
                 _terminated(before),
             )
@@ -213,8 +213,8 @@ def _is_present_run(status: Mapping[str, Any], terminated: object) -> bool:
 
     A container that waits to be started again has it there (CrashLoopBackOff): restartCount grows when it is started.
     """
-    present = _text(status.get("containerID"))
-    return bool(present) and _text(_object(terminated).get("containerID")) == present
+    present = text_of(status.get("containerID"))
+    return bool(present) and text_of(object_of(terminated).get("containerID")) == present
 
 
 def _terminated(said: object) -> ContainerEnd | None:
@@ -224,45 +224,23 @@ def _terminated(said: object) -> ContainerEnd | None:
     return ContainerEnd(
         code if type(code) is int and -(2**31) <= code < 2**31 else None,
         signal if type(signal) is int and 0 < signal < 128 else 0,
-        _text(said.get("reason")),
-        _text(said.get("message")),
-        parse_time_ns(_text(said.get("startedAt"))),
-        parse_time_ns(_text(said.get("finishedAt"))),
+        text_of(said.get("reason")),
+        text_of(said.get("message")),
+        parse_time_ns(text_of(said.get("startedAt"))),
+        parse_time_ns(text_of(said.get("finishedAt"))),
     )
 
 
 def _pod_reason(status: Mapping[str, Any]) -> str:
-    if reason := _text(status.get("reason")):
+    if reason := text_of(status.get("reason")):
         return reason
-    for one in _objects(status.get("conditions")):
+    for one in objects_of(status.get("conditions")):
         if one.get("type") == "DisruptionTarget" and one.get("status") == "True":
-            return _DISRUPTIONS.get(_text(one.get("reason")), "Evicted")
+            return _DISRUPTIONS.get(text_of(one.get("reason")), "Evicted")
     return ""
 
 
 def _owner(said: object) -> Owner:
-    owners = _objects(said)
+    owners = objects_of(said)
     chosen = next((one for one in owners if one.get("controller") is True), owners[0] if owners else {})
-    return Owner(_text(chosen.get("kind")), _text(chosen.get("name")))
-
-
-def _object(said: object) -> Mapping[str, Any]:
-    return said if isinstance(said, dict) else {}
-
-
-def _objects(said: object) -> list[Mapping[str, Any]]:
-    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
-
-
-def _text(said: object) -> str:
-    # JSON may hold halves of characters, which nothing that is written down may.
-    return said.encode(errors="replace").decode() if isinstance(said, str) else ""
-
-
-def _words(said: object) -> list[str]:
-    return [_text(one) for one in said if isinstance(one, str)] if isinstance(said, list) else []
-
-
-def _texts(said: object) -> dict[str, str]:
-    items = _object(said).items()
-    return {_text(key): _text(value) for key, value in list(items)[:_MAX_TEXTS] if isinstance(value, str)}
+    return Owner(text_of(chosen.get("kind")), text_of(chosen.get("name")))

@@ -241,10 +241,11 @@ class Identity:
         copied = (key for key in sorted(pod.labels) if any(fnmatchcase(key, glob) for glob in self.copy_labels))
         for key, _ in zip(copied, range(MAX_COPIED_LABELS), strict=False):
             found[allowed_name(key)] = pod.labels[key]
-        return {label: _shown(value) for label, value in found.items() if value}
+        return {label: shown(value) for label, value in found.items() if value}
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
+    """A text as a label's value may be."""
     return "".join(c if c.isprintable() else "?" for c in value)[:MAX_LABEL_VALUE_LENGTH]
 
 
