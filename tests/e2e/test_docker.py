@@ -61,8 +61,8 @@ def completed(host: Node, name: LogName) -> logs_pb2.GetLogResponse:
     return found
 
 
-def has_all(host: Node, name: LogName, files: DockerFiles) -> bool:
-    found = record(host, name)
+def has_all(host: Node, files: DockerFiles) -> bool:
+    found = record(host, LogName("host", files.name, files.name, len(files.runs)))
     return found is not None and found.log.next_offset == len(files.run.printed)
 
 
@@ -157,9 +157,8 @@ def test_names_come_from_compose_and_from_labels(host: Node) -> None:
         container(host, name, labels=labels).start(first=b"x\n")
     container(host, "my-sidecar").start(first=b"x\n")
     container(host, "shy", labels={"joblog.dev/collect": "false"}).start(first=b"x\n")
-    for _, _, expected in cases:
-        if expected is not None:
-            until(lambda wanted=expected: record(host, wanted), f"{expected} is there")
+    names = [name for _, _, name in cases if name is not None]
+    until(lambda: all(record(host, name) for name in names), "all names are there")
 
     def all_runs() -> set[str]:
         with Client(data_dir=host.cluster.leader_dir) as client:
@@ -216,9 +215,7 @@ def test_nothing_is_twice_and_nothing_missing_through_kills_rotation_and_restart
             files.print(rng.randbytes(600).hex().encode() + b"\n")
         if step % 2:
             host.start()
-        for files in made:
-            name = LogName("host", files.name, files.name, len(files.runs))
-            until(lambda name=name, files=files: has_all(host, name, files), f"{name} is stored")
+        until(lambda: all(has_all(host, files) for files in made), "all of the present runs is stored")
     assert all(files.rotations for files in made)
     for files in made:
         files.exit(0)

@@ -135,7 +135,13 @@ def test_files_that_are_not_dockerds_are_refused(files: DockerFiles, tmp_path: P
     with pytest.raises(InvalidInput, match="no regular file"):
         read_container(str(files.folder), files.id)
     config.unlink()
-    for odd in ([], "x", {"State": [], "Config": 7, "Name": 3, "RestartCount": -1}, {"State": {"StartedAt": "soon"}}):
+    odds: list[object] = [
+        [],
+        "x",
+        {"State": [], "Config": 7, "Name": 3, "RestartCount": -1},
+        {"State": {"StartedAt": "soon"}},
+    ]
+    for odd in odds:
         config.write_text(json.dumps(odd))
         container = read_container(str(files.folder), files.id)
         assert (container.name, container.restarts, container.state.started_ns) == (files.id[:12], 0, 0)
