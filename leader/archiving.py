@@ -9,6 +9,7 @@ from typing import NamedTuple
 from joblog.leader.archive.archiver import Archiver, ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.fetch import ExtentReader
+from joblog.leader.archive.foreign_reader import ForeignReader
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.state_object import ACCESS, StateWriter, state_keys
 from joblog.leader.archive.takeover import Takeover
@@ -29,14 +30,16 @@ class ArchiveEnd(Service):
 
     name = "archive"
 
-    def __init__(self, objects: ObjectStore, *readers: ExtentReader) -> None:
+    def __init__(self, objects: ObjectStore, foreign: ForeignReader, *readers: ExtentReader) -> None:
         self.objects = objects
+        self._foreign = foreign
         self._readers = readers
 
     async def stop(self) -> None:
         """Ends reads that are under way, and connections."""
         for reader in self._readers:
             await asyncio.to_thread(reader.close)
+        await asyncio.to_thread(self._foreign.close)
         await asyncio.to_thread(self.objects.close)
 
 
@@ -75,6 +78,7 @@ class ArchiveParts(NamedTuple):
     takeover: TakingOver
     archiver: Archiver
     extents: ExtentReader
+    foreign: ForeignReader
     access: StateKeeper | None
     holds: StateKeeper
 
@@ -89,9 +93,14 @@ def archive_parts(
     ingest: Ingest,
     metrics: Metrics,
     access: AccessRestorer | None = None,
+    foreign: ForeignReader | None = None,
 ) -> ArchiveParts:
-    """The parts of a leader with an archive, tied to its ingest. access: None where who may come in is not kept."""
-    extents = ExtentReader(objects, cache)
+    """The parts of a leader with an archive, tied to its ingest. access: None where who may come in is not kept.
+
+    foreign: reads the text of adopted logs.
+    """
+    foreign = foreign or ForeignReader([])
+    extents = ExtentReader(objects, cache, foreign=foreign)
     ciphers = CipherCache(store, keyring)
 
     def open_cipher(number: int) -> LogCipher:
@@ -127,4 +136,5 @@ def archive_parts(
     takeover = TakingOver(Takeover(store, keyring, objects, claimed=restore), restore_own)
     keeper = None if access is None else access.keeper(StateWriter(ACCESS, objects, keyring, archiver.ready))
     holds = hold_keeper(store, HoldWriter(store, objects, keyring, archiver.ready))
-    return ArchiveParts(ArchiveEnd(objects, extents, sealing), takeover, archiver, extents, keeper, holds)
+    end = ArchiveEnd(objects, foreign, extents, sealing)
+    return ArchiveParts(end, takeover, archiver, extents, foreign, keeper, holds)

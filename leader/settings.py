@@ -10,6 +10,7 @@ from joblog.address import check_listen
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.leader.access.host_names import is_host
 from joblog.leader.access.roles import check_grant
+from joblog.leader.adoption_settings import AdoptionSettings
 from joblog.leader.archive.options import ArchiveOptions, check_url
 from joblog.leader.backup_settings import BackupSettings
 from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen
@@ -304,6 +305,7 @@ class LeaderSettings(Settings):
     ingest: IngestSettings = section(IngestSettings, "What workers send.")
     buffer: BufferSettings = section(BufferSettings, "The store on the leader's disk.")
     archive: ArchiveSettings = section(ArchiveSettings, "Where logs go for good.")
+    adoption: AdoptionSettings = section(AdoptionSettings, "Where logs of older systems lie that may be adopted.")
     backup: BackupSettings = section(BackupSettings, "Where backups of the store go, and when they are made.")
     reading: ReadingSettings = section(ReadingSettings, "How logs are read.")
     quotas: QuotaSettings = section(QuotaSettings, "How much there may be in a namespace.")
@@ -340,6 +342,7 @@ class LeaderSettings(Settings):
         archive = self.archive
         yield from archive.s3.problems("archive")
         yield from self.backup.problems(archive.url)
+        yield from self.adoption.problems(archive.url, self.backup.url)
         if archive.plain_copy and archive.require_envelope:
             yield "archive.plain_copy", "can't be switched on together with archive.require_envelope"
         if archive.plain_copy and not (archive.url.startswith("s3:") and archive.s3.sse in ("s3", "kms")):

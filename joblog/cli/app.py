@@ -55,6 +55,7 @@ _COMMANDS = {
     "token": _Command("tokens", "app", _MACHINE),
     "certificates": _Command("tokens", "certificates_app", _MACHINE),
     "audit": _Command("auditing", "app", _MACHINE),
+    "adopt": _Command("adopting", "adopt", _MACHINE),
     "archive": _Command("archive", "app", _MACHINE),
     "backup": _Command("backups", "app", _MACHINE),
     "restore": _Command("restoring", "restore", _MACHINE),

@@ -115,7 +115,7 @@ def cat(
         sums = Sums()
         lost = False
         cipher = open_log(access.keys(objects, recovery), located.metadata)
-        with LogParts(objects, cipher, located) as parts, LogOutput(raw=raw) as output:
+        with LogParts(objects, cipher, located, foreign=access.foreign()) as parts, LogOutput(raw=raw) as output:
             try:
                 for part in parts.parts(from_offset):
                     if part.reason:
@@ -162,7 +162,7 @@ def verify(
         from joblog.leader.archive.verify import Verifier
 
         bar = progress.add_task("verifying", total=None)
-        for checked in Verifier(objects, access.keys(objects, recovery)).run(prefix):
+        for checked in Verifier(objects, access.keys(objects, recovery), foreign=access.foreign()).run(prefix):
             logs += bool(checked.name)
             total += checked.bytes
             progress.update(bar, completed=total)

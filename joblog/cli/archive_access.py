@@ -25,6 +25,7 @@ from joblog.settings import load
 
 if TYPE_CHECKING:
     from joblog.leader.archive.cost import Counted
+    from joblog.leader.archive.foreign_reader import ForeignReader
     from joblog.leader.archive.objects import ObjectStore
     from joblog.leader.buffer.store import Store
     from joblog.leader.crypto.keyring import DescribedKeys, Keyring
@@ -108,6 +109,12 @@ class ArchiveAccess:
             yield store
         finally:
             store.close()
+
+    def foreign(self) -> ForeignReader:
+        """Reads the text of adopted logs, in the places of adoption.sources."""
+        from joblog.leader.archive.foreign_open import open_foreign
+
+        return open_foreign(self.settings.adoption.options())
 
     def counted(self) -> Counted | None:
         """What the leader of the data folder has counted of its requests; None where none runs, or it does not tell."""

@@ -126,7 +126,7 @@ class BackupAccess:
         from joblog.leader.archive.fetch import ExtentReader
 
         with self.leader_access.objects() as objects:
-            reader = ExtentReader(objects, RangeCache(0))
+            reader = ExtentReader(objects, RangeCache(0), foreign=self.leader_access.foreign())
             try:
                 yield reader
             finally:

@@ -61,7 +61,15 @@ _STYLES = {"live": "cyan", "completed": "green", "succeeded": "green", "interrup
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    _write_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: Any) -> None:
+    """The same on one line, where several follow one another."""
+    _write_json(json.dumps(value, ensure_ascii=False))
+
+
+def _write_json(text: str) -> None:
     # JSON lets some controls through as they are.
     sys.stdout.write(_UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
     sys.stdout.flush()

@@ -55,3 +55,19 @@ class Extent(_message.Message):
     companions: _containers.RepeatedScalarFieldContainer[str]
     generation: int
     def __init__(self, offset: _Optional[int] = ..., end_offset: _Optional[int] = ..., object: _Optional[str] = ..., kind: _Optional[_Union[ExtentKind, str]] = ..., position: _Optional[int] = ..., length: _Optional[int] = ..., chunks: _Optional[int] = ..., lines_before: _Optional[int] = ..., newlines: _Optional[int] = ..., first_time_ns: _Optional[int] = ..., last_time_ns: _Optional[int] = ..., object_bytes: _Optional[int] = ..., index_position: _Optional[int] = ..., index_length: _Optional[int] = ..., object_logs: _Optional[int] = ..., companions: _Optional[_Iterable[str]] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ForeignRange(_message.Message):
+    __slots__ = ("url", "object_bytes", "etag", "version_id", "gzip", "position")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    VERSION_ID_FIELD_NUMBER: _ClassVar[int]
+    GZIP_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    object_bytes: int
+    etag: str
+    version_id: str
+    gzip: bool
+    position: int
+    def __init__(self, url: _Optional[str] = ..., object_bytes: _Optional[int] = ..., etag: _Optional[str] = ..., version_id: _Optional[str] = ..., gzip: _Optional[bool] = ..., position: _Optional[int] = ...) -> None: ...

@@ -169,7 +169,7 @@ class VerifyRequest(_message.Message):
     def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
-    __slots__ = ("bytes_done", "bytes_total", "done", "complete", "expected", "found", "problems")
+    __slots__ = ("bytes_done", "bytes_total", "done", "complete", "expected", "found", "problems", "unchanged")
     BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
     BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,7 @@ class VerifyResponse(_message.Message):
     EXPECTED_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     bytes_done: int
     bytes_total: int
     done: bool
@@ -184,7 +185,8 @@ class VerifyResponse(_message.Message):
     expected: _types_pb2.Seal
     found: _types_pb2.Seal
     problems: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+    unchanged: bool
+    def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ..., unchanged: _Optional[bool] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
     __slots__ = ("namespace", "run", "task", "attempt", "pattern", "regex", "ignore_case", "stream", "context_lines", "max_hits", "max_hits_per_log", "max_seconds", "from_offset", "until_offset", "states", "labels", "created_from_ns", "created_before_ns")

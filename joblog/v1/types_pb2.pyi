@@ -26,6 +26,7 @@ class GapReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     GAP_REASON_LOG_LIMIT: _ClassVar[GapReason]
     GAP_REASON_LOST: _ClassVar[GapReason]
     GAP_REASON_BEFORE_FIRST_LOOK: _ClassVar[GapReason]
+    GAP_REASON_SOURCE_CHANGED: _ClassVar[GapReason]
 
 class LogState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -69,6 +70,7 @@ GAP_REASON_SPOOL_FULL: GapReason
 GAP_REASON_LOG_LIMIT: GapReason
 GAP_REASON_LOST: GapReason
 GAP_REASON_BEFORE_FIRST_LOOK: GapReason
+GAP_REASON_SOURCE_CHANGED: GapReason
 LOG_STATE_UNSPECIFIED: LogState
 LOG_STATE_LIVE: LogState
 LOG_STATE_COMPLETED: LogState
@@ -201,8 +203,26 @@ class TaskStart(_message.Message):
     worker_id: str
     def __init__(self, command: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ..., cwd: _Optional[str] = ..., started_ns: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ..., worker_id: _Optional[str] = ...) -> None: ...
 
+class Adopted(_message.Message):
+    __slots__ = ("url", "bytes", "etag", "version_id", "gzip", "modified_ns", "adopted_ns")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    VERSION_ID_FIELD_NUMBER: _ClassVar[int]
+    GZIP_FIELD_NUMBER: _ClassVar[int]
+    MODIFIED_NS_FIELD_NUMBER: _ClassVar[int]
+    ADOPTED_NS_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    bytes: int
+    etag: str
+    version_id: str
+    gzip: bool
+    modified_ns: int
+    adopted_ns: int
+    def __init__(self, url: _Optional[str] = ..., bytes: _Optional[int] = ..., etag: _Optional[str] = ..., version_id: _Optional[str] = ..., gzip: _Optional[bool] = ..., modified_ns: _Optional[int] = ..., adopted_ns: _Optional[int] = ...) -> None: ...
+
 class LogRecord(_message.Message):
-    __slots__ = ("id", "uid", "number", "writer_id", "state", "tier", "created_ns", "completed_ns", "start", "outcome", "seal", "next_offset", "first_offset", "newlines", "stored_bytes", "last_append_ns", "gaps", "archived_offset", "token_id")
+    __slots__ = ("id", "uid", "number", "writer_id", "state", "tier", "created_ns", "completed_ns", "start", "outcome", "seal", "next_offset", "first_offset", "newlines", "stored_bytes", "last_append_ns", "gaps", "archived_offset", "token_id", "adopted")
     ID_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +242,7 @@ class LogRecord(_message.Message):
     GAPS_FIELD_NUMBER: _ClassVar[int]
     ARCHIVED_OFFSET_FIELD_NUMBER: _ClassVar[int]
     TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    ADOPTED_FIELD_NUMBER: _ClassVar[int]
     id: LogId
     uid: bytes
     number: int
@@ -241,7 +262,8 @@ class LogRecord(_message.Message):
     gaps: _containers.RepeatedCompositeFieldContainer[Gap]
     archived_offset: int
     token_id: str
-    def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ..., token_id: _Optional[str] = ...) -> None: ...
+    adopted: Adopted
+    def __init__(self, id: _Optional[_Union[LogId, _Mapping]] = ..., uid: _Optional[bytes] = ..., number: _Optional[int] = ..., writer_id: _Optional[bytes] = ..., state: _Optional[_Union[LogState, str]] = ..., tier: _Optional[_Union[Tier, str]] = ..., created_ns: _Optional[int] = ..., completed_ns: _Optional[int] = ..., start: _Optional[_Union[TaskStart, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., seal: _Optional[_Union[Seal, _Mapping]] = ..., next_offset: _Optional[int] = ..., first_offset: _Optional[int] = ..., newlines: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., last_append_ns: _Optional[int] = ..., gaps: _Optional[_Iterable[_Union[Gap, _Mapping]]] = ..., archived_offset: _Optional[int] = ..., token_id: _Optional[str] = ..., adopted: _Optional[_Union[Adopted, _Mapping]] = ...) -> None: ...
 
 class RunRecord(_message.Message):
     __slots__ = ("namespace", "run", "state", "created_ns", "completed_ns", "labels", "logs_live", "logs_completed", "logs_interrupted", "tasks_failed", "completed_bytes", "tasks_live", "tasks_succeeded", "tasks_interrupted", "stored_bytes", "kept")

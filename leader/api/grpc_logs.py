@@ -201,6 +201,7 @@ class LogsService(logs_pb2_grpc.LogsServicer):
                 expected=verdict.expected,
                 found=verdict.found,
                 problems=verdict.problems,
+                unchanged=verdict.unchanged,
             )
 
     async def Search(

@@ -72,6 +72,8 @@ _RUN_RETENTION = Rule(Permission.LEADER_OPERATE, Where.WHOLE, act="retention.run
 # Written to the audit log where it is done, with all that is restored and deleted.
 _CHANGE_BACKUPS = _OPERATE
 _GET_KEYS = Rule(Permission.KEYS_MANAGE, Where.WHOLE)
+# Written to the audit log where it is done, with the place and the rule.
+_ADOPT = _OPERATE
 # Written to the audit log where it is done, with what the hold is on.
 _HOLD = Rule(Permission.HOLD_MANAGE, Where.WHOLE)
 _PUBLIC = Rule(None, Where.PUBLIC)
@@ -93,6 +95,7 @@ GRPC: dict[str, Rule] = {
     "/joblog.v1.Ingest/GetLogTail": Rule(Permission.LOG_WRITE, Where.NAMESPACE, "id.namespace", act="log.resume"),
     "/joblog.v1.Admin/GetStatus": _STATUS,
     "/joblog.v1.Admin/Delete": _DELETE,
+    "/joblog.v1.Adoption/Adopt": _ADOPT,
     "/joblog.v1.Keys/GetKeys": _GET_KEYS,
     "/joblog.v1.Keys/RotateKeys": _keys("keys.rotate"),
     "/joblog.v1.Keys/RewrapKeys": _keys("keys.rewrap"),

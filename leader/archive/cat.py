@@ -17,7 +17,7 @@ from joblog.leader.archive.fetch import ExtentReader, ObjectGone
 from joblog.leader.archive.metadata import Metadata, vouched_cipher
 from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.buffer.chunk import KIND_GAP
-from joblog.leader.buffer.opening import open_bytes
+from joblog.leader.buffer.opening import ForeignText, open_bytes
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.crypto.kms import Kms
@@ -97,10 +97,11 @@ class LogParts:
         log: Located,
         *,
         observe: Callable[[Record], object] = lambda _: None,
+        foreign: ForeignText | None = None,
     ) -> None:
-        """observe: called with each record as it was found in its object, in order."""
+        """observe: called with each record as it was found in its object, in order. foreign: see ExtentReader."""
         self._observe = observe
-        self._reader = ExtentReader(objects, RangeCache(0), threads=_THREADS)
+        self._reader = ExtentReader(objects, RangeCache(0), threads=_THREADS, foreign=foreign)
         self._cipher = cipher
         self._log = log
         self._losses: list[str] = []
@@ -141,7 +142,9 @@ class LogParts:
                         yield Part(record.offset, length, reason=record.header.reason)
                         continue
                     try:
-                        data = open_bytes(self._cipher, record.offset, record.header, record.sealed)
+                        data = open_bytes(
+                            self._cipher, record.offset, record.header, record.sealed, self._reader.foreign
+                        )
                     except Corrupt as error:
                         self._losses.append(str(error))
                         continue

@@ -12,6 +12,7 @@ from joblog.leader.archive.cache import KEY_BYTES, RangeCache
 from joblog.leader.archive.container import FOOTER_BYTES, LogEntries, read_footer, read_index
 from joblog.leader.archive.layout import claim_key
 from joblog.leader.archive.objects import ObjectStore
+from joblog.leader.buffer.opening import ForeignText
 from joblog.v1.archive_pb2 import Extent
 
 DEFAULT_THREADS = 16
@@ -33,7 +34,8 @@ class ObjectGone(NotFound):
 class ExtentReader:
     """What reads of extents share: requests ahead, the cache, indexes. For any number of threads at once.
 
-    ahead_bytes: what all reads together hold of bytes that were asked for ahead.
+    ahead_bytes: what all reads together hold of bytes that were asked for ahead. foreign: gives the text of adopted logs,
+    of which the extents only say where it lies.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class ExtentReader:
         *,
         threads: int = DEFAULT_THREADS,
         ahead_bytes: int = DEFAULT_AHEAD_BYTES,
+        foreign: ForeignText | None = None,
     ) -> None:
+        self.foreign = foreign
         self.store = store
         self.cache = cache
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="archive-read")

@@ -22,10 +22,12 @@ from joblog.leader.crypto.envelope import UID_BYTES, LogCipher
 from joblog.leader.crypto.keyring import WrappedDek
 from joblog.leader.crypto.store_key_record import STORE_KEY_ID_BYTES
 from joblog.v1 import types_pb2
-from joblog.v1.types_pb2 import Event, Gap, LogRecord, Outcome, Seal, TaskStart
+from joblog.v1.types_pb2 import Adopted, Event, Gap, LogRecord, Outcome, Seal, TaskStart
 
 FORMAT = "joblog log"
 VERSION = 2
+# Of an adopted log, whose document says too where its text lies.
+ADOPTED_VERSION = 3
 MAX_METADATA_BYTES = 16 << 20
 # Of more, the newest are kept.
 MAX_EVENTS = 10_000
@@ -101,7 +103,15 @@ def pack_metadata(metadata: Metadata, vouch: Callable[[bytes], bytes]) -> bytes:
 
     vouch: LogCipher.vouch() of the log; its answer stands in the document's last field, and covers all of the others.
     """
-    document = {"format": FORMAT, "version": VERSION, **_identity(metadata), **_facts(metadata), _VOUCHED: ""}
+    is_adopted = metadata.record.HasField("adopted")
+    document = {
+        "format": FORMAT,
+        "version": ADOPTED_VERSION if is_adopted else VERSION,
+        **_identity(metadata),
+        **_facts(metadata),
+        **({"adopted": _adopted(metadata.record.adopted)} if is_adopted else {}),
+        _VOUCHED: "",
+    }
     unsigned = json.dumps(document, indent=1, ensure_ascii=False).encode(errors="replace") + b"\n"
     vouched = base64.b64encode(vouch(hashlib.sha256(unsigned).digest()))
     packed = unsigned[: -len(_UNSIGNED_END)] + _signed_end(vouched)
@@ -224,6 +234,18 @@ def _event(event: Event) -> dict[str, object]:
     }
 
 
+def _adopted(adopted: Adopted) -> dict[str, object]:
+    return {
+        "url": adopted.url,
+        "bytes": adopted.bytes,
+        "etag": adopted.etag,
+        "version_id": adopted.version_id,
+        "gzip": adopted.gzip,
+        "modified_at": format_time(adopted.modified_ns),
+        "adopted_at": format_time(adopted.adopted_ns),
+    }
+
+
 def _object(sealed: SealedObject) -> dict[str, object]:
     footer = sealed.footer
     return {
@@ -245,9 +267,13 @@ def parse_metadata(data: bytes) -> Metadata:
     if fields.text("format") != FORMAT:
         fields.fail("format", f"is not {FORMAT!r}: it is none of joblog's")
     version = fields.integer("version")
-    if version != VERSION:
-        raise WrongVersion(f"{METADATA_NAME} has version {version}; this joblog knows version {VERSION}")
+    if version not in (VERSION, ADOPTED_VERSION):
+        raise WrongVersion(
+            f"{METADATA_NAME} has version {version}; this joblog knows versions {VERSION} and {ADOPTED_VERSION}"
+        )
     record = _parse_record(fields)
+    if version == ADOPTED_VERSION:
+        _parse_adopted(fields.object("adopted"), record.adopted)
     events = [_parse_event(each) for each in fields.objects("events")]
     if len(events) > MAX_EVENTS:
         fields.fail("events", f"has {len(events)} entries, at most {MAX_EVENTS} are allowed")
@@ -367,6 +393,18 @@ def _parse_key(fields: Fields) -> tuple[WrappedDek, bytes]:
         fields.fail("kms", "is not that of the store key")
     fields.end()
     return dek, writer
+
+
+def _parse_adopted(fields: Fields, adopted: Adopted) -> None:
+    adopted.url = fields.text("url")
+    adopted.bytes = fields.integer("bytes")
+    adopted.etag = fields.text("etag")
+    adopted.version_id = fields.text("version_id")
+    adopted.gzip = fields.truth("gzip")
+    adopted.modified_ns = fields.time_ns("modified_at")
+    adopted.adopted_ns = fields.time_ns("adopted_at")
+    adopted.SetInParent()
+    fields.end()
 
 
 def _parse_object(fields: Fields) -> SealedObject:

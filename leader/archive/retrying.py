@@ -25,6 +25,29 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
+def retried(
+    work: Callable[[], T],
+    retry_seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> T:
+    """What `work` gives, which is tried again for so long while it raises Unavailable; then that is raised."""
+    until = clock() + retry_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    for tried in count(1):
+        try:
+            return work()
+        except Unavailable:
+            # One that took all the time to fail is tried once more: what became of it is not known yet.
+            if clock() + pause > until and (tried > 1 or not retry_seconds):
+                raise
+        sleep(pause * (0.5 + 0.5 * jitter()))
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    raise AssertionError("it is tried for ever")
+
+
 class _Retry(Protocol):
     """RetryingStore's way to try something again."""
 
@@ -58,18 +81,7 @@ class RetryingStore:
         return self._inner.name
 
     def _retry(self, work: Callable[[], T]) -> T:
-        until = self._clock() + self._retry_seconds
-        pause = _FIRST_PAUSE_SECONDS
-        for tried in count(1):
-            try:
-                return work()
-            except Unavailable:
-                # One that took all the time to fail is tried once more: what became of it is not known yet.
-                if self._clock() + pause > until and (tried > 1 or not self._retry_seconds):
-                    raise
-            self._sleep(pause * (0.5 + 0.5 * self._jitter()))
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        raise AssertionError("it is tried for ever")
+        return retried(work, self._retry_seconds, clock=self._clock, sleep=self._sleep, jitter=self._jitter)
 
     def put(
         self,

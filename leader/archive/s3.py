@@ -53,7 +53,7 @@ MAX_WHOLE_BYTES = 1 << 30
 _READ_BYTES = 1 << 20
 
 
-def _read_at_most(reply: Mapping[str, Any], max_bytes: int, where: str) -> bytes:
+def read_at_most(reply: Mapping[str, Any], max_bytes: int, where: str) -> bytes:
     """The body of a reply. Raises Corrupt where it is longer, and then does not read it all."""
     body, said = reply["Body"], reply.get("ContentLength")
     if said is not None and said <= max_bytes:
@@ -235,7 +235,7 @@ class S3Store:
         try:
             with translated(self.where(key), self) as client:
                 reply = client.get_object(Bucket=self.bucket, Key=full, **fields)
-                data = _read_at_most(reply, limit, self.where(key))
+                data = read_at_most(reply, limit, self.where(key))
         except Corrupt:
             if start < 0 and not reply:
                 return b""  # an empty object has no last bytes

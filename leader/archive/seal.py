@@ -193,7 +193,7 @@ class Sealer:
         changes.guard(record.number, rewrites)
         changes.put_log(record)
         changes.delete_extents(record.number, 0, MAX_U64)
-        extents = assembled.extents(key, 0) or [_empty(assembled, key)]
+        extents = assembled.extents(key, 0) or [empty_extent(assembled, key)]
         for extent in extents:
             extent.companions.extend(companions)
             changes.put_extent(record.number, extent)
@@ -232,7 +232,7 @@ def _covers(outer: types_pb2.Gap, inner: types_pb2.Gap) -> bool:
     return outer.offset <= inner.offset and inner.offset + inner.length <= outer.offset + outer.length
 
 
-def _empty(assembled: Assembled, key: str) -> Extent:
+def empty_extent(assembled: Assembled, key: str) -> Extent:
     """Says where the object of a log without bytes is."""
     footer = assembled.footer
     return Extent(

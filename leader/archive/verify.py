@@ -30,7 +30,7 @@ from joblog.leader.archive.objects import ObjectInfo, ObjectStore, checksum_text
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.archive.state_object import STATES, check_state
 from joblog.leader.buffer.chunk import KIND_DATA
-from joblog.leader.buffer.opening import open_bytes
+from joblog.leader.buffer.opening import ForeignText, open_bytes
 from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.crypto.kms import Kms
 from joblog.v1.archive_pb2 import Extent
@@ -55,8 +55,12 @@ class Checked(NamedTuple):
 class Verifier:
     """Checks all objects below a prefix of the archive; memory does not grow with their number."""
 
-    def __init__(self, objects: ObjectStore, kms: Kms | DescribedKeys) -> None:
+    def __init__(
+        self, objects: ObjectStore, kms: Kms | DescribedKeys, *, foreign: ForeignText | None = None
+    ) -> None:
+        """foreign: gives the text of adopted logs."""
         self._objects = objects
+        self._foreign = foreign
         self._keys = kms if isinstance(kms, DescribedKeys) else archive_keys(objects, kms)
         self._live: dict[bytes, tuple[Metadata, str]] = {}
 
@@ -106,7 +110,8 @@ class Verifier:
         footer, _ = load_index(self._objects, info)
         sums, whole = Sums(), WholeObject()
         located = Located(metadata, [extent], length)
-        with LogParts(self._objects, open_log(self._keys, metadata), located, observe=whole.add) as log:
+        cipher = open_log(self._keys, metadata)
+        with LogParts(self._objects, cipher, located, observe=whole.add, foreign=self._foreign) as log:
             for part in log.parts():
                 sums.add(part)
                 if len(sums.problems) >= _MAX_PROBLEMS:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from joblog.leader.adoption.service import Adoption
 from joblog.leader.api.retention_status import MAX_PENDING
 from joblog.leader.archive.archiver import ArchiverLimits
 from joblog.leader.archive.cache import RangeCache
+from joblog.leader.archive.foreign_open import open_foreign
 from joblog.leader.archive.open import open_store
 from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.archiving import ArchiveParts, archive_parts
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 class Parts(NamedTuple):
     """What a leader does beside taking logs in, for those who ask over gRPC and HTTP.
 
-    auditing: none where it is turned off. backups: None where no place for them is set.
+    auditing: none where it is turned off. backups: None where no place for them is set. adoption: None without archive.
     """
 
     reader: LogReader
@@ -45,11 +47,13 @@ class Parts(NamedTuple):
     holding: Holding
     backups: BackupService | None
     archive: ArchiveParts | None
+    adoption: Adoption | None
 
     def services(self) -> list[Service]:
         """Those that are services, in the order of their start; they start before what answers requests."""
         backups = [self.backups] if self.backups is not None else []
-        return [self.shredder, *backups, *self.reports, *self.auditing, self.retention, self.searcher]
+        adoption = [self.adoption] if self.adoption is not None else []
+        return [self.shredder, *backups, *self.reports, *self.auditing, self.retention, *adoption, self.searcher]
 
     def warnings(self) -> list[str]:
         """What an operator is to look at."""
@@ -97,6 +101,7 @@ def open_archive(core: Core) -> ArchiveParts:
         ingest=core.ingest,
         metrics=core.metrics,
         access=access,
+        foreign=open_foreign(core.settings.adoption.options()),
     )
 
 
@@ -123,6 +128,7 @@ def open_parts(core: Core, archive: ArchiveParts | None) -> Parts:
         Holding(store, auditor=lambda: gate.auditor, keeper=archive.holds if archive else None),
         _backups(core, archive),
         archive,
+        _adoption(core, archive),
     )
 
 
@@ -149,6 +155,21 @@ def _auditing(core: Core, reader: LogReader, archive: ArchiveParts | None) -> li
     )
     core.admission.gate.auditor = auditing
     return [auditing]
+
+
+def _adoption(core: Core, archive: ArchiveParts | None) -> Adoption | None:
+    """What adopts logs; None where no archive is set."""
+    if archive is None:
+        return None
+    archiver, gate = archive.archiver, core.admission.gate
+
+    def ready() -> None:
+        archiver.ready()
+        archiver.write_keys()
+
+    return Adoption(
+        archiver.context, core.keyring, archive.foreign, ready=ready, auditor=lambda: gate.auditor
+    )
 
 
 def _backups(core: Core, archive: ArchiveParts | None) -> BackupService | None:

@@ -15,6 +15,7 @@ from joblog.leader.admission import AdminTokenFile, open_oidc
 from joblog.leader.api.bounds import raise_open_files
 from joblog.leader.api.grpc_access import AccessService
 from joblog.leader.api.grpc_admin import AdminService
+from joblog.leader.api.grpc_adoption import AdoptionService
 from joblog.leader.api.grpc_backups import BackupsService
 from joblog.leader.api.grpc_ingest import IngestService
 from joblog.leader.api.grpc_keys import KeysService
@@ -33,7 +34,7 @@ from joblog.leader.retention.keeping import Keeping
 from joblog.leader.start_note import write_leader_file
 from joblog.leader.transport import CertificateWatch
 from joblog.service import Service
-from joblog.v1 import access_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc, retention_pb2_grpc
+from joblog.v1 import access_pb2_grpc, adoption_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc, retention_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +171,7 @@ class Serving:
                 partial(keys_pb2_grpc.add_KeysServicer_to_server, KeysService(core.keys, core.readers)),
                 partial(backup_pb2_grpc.add_BackupsServicer_to_server, BackupsService(parts.backups)),
                 partial(retention_pb2_grpc.add_RetentionServicer_to_server, retention),
+                partial(adoption_pb2_grpc.add_AdoptionServicer_to_server, AdoptionService(parts.adoption)),
             ],
-            ends=[core.ingest.drain],
+            ends=[core.ingest.drain, *([parts.adoption.drain] if parts.adoption else [])],
         )

@@ -117,6 +117,6 @@ class Locator:
         if header.kind == KIND_GAP:
             return None
         try:
-            return open_chunk(self._cipher, offset, header, sealed)
+            return open_chunk(self._cipher, offset, header, sealed, self._source.foreign)
         except (Corrupt, InvalidInput):
             return None

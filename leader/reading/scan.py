@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, cast
 
-from joblog.batch import CODEC_NONE, CODEC_ZSTD, MAX_BATCH_BYTES, Frames, open_payload, unpack_frames
+from joblog.batch import Frames, unpack_frames
 from joblog.errors import Corrupt, InvalidInput
 from joblog.leader.buffer.chunk import KIND_GAP, Chunk, ChunkHeader, Sealed
+from joblog.leader.buffer.opening import ForeignText, SourceChanged, open_data
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.v1 import types_pb2
 
@@ -63,13 +64,11 @@ class Opened(NamedTuple):
         )
 
 
-def open_chunk(cipher: LogCipher, offset: int, header: ChunkHeader, sealed: Sealed) -> Opened:
-    """The chunk in clear, checked against its header. Raises Corrupt or InvalidInput."""
-    if not 1 <= header.raw_length <= MAX_BATCH_BYTES or header.codec not in (CODEC_NONE, CODEC_ZSTD):
-        raise Corrupt(f"chunk at offset {offset}: its header gives {header.raw_length} bytes in codec {header.codec}")
-    plain = memoryview(cipher.open(header.pack(), offset, sealed))
-    packed, payload = bytes(plain[: header.frames_length]), bytes(plain[header.frames_length :])
-    raw = open_payload(header.codec, payload, header.raw_length, header.crc32c)
+def open_chunk(
+    cipher: LogCipher, offset: int, header: ChunkHeader, sealed: Sealed, foreign: ForeignText | None = None
+) -> Opened:
+    """The chunk in clear, checked against its header. Raises as open_data() does."""
+    packed, raw = open_data(cipher, offset, header, sealed, foreign)
     return Opened(offset, len(raw), header.lines_before, header.newlines, raw, packed, header.first_time_ns)
 
 
@@ -77,7 +76,7 @@ class Scan:
     """Goes through a log from an offset on; what it gives is contiguous and ends at the log's end.
 
     length: the log's length in this view; what is missing at the end comes as a gap too. lines: newlines in the log
-    before from_offset, where that is known; kept up to date.
+    before from_offset, where that is known; kept up to date. foreign: gives the text of an adopted log.
     Memory: one opened chunk, and one sealed one ahead.
     """
 
@@ -90,7 +89,9 @@ class Scan:
         length: int,
         *,
         lines: int | None = None,
+        foreign: ForeignText | None = None,
     ) -> None:
+        self._foreign = foreign
         self._source = source
         self._number = number
         self._cipher = cipher
@@ -114,7 +115,9 @@ class Scan:
         if header.kind == KIND_GAP:
             return self._move(self._declared(offset, header))
         try:
-            return self._move(open_chunk(self._cipher, offset, header, sealed))
+            return self._move(open_chunk(self._cipher, offset, header, sealed, self._foreign))
+        except SourceChanged as error:
+            return self._damaged(offset, header, str(error), types_pb2.GAP_REASON_SOURCE_CHANGED)
         except (Corrupt, InvalidInput) as error:
             return self._damaged(offset, header, str(error))
 
@@ -168,19 +171,28 @@ class Scan:
         length = offset + header.raw_length - begin
         return Opened(begin, length, header.lines_before, newlines, reason=header.reason)
 
-    def _damaged(self, offset: int, header: ChunkHeader, why: str) -> Opened:
+    def _damaged(
+        self, offset: int, header: ChunkHeader, why: str, reason: types_pb2.GapReason = types_pb2.GAP_REASON_LOST
+    ) -> Opened:
         """The damaged chunk as a gap; where it ends is taken from the next chunk, as its own header may lie."""
         self._ahead = self._take()
         if self._ahead is not None:
-            return self._lost(self._ahead[0], header.lines_before, self._ahead[1].lines_before, why)
-        return self._lost(max(self._length, offset + 1), header.lines_before, header.lines_after, why)
+            return self._lost(self._ahead[0], header.lines_before, self._ahead[1].lines_before, why, reason)
+        return self._lost(max(self._length, offset + 1), header.lines_before, header.lines_after, why, reason)
 
     def _missing_end(self) -> Opened | None:
         if self.at >= self._length:
             return None
         return self._lost(self._length, 0, self.lines or 0, "the log's end is not stored")
 
-    def _lost(self, end: int, likely_lines: int, lines_at_end: int, why: str) -> Opened:
+    def _lost(
+        self,
+        end: int,
+        likely_lines: int,
+        lines_at_end: int,
+        why: str,
+        reason: types_pb2.GapReason = types_pb2.GAP_REASON_LOST,
+    ) -> Opened:
         """Everything up to `end` as a gap. likely_lines: newlines before it, where no chunk before it told."""
         log.warning("log %d: offsets %d to %d are missing: %s", self._number, self.at, end, why)
         lines = likely_lines if self.lines is None else self.lines
@@ -190,7 +202,7 @@ class Scan:
                 end - self.at,
                 lines,
                 max(0, lines_at_end - lines),
-                reason=types_pb2.GAP_REASON_LOST,
+                reason=reason,
                 damaged=True,
             )
         )

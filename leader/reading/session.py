@@ -238,7 +238,7 @@ class ReadSession:
             self._first_length = length
         lines = self._lines_at[1] if self._lines_at[0] == self.at else None
         self._unknown_begin = self.at if lines is None else 0
-        self._scan = Scan(source, self._number, cipher, self.at, length, lines=lines)
+        self._scan = Scan(source, self._number, cipher, self.at, length, lines=lines, foreign=source.foreign)
         self._events = [
             event
             for event in view.events(self._number)
@@ -267,7 +267,8 @@ class ReadSession:
             return False
         if chunk.damaged:
             self._metrics.corrupt_chunks.inc()
-            if self._notes is not None and (chunk.offset == 0 or chunk.offset != self._unknown_begin):
+            is_ours = chunk.reason != types_pb2.GAP_REASON_SOURCE_CHANGED
+            if self._notes is not None and is_ours and (chunk.offset == 0 or chunk.offset != self._unknown_begin):
                 self._notes.note(self._number, chunk.offset, chunk.end)
         if chunk.raw is not None and (self._spec.stream or self._spec.with_frames):
             self._open_frames(chunk)

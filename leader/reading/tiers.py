@@ -12,6 +12,7 @@ from joblog.leader.archive.extent_read import FIRST_WINDOW_BYTES, ExtentRead, Wa
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.index import LogEntries
 from joblog.leader.buffer.chunk import Chunk, ChunkHeader, gap_header
+from joblog.leader.buffer.opening import ForeignText
 from joblog.leader.buffer.store import View
 from joblog.leader.buffer.view import LogEnd, end_of
 from joblog.v1 import types_pb2
@@ -66,6 +67,11 @@ class TieredSource:
         self._missing = missing
         self._fetching = fetching
         self.tier: types_pb2.Tier = types_pb2.TIER_BUFFER
+
+    @property
+    def foreign(self) -> ForeignText | None:
+        """Gives the text of an adopted log."""
+        return None if self._archive is None else self._archive.foreign
 
     def chunks(self, number: int, from_offset: int = 0) -> Iterator[Chunk]:
         """As ChunkSource.chunks(). What the archive does not give back leaves a hole."""

@@ -30,6 +30,7 @@ class Verdict:
 
     expected: its seal; None when the log is not sealed yet (then only what is there so far was checked).
     complete: sealed, nothing is missing beyond the gaps that the seal declares, and all is as it was written.
+    unchanged: of an adopted log, the same; but its seal was made when it was adopted, and proves nothing of before.
     problems: what is wrong, for people; the first 100.
     """
 
@@ -37,6 +38,7 @@ class Verdict:
     expected: types_pb2.Seal | None
     found: types_pb2.Seal
     problems: list[str] = field(default_factory=list)
+    unchanged: bool = False
 
 
 class _Check:
@@ -63,8 +65,11 @@ class _Check:
         newlines = chunk.newlines
         if chunk.raw is None:
             if chunk.damaged:
-                self.problem(f"{place}: missing or damaged in the store, see the leader's log for why")
-                if len(self.damaged) < _MAX_PROBLEMS:
+                if chunk.reason == types_pb2.GAP_REASON_SOURCE_CHANGED:
+                    self.problem(f"{place}: the adopted object was changed or deleted since it was adopted")
+                else:
+                    self.problem(f"{place}: missing or damaged in the store, see the leader's log for why")
+                if len(self.damaged) < _MAX_PROBLEMS and chunk.reason == types_pb2.GAP_REASON_LOST:
                     self.damaged.append((chunk.offset, chunk.end))
             self.gaps.append(chunk.gap())
         else:
@@ -123,7 +128,7 @@ def verify_log(
         with store.view() as view:
             record = _record(view.get_log(number), number)
             source = TieredSource(view, number, record.uid, archive, reach=reach, missing=missing)
-            scan = Scan(source, number, open_cipher(number), check.at, record.next_offset)
+            scan = Scan(source, number, open_cipher(number), check.at, record.next_offset, foreign=source.foreign)
             try:
                 finished = _scan_some(scan, check, length, progress, stopped)
             except ObjectGone as gone:
@@ -136,7 +141,14 @@ def verify_log(
     sealed = first.state == types_pb2.LOG_STATE_COMPLETED
     if sealed:
         check.compare(first.seal)
-    return Verdict(sealed and not check.problems, first.seal if sealed else None, check.found(), check.problems)
+    good, adopted = sealed and not check.problems, first.HasField("adopted")
+    return Verdict(
+        good and not adopted,
+        first.seal if sealed else None,
+        check.found(),
+        check.problems,
+        unchanged=good and adopted,
+    )
 
 
 def _record(record: types_pb2.LogRecord | None, number: int) -> types_pb2.LogRecord:

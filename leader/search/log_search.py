@@ -122,7 +122,15 @@ class LogSearch:
             )
             cipher = self._open_cipher(self._number)
             # To the log's end, as a line that begins within the bound may end behind it.
-            scan = Scan(source, self._number, cipher, self._at, record.next_offset, lines=self._newlines)
+            scan = Scan(
+                source,
+                self._number,
+                cipher,
+                self._at,
+                record.next_offset,
+                lines=self._newlines,
+                foreign=source.foreign,
+            )
             try:
                 self._go_on(scan, length, done)
             except ObjectGone as gone:

@@ -134,6 +134,7 @@ async def verify(context: Context, name: NamedLog) -> Verdict:
         expected=Seal.of(verdict.expected) if verdict.expected is not None else None,
         found=Seal.of(verdict.found),
         problems=verdict.problems,
+        unchanged=verdict.unchanged,
     )
 
 

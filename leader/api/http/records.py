@@ -27,6 +27,31 @@ class KeptRun(BaseModel):
         return cls(policy=kept.policy, due_at=moment(kept.due_ns), held_by=list(kept.held_by), says=kept.says)
 
 
+class Adopted(BaseModel):
+    """Where the text of an adopted log lies: an object of an older system, which joblog only reads."""
+
+    url: str = Field(description="s3://bucket/key or file:///path, nothing in it escaped")
+    size: int = Field(description="Bytes of the object")
+    etag: str = Field(description="What tells the object from any other one: when it differs, its text is not given")
+    version_id: str = Field(description="In a bucket that keeps versions; else empty")
+    gzip: bool = Field(description="The object is a gzip file; the log is what it holds")
+    modified_at: str | None = Field(description="When the object was written")
+    adopted_at: str | None
+
+    @classmethod
+    def of(cls, adopted: types_pb2.Adopted) -> Adopted:
+        """From a message."""
+        return cls(
+            url=adopted.url,
+            size=adopted.bytes,
+            etag=adopted.etag,
+            version_id=adopted.version_id,
+            gzip=adopted.gzip,
+            modified_at=moment(adopted.modified_ns),
+            adopted_at=moment(adopted.adopted_ns),
+        )
+
+
 class Log(BaseModel):
     """One log's record."""
 
@@ -49,6 +74,7 @@ class Log(BaseModel):
     start: Start | None
     outcome: Outcome | None
     seal: Seal | None
+    adopted: Adopted | None = Field(description="Where the text of an adopted log lies; null for any other log")
     death: Death | None = Field(
         description="How the task or container died, where it did; null in lists, which do not look for it"
     )
@@ -92,6 +118,7 @@ class Log(BaseModel):
             else None,
             outcome=Outcome.of(record.outcome) if record.HasField("outcome") else None,
             seal=Seal.of(record.seal) if record.HasField("seal") else None,
+            adopted=Adopted.of(record.adopted) if record.HasField("adopted") else None,
             death=Death.among(events),
             kept=KeptRun.of(kept) if kept is not None else None,
         )
@@ -164,7 +191,10 @@ class Logs(BaseModel):
 class Verdict(BaseModel):
     """What verifying a log found."""
 
-    complete: bool = Field(description="Sealed, and all is as it was written")
+    complete: bool = Field(description="Sealed by its writer, and all is as it was written")
+    unchanged: bool = Field(
+        description="Of an adopted log, which is never `complete`: all is as it was when it was adopted"
+    )
     sealed: bool = Field(description="False: the log is not completed yet, and only what is there so far was checked")
     expected: Seal | None
     found: Seal

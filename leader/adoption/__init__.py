@@ -1,0 +1,1 @@
+"""Logs of older systems, taken into the catalog where they lie."""
