@@ -62,6 +62,9 @@ class AdoptionSettings:
             for url in filter(None, own):
                 other = plain_url(url)
                 if is_below(place, other) or is_below(other, place):
-                    yield "adoption.sources", f"holds {place}, which is a place that joblog itself keeps logs in, or part of one"
+                    yield (
+                        "adoption.sources",
+                        f"holds {place}, which is a place that joblog itself keeps logs in, or part of one",
+                    )
         if bool(self.s3.access_key) != bool(self.s3.secret_key):
             yield "adoption.s3.access_key", "and adoption.s3.secret_key must be given together"

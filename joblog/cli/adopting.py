@@ -44,7 +44,7 @@ def adopt(
         str,
         typer.Argument(
             metavar="URL",
-            help="Where the logs lie: s3://BUCKET/PREFIX or file:///FOLDER, in a place of the leader's adoption.sources.",
+            help="Where the logs lie: s3://BUCKET/PREFIX or file:///FOLDER, in one of the leader's adoption.sources.",
         ),
     ],
     *,
@@ -53,8 +53,8 @@ def adopt(
         typer.Option(
             "--rule",
             metavar="RULE",
-            help="Which objects below URL are logs: {namespace}/{jobType}/{serviceName}/{jobName}/logs.txt. What stands "
-            "in braces is a part of the key, without a slash.",
+            help="Which objects below URL are logs: {namespace}/{jobType}/{serviceName}/{jobName}/logs.txt. What "
+            "stands in braces is a part of the key, without a slash.",
         ),
     ],
     namespace: Annotated[
@@ -100,7 +100,9 @@ def adopt(
         str, typer.Option("--min-age", metavar="TIME", help="Leave objects that were written since: 30m, 2h, 0s.")
     ] = "1h",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Adopt so many at most; 0: all.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be adopted, and under which names.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be adopted, and under which names.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only tell of what was not adopted.")] = False,
     as_json: AsJson = False,
     leader: Leader = None,
@@ -181,12 +183,17 @@ def _line(one: adoption_pb2.AdoptedLog, *, dry_run: bool) -> str:
     word = _WORDS.get(one.result, "unknown")
     if one.result == adoption_pb2.ADOPT_RESULT_ADOPTED:
         labels = "".join(f" {key}={value}" for key, value in sorted(one.labels.items()))
-        return printable(f"{'would be ' if dry_run else ''}{word}  {one.name}  {bytes_text(one.bytes)}  {one.url}{labels}")
+        return printable(
+            f"{'would be ' if dry_run else ''}{word}  {one.name}  {bytes_text(one.bytes)}  {one.url}{labels}"
+        )
     return printable(f"{word}  {one.name or '-'}  {one.url}: {one.why}")
 
 
 def _sums(last: adoption_pb2.AdoptResponse, *, dry_run: bool) -> str:
-    parts = [f"{last.adopted:,} logs {_adopted(dry_run=dry_run)}, {bytes_text(last.bytes)}", f"{last.known:,} were before"]
+    parts = [
+        f"{last.adopted:,} logs {_adopted(dry_run=dry_run)}, {bytes_text(last.bytes)}",
+        f"{last.known:,} were before",
+    ]
     for count, words in (
         (last.later, "left for later"),
         (last.changed, "changed since they were adopted"),

@@ -239,10 +239,16 @@ def _facts(log: types_pb2.LogRecord) -> Iterator[tuple[str, str]]:
         "kept from": f"offset {log.first_offset}" if log.first_offset else "",
         "on disk": f"{bytes_text(log.stored_bytes)}" if log.stored_bytes else "",
         "archive": archive_text(log),
+        "adopted": _adopted_text(log.adopted) if log.HasField("adopted") else "",
         "missing": missing_text(log),
         "sha256": log.seal.sha256.hex(),
     }
     return ((key, value) for key, value in facts.items() if value)
+
+
+def _adopted_text(adopted: types_pb2.Adopted) -> str:
+    packed = ", gzip" if adopted.gzip else ""
+    return f"from {adopted.url} ({adopted.bytes:,} bytes{packed}), where its text stays"
 
 
 def _print_events(reply: logs_pb2.GetLogResponse) -> None:

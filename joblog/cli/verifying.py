@@ -32,7 +32,8 @@ def verify(
 ) -> None:
     """Read logs whole and hold them against their seals: length, SHA-256, lines, gaps.
 
-    Exit code 0: all are complete, byte for byte what the tasks wrote. 1: bytes are missing, damaged, or still to come;
+    Exit code 0: all are complete, byte for byte what the tasks wrote; adopted ones, of which no writer says that they
+    were complete, are unchanged since they were adopted. 1: bytes are missing, damaged, or still to come;
     also where seal or events say that some are missing and the rest is as it was (`sound` in JSON).
     A log that is still being written is no problem with --all, where it is only mentioned.
     """
@@ -45,7 +46,9 @@ def verify(
         with bytes_progress() as progress:
             for record in records:
                 verdict = _verify_one(client, record, progress)
-                good = good and (verdict["complete"] or (everything and verdict["state"] == "live"))
+                good = good and (
+                    verdict["complete"] or verdict["unchanged"] or (everything and verdict["state"] == "live")
+                )
                 verdicts.append(verdict)
                 if not as_json:
                     _print_verdict(verdict)
@@ -76,7 +79,14 @@ def _named_logs(client: Client, target: LogName) -> Iterator[types_pb2.LogRecord
 def _verify_one(client: Client, record: types_pb2.LogRecord, progress: Progress) -> dict[str, Any]:
     name = log_name(record.id)
     state = log_state(record.state)
-    verdict: dict[str, Any] = {"log": str(name), "state": state, "complete": False, "sound": False, "problems": []}
+    verdict: dict[str, Any] = {
+        "log": str(name),
+        "state": state,
+        "complete": False,
+        "unchanged": False,
+        "sound": False,
+        "problems": [],
+    }
     if record.state != types_pb2.LOG_STATE_COMPLETED:
         verdict["problems"] = [f"the log is {state}: its end has not come yet, {record.next_offset:,} bytes so far"]
         return verdict
@@ -88,12 +98,13 @@ def _verify_one(client: Client, record: types_pb2.LogRecord, progress: Progress)
     problems = list(last.problems)
     if not last.done:
         problems.append("the leader ended without a verdict")
-    sound = last.done and last.complete and not problems
+    sound = last.done and (last.complete or last.unchanged) and not problems
     gaps = last.found.gaps or last.expected.gaps
     missing = uncounted(client.log(name).events)
     verdict.update(
         sound=sound,
-        complete=sound and not gaps and not missing,
+        complete=sound and last.complete and not gaps and not missing,
+        unchanged=sound and last.unchanged,
         problems=problems,
         expected=as_dict(last.expected),
         found=as_dict(last.found),
@@ -111,6 +122,8 @@ def _print_verdict(verdict: dict[str, Any]) -> None:
     word = "[green]complete[/green]" if verdict["complete"] else "[red]NOT COMPLETE[/red]"
     if verdict["sound"] and not verdict["complete"]:
         word = "[yellow]not complete, as its record says[/yellow]"
+    if verdict["unchanged"]:
+        word = "[green]unchanged since it was adopted[/green]; that it was complete then, no writer's seal says"
     if verdict["state"] == "live":
         word = "[cyan]live[/cyan]"
     out.print(f"{verdict['log']}: {word}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -147,7 +147,7 @@ class Adopter:
         self._stopped = stopped
         self._clock_ns = clock_ns
 
-    def run(self, order: Order) -> Iterator[AdoptResponse]:
+    def run(self, order: Order) -> Generator[AdoptResponse]:
         """Adopts what is new, and tells of it as it goes. Raises what the stores raise; then it may be run again."""
         if not order.dry_run:
             self._ready()
@@ -180,9 +180,7 @@ class Adopter:
         after, more = "", True
         while more:
             self._stopped()
-            page, more = retried(
-                partial(order.source.list, order.prefix, after, _PAGE), self._foreign.retry_seconds
-            )
+            page, more = retried(partial(order.source.list, order.prefix, after, _PAGE), self._foreign.retry_seconds)
             if page:
                 yield page
                 after = page[-1].key

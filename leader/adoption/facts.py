@@ -191,12 +191,18 @@ class _Fields:
         for path in self._left:
             self._paths.setdefault(plain(path), path)
 
+    def _value(self, path: str) -> object:
+        return self._left[self._paths[path]] if path in self._paths else None
+
+    def _take(self, path: str) -> None:
+        del self._left[self._paths.pop(path)]
+
     def scalar(self, name: str, fields: Mapping[str, Sequence[str]]) -> _Scalar | None:
         """The first field with this meaning that is a text, number or truth."""
         for path in fields[name]:
-            value = self._left.get(self._paths.get(path, ""))
+            value = self._value(path)
             if isinstance(value, str | int | float) and value != "":
-                del self._left[self._paths.pop(path)]
+                self._take(path)
                 return value
         return None
 
@@ -208,11 +214,11 @@ class _Fields:
 
     def command(self, fields: Mapping[str, Sequence[str]]) -> list[str]:
         for path in fields["command"]:
-            value = self._left.get(self._paths.get(path, ""))
+            value = self._value(path)
             if isinstance(value, str) or (
                 isinstance(value, list) and all(isinstance(one, str) for one in value) and len(value) <= _MAX_COMMAND
             ):
-                del self._left[self._paths.pop(path)]
+                self._take(path)
                 return [_text(one) for one in ([value] if isinstance(value, str) else value)]
         return []
 
@@ -272,7 +278,10 @@ def _integer(name: str, value: _Scalar | None) -> int | None:
 
 
 def parse_time(value: _Scalar, name: str) -> int:
-    """Nanoseconds since 1970 of ISO 8601 (UTC where no zone is given) or a number of s, ms, µs or ns. Raises Corrupt."""
+    """Nanoseconds since 1970 of ISO 8601 (UTC where no zone is given) or of a number of s, ms, µs or ns.
+
+    Raises Corrupt.
+    """
     text = str(value).strip()
     try:
         found = _of_number(text)

@@ -18,7 +18,8 @@ DEFAULT_TASK = "main"
 MAX_RULE_LENGTH = 1000
 _MAX_PARTS = 32
 _PART = re.compile(r"\{([A-Za-z][A-Za-z0-9_]{0,49})\}")
-_NAMES = ("namespace", "run", "task", "attempt")
+_ATTEMPT = "attempt"
+_NAMES = ("namespace", "run", "task", _ATTEMPT)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._\-:+~]")
 
 
@@ -45,7 +46,7 @@ def parse_template(text: str, what: str) -> Template:
     for piece in texts:
         if "{" in piece or "}" in piece:
             raise InvalidInput(
-                f"{what} {text[:200]!r}: what stands in braces is the name of a part, as in {{jobName}}: a letter, then "
+                f"{what} {text[:200]!r}: what stands in braces is a part's name, as in {{jobName}}: a letter, then "
                 "letters, digits and _"
             )
     if len(parts) > _MAX_PARTS:
@@ -64,11 +65,11 @@ class Matched(NamedTuple):
 class Rule:
     """A rule over keys below the place that is adopted from.
 
-    text: `{namespace}/{jobType}/{serviceName}/{jobName}/logs.txt`; a part stands for anything but a slash. Objects with
-    `.gz` behind it match too. names: templates for namespace, run, task and attempt, in place of the parts that are
-    called so. Without either, of the parts that nothing else uses the last one is the run, and the one before it the
-    task; the namespace is `default`, a task that no part is left for `main`, the attempt 1. Parts that are in no name
-    become labels.
+    text: `{namespace}/{jobType}/{serviceName}/{jobName}/logs.txt`; a part stands for anything but a slash, as little as
+    will do, `{attempt}` for digits. Objects with `.gz` behind it match too. names: templates for namespace, run, task
+    and attempt, in place of the parts that are called so. Without either, of the parts that nothing else uses the last
+    one is the run, and the one before it the task; the namespace is `default`, a task that no part is left for `main`,
+    the attempt 1. Parts that are in no name become labels.
     """
 
     def __init__(self, text: str, names: Mapping[str, str] | None = None, metadata: str = DEFAULT_METADATA) -> None:
@@ -109,10 +110,8 @@ class Rule:
         if found is None:
             return None
         values = dict(zip(self._key.parts, found.groups(), strict=False))
-        name = LogName(
-            *(to_name(self._names[what].fill(values)) for what in ("namespace", "run", "task")),
-            _attempt(self._names["attempt"].fill(values)),
-        )
+        namespace, run, task = (to_name(self._names[what].fill(values)) for what in ("namespace", "run", "task"))
+        name = LogName(namespace, run, task, _attempt(self._names[_ATTEMPT].fill(values)))
         check_log_name(name)
         folder = key.rpartition("/")[0]
         beside = "" if self._metadata is None else self._metadata.fill(values)
@@ -133,8 +132,8 @@ def _check_rule(text: str, parts: Sequence[str]) -> None:
 
 def _compile(template: Template) -> "re2._Regexp[str]":  # noqa: UP037 - the stub alone knows it
     expression = re2.escape(template.texts[0])
-    for text in template.texts[1:]:
-        expression += f"([^/]+?){re2.escape(text)}"
+    for part, text in zip(template.parts, template.texts[1:], strict=True):
+        expression += f"([0-9]+){re2.escape(text)}" if part == _ATTEMPT else f"([^/]+?){re2.escape(text)}"
     # In time that grows with the key alone, whatever the rule.
     return re2.compile(f"{expression}(?:{re2.escape(GZIP_SUFFIX)})?")
 
@@ -156,8 +155,7 @@ def _bytes(text: str) -> bytes:
 
 def to_label(text: str) -> str:
     """A text as a label's value: cut where it is too long, without what can't be printed."""
-    shown = "".join(char if char.isprintable() else "?" for char in text[:MAX_LABEL_VALUE_LENGTH])
-    return shown
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_LABEL_VALUE_LENGTH])
 
 
 def _attempt(text: str) -> int:

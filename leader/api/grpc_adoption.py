@@ -1,6 +1,6 @@
 """The gRPC service Adoption; see adoption.proto."""
 
-# ruff: noqa: ARG002, N802 - gRPC gives the names and signatures of methods
+# ruff: noqa: N802 - gRPC gives the names and signatures of methods
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ class ObjectGone(NotFound):
 class ExtentReader:
     """What reads of extents share: requests ahead, the cache, indexes. For any number of threads at once.
 
-    ahead_bytes: what all reads together hold of bytes that were asked for ahead. foreign: gives the text of adopted logs,
-    of which the extents only say where it lies.
+    ahead_bytes: what all reads together hold of bytes that were asked for ahead. foreign: gives the text of adopted
+    logs, of which the archive only says where it lies.
     """
 
     def __init__(

@@ -93,9 +93,7 @@ class ForeignFolder:
             if not _is_file(status):
                 raise NotFound(f"{self.url}/{key}: is no regular file")
             etag = _etag(status.st_size, status.st_mtime_ns)
-            yield opened[-1], ForeignInfo(
-                key, status.st_size, etag, status.st_mtime_ns, gzip=key.endswith(GZIP_SUFFIX)
-            )
+            yield opened[-1], ForeignInfo(key, status.st_size, etag, status.st_mtime_ns, gzip=key.endswith(GZIP_SUFFIX))
         finally:
             for descriptor in opened:
                 os.close(descriptor)

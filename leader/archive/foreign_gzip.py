@@ -41,7 +41,7 @@ class Inflater:
         return other
 
     def read(self, fetch: Fetch, limit: int = _OUT_BYTES) -> bytes:
-        """The next text, at most `limit` bytes; b"" at its end. Raises Corrupt when the file is no good, cut off too."""
+        """The next text, at most `limit` bytes; b"" at its end. Raises Corrupt for a file that is no good."""
         while True:
             if self._engine.eof:
                 # Another member may follow, and zeros may fill the file up.

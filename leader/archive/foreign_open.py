@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from joblog.errors import InvalidInput
 from joblog.leader.archive.foreign import ForeignSource
@@ -18,7 +18,7 @@ class ForeignOptions:
 
     sources: tuple[str, ...] = ()
     retry_seconds: float = DEFAULT_RETRY_SECONDS
-    s3: S3Options = S3Options()
+    s3: S3Options = field(default_factory=S3Options)
 
 
 def open_foreign(options: ForeignOptions) -> ForeignReader:

@@ -80,9 +80,7 @@ class ForeignBucket:
                 reply["Body"].close()
                 raise SourceChanged(f"{where} was changed since it was adopted")
             data = read_at_most(reply, length, where)
-        if len(data) != length or (
-            start > 0 and not str(reply.get("ContentRange", "")).startswith(f"bytes {start}-")
-        ):
+        if len(data) != length or (start > 0 and not str(reply.get("ContentRange", "")).startswith(f"bytes {start}-")):
             raise SourceChanged(f"{where}: the server gave {len(data)} bytes, not the {length} from {start} on")
         return data
 

@@ -55,9 +55,7 @@ class Checked(NamedTuple):
 class Verifier:
     """Checks all objects below a prefix of the archive; memory does not grow with their number."""
 
-    def __init__(
-        self, objects: ObjectStore, kms: Kms | DescribedKeys, *, foreign: ForeignText | None = None
-    ) -> None:
+    def __init__(self, objects: ObjectStore, kms: Kms | DescribedKeys, *, foreign: ForeignText | None = None) -> None:
         """foreign: gives the text of adopted logs."""
         self._objects = objects
         self._foreign = foreign

@@ -167,9 +167,7 @@ def _adoption(core: Core, archive: ArchiveParts | None) -> Adoption | None:
         archiver.ready()
         archiver.write_keys()
 
-    return Adoption(
-        archiver.context, core.keyring, archive.foreign, ready=ready, auditor=lambda: gate.auditor
-    )
+    return Adoption(archiver.context, core.keyring, archive.foreign, ready=ready, auditor=lambda: gate.auditor)
 
 
 def _backups(core: Core, archive: ArchiveParts | None) -> BackupService | None:

@@ -34,7 +34,14 @@ from joblog.leader.retention.keeping import Keeping
 from joblog.leader.start_note import write_leader_file
 from joblog.leader.transport import CertificateWatch
 from joblog.service import Service
-from joblog.v1 import access_pb2_grpc, adoption_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc, retention_pb2_grpc
+from joblog.v1 import (
+    access_pb2_grpc,
+    adoption_pb2_grpc,
+    backup_pb2_grpc,
+    ingest_pb2_grpc,
+    keys_pb2_grpc,
+    retention_pb2_grpc,
+)
 
 log = logging.getLogger(__name__)
 

@@ -926,6 +926,44 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Adopted
+         * @description Where the text of an adopted log lies: an object of an older system, which joblog only reads.
+         */
+        Adopted: {
+            /** Adopted At */
+            adopted_at: string | null;
+            /**
+             * Etag
+             * @description What tells the object from any other one: when it differs, its text is not given
+             */
+            etag: string;
+            /**
+             * Gzip
+             * @description The object is a gzip file; the log is what it holds
+             */
+            gzip: boolean;
+            /**
+             * Modified At
+             * @description When the object was written
+             */
+            modified_at: string | null;
+            /**
+             * Size
+             * @description Bytes of the object
+             */
+            size: number;
+            /**
+             * Url
+             * @description s3://bucket/key or file:///path, nothing in it escaped
+             */
+            url: string;
+            /**
+             * Version Id
+             * @description In a bucket that keeps versions; else empty
+             */
+            version_id: string;
+        };
+        /**
          * Archive
          * @description The archive, as the leader knows it without asking it.
          */
@@ -1897,6 +1935,8 @@ export interface components {
          * @description One log's record.
          */
         Log: {
+            /** @description Where the text of an adopted log lies; null for any other log */
+            adopted: components["schemas"]["Adopted"] | null;
             /**
              * Archived Offset
              * @description All below it that is in no gap is in the archive
@@ -2758,7 +2798,7 @@ export interface components {
         Verdict: {
             /**
              * Complete
-             * @description Sealed, and all is as it was written
+             * @description Sealed by its writer, and all is as it was written
              */
             complete: boolean;
             expected: components["schemas"]["Seal"] | null;
@@ -2770,6 +2810,11 @@ export interface components {
              * @description False: the log is not completed yet, and only what is there so far was checked
              */
             sealed: boolean;
+            /**
+             * Unchanged
+             * @description Of an adopted log, which is never `complete`: all is as it was when it was adopted
+             */
+            unchanged: boolean;
         };
         /**
          * Verified

@@ -34,6 +34,12 @@ function SealFacts({ log }: { log: Log }): ReactNode {
       <Title order={3} size="h6">
         Complete?
       </Title>
+      {log.adopted ? (
+        <Text size="sm">
+          Adopted from <Code>{log.adopted.url}</Code>, where its text stays. The seal is of what was there then; no
+          writer&apos;s seal says that it was complete.
+        </Text>
+      ) : null}
       {log.seal ? (
         <Text size="sm">
           Sealed: {countText(log.seal.length)} bytes, {countText(log.seal.newlines)} lines
@@ -54,8 +60,8 @@ function SealFacts({ log }: { log: Log }): ReactNode {
             Verify now
           </Button>
           {verify.data ? (
-            <Badge color={verify.data.complete ? "green" : "orange"} variant="light">
-              {verify.data.complete ? "complete, as it was written" : "not complete"}
+            <Badge color={verify.data.complete || verify.data.unchanged ? "green" : "orange"} variant="light">
+              {verdictText(verify.data)}
             </Badge>
           ) : null}
         </Group>
@@ -72,6 +78,11 @@ function SealFacts({ log }: { log: Log }): ReactNode {
       ))}
     </Stack>
   );
+}
+
+function verdictText(verdict: Schemas["Verdict"]): string {
+  if (verdict.complete) return "complete, as it was written";
+  return verdict.unchanged ? "unchanged since it was adopted" : "not complete";
 }
 
 function Attempts({ log }: { log: Log }): ReactNode {
