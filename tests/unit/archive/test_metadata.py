@@ -225,10 +225,22 @@ def _update(said: Document, document: Document) -> None:
 
 
 def test_another_version_is_told_from_damage(metadata: Metadata) -> None:
-    for version in (1, 3):
+    for version in (1, 4):
         said: Document = {"version": version, "more": {}}
         with pytest.raises(WrongVersion, match=f"version {version}"):
             parse_metadata(changed(metadata, partial(_update, said)))
+
+
+def test_an_adopted_log_says_where_its_text_lies(metadata: Metadata) -> None:
+    adopted = types_pb2.Adopted(url="s3://old/a b/logs.txt.gz", bytes=7, etag='"e"', gzip=True, modified_ns=10**18)
+    metadata.record.adopted.CopyFrom(adopted)
+    packed = pack_metadata(metadata, lambda _: b"")
+    assert b'"version": 3,' in packed
+    assert parse_metadata(packed).record.adopted == adopted
+    with pytest.raises(Corrupt, match="adopted is missing"):
+        parse_metadata(changed(metadata, lambda said: said.pop("adopted")))
+    with pytest.raises(Corrupt, match="not a field that this version knows"):
+        parse_metadata(changed(metadata, partial(_update, {"version": 2})))
 
 
 def test_only_the_logs_key_vouches_for_it(metadata: Metadata) -> None:
