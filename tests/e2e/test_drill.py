@@ -38,10 +38,12 @@ class Mode(NamedTuple):
     whole: bool
 
 
+WITH_BOTH = Mode("archive, ack stored, and backups", backups=True, archive=True, ack="stored", later=True, whole=False)
 MODES = [
     Mode("no archive, no backups", backups=False, archive=False, ack="stored", later=False, whole=False),
     Mode("backups", backups=True, archive=False, ack="stored", later=False, whole=False),
-    Mode("archive, ack stored, and backups", backups=True, archive=True, ack="stored", later=True, whole=False),
+    Mode("archive, ack stored", backups=False, archive=True, ack="stored", later=True, whole=False),
+    WITH_BOTH,
     Mode("archive, ack archived", backups=False, archive=True, ack="archived", later=True, whole=True),
     Mode("archive, ack archived, and backups", backups=True, archive=True, ack="archived", later=True, whole=True),
 ]
@@ -216,7 +218,7 @@ def s3_environment(site: Site, options: S3Options) -> None:
 @pytest.mark.fault
 def test_the_drill_with_a_bucket(folder: Path) -> None:
     with moto_server(folder) as endpoint:
-        site = Site(folder, MODES[2], "s3://backups/of/us")
+        site = Site(folder, WITH_BOTH, "s3://backups/of/us")
         s3_environment(site, S3Options(endpoint=endpoint))
         try:
             drill(site)
@@ -230,7 +232,7 @@ def test_the_drill_with_a_real_server(folder: Path, tmp_path_factory: pytest.Tem
     if missing := rgw_missing():
         pytest.skip(missing)
     with rgw_server(lambda: tmp_path_factory.mktemp("rgw")) as endpoint:
-        site = Site(folder, MODES[2], "s3://backups/of/us")
+        site = Site(folder, WITH_BOTH, "s3://backups/of/us")
         s3_environment(site, S3Options(endpoint=endpoint))
         try:
             drill(site)
