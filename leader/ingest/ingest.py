@@ -293,6 +293,8 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
 
     def forgotten(self, number: int) -> None:
         """The log was deleted: those who tail it are woken."""
+        # Once more: it may have been asked for while it was still there.
+        self.archiving.refills.forget(number)
         self.live.changed(number, open_for_writing=False)
 
     def not_ready(self) -> str | None:

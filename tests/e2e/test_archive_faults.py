@@ -274,7 +274,7 @@ class Held(FaultyStore):
     def put(self, key: str, data: Data, **conditions):  # type: ignore[no-untyped-def]
         if key.endswith(".pack") and not self.open.is_set():
             self.waiting.set()
-            self.open.wait(20)
+            self.open.wait(LONG_SECONDS)
         return super().put(key, data, **conditions)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -202,6 +203,11 @@ async def test_what_comes_while_it_is_being_asked_for_is_not_waited_for(
         await until(looked.is_set, "the hole was looked for")
         await until(lambda: refills.hold_back(number, len(text)) == len(text), "nobody waits for it")
         assert not push.resends
+        # Nor is what is noted while its log is being deleted.
+        leader.ingest.forget(number)
+        refills._asked[number] = {begin: refilling._Asked(begin, time.monotonic())}
+        leader.ingest.forgotten(number)
+        assert not refills._asked
 
 
 async def test_what_was_archived_before_its_note_was_gone_is_told(
