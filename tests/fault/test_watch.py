@@ -251,13 +251,14 @@ def test_lines_that_were_rotated_away_while_nobody_looked_are_missing_and_said_t
 
 
 def test_a_pod_that_went_while_nobody_followed_it_has_an_end_too(watching: Watching) -> None:
+    """Its spool is sealed: the key comes from the leader when the watcher is there again."""
     watching.put("p")
     watching.api.write("ci", "p", "main", b"one\n")
-    watcher = watching.start()
+    watcher = watching.start(JOBLOG_SPOOL_ENCRYPTION="on")
     watching.arrives(log_of("p"), b"one\n")
     watcher.kill()
     watching.api.delete_pod("ci", "p")
-    watching.start()
+    watching.start(JOBLOG_SPOOL_ENCRYPTION="on")
     found = watching.completed(log_of("p"))
     assert watching.text(log_of("p")) == b"one\n"
     assert [event.kind for event in found.events if event.kind == "lost_lines"] == ["lost_lines"]

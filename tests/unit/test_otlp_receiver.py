@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.otlp.receiver import ReceiveLimits, Receiver
 from joblog.worker.otlp.records import Line, Part
 from joblog.worker.spool.bound import SpoolBounds
+from joblog.worker.spool.followed import FollowedWriter
 from joblog.worker.spool.reader import SpoolReader
 from joblog.worker.spool.record import raw_bytes
 
@@ -117,6 +119,30 @@ def test_a_quiet_log_ends_and_what_comes_later_is_another_one(tmp_path: Path) ->
     first, second = place.adopted
     assert place.written(first) == (b"first\n", True)
     assert place.written(second) == (b"second\n", True)
+
+
+def test_a_log_that_can_not_be_ended_is_said_and_the_others_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Place(tmp_path / "spools", quiet_seconds=0.0)
+    place.take(b"a\n", source=SOURCE + "1")
+    place.take(b"b\n", source=SOURCE + "2")
+    first, second = place.adopted
+    end = FollowedWriter.end
+
+    def fail(writer: FollowedWriter, outcome: Mapping[str, object]) -> bool:
+        if writer.spool_id == first:
+            raise OSError(5, "Input/output error")
+        return end(writer, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FollowedWriter, "end", fail)
+        place.receiver.end_quiet()
+    assert first in caplog.text
+    assert "Input/output error" in caplog.text
+    assert place.written(second) == (b"b\n", True)
+    place.receiver.end_quiet()
+    assert place.written(first) == (b"a\n", True)
 
 
 def test_no_more_logs_than_allowed_are_open(tmp_path: Path) -> None:

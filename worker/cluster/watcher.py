@@ -3,87 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
-import shutil
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from joblog.errors import Conflict, Corrupt, JoblogError, NotFound, Unavailable
-from joblog.identity import check_labels, check_writable_name, new_run_id
 from joblog.service import Service
 from joblog.uncounted import LOST_LINES
 from joblog.worker.cluster.joining import Join
 from joblog.worker.cluster.tail import LeaderTails
 from joblog.worker.cluster.track import ContainerTrack
 from joblog.worker.following.outcome import outcome_of
+from joblog.worker.following.spools import FollowedSpools
 from joblog.worker.kubernetes.api_pods import LabelSelection, target_of
 from joblog.worker.kubernetes.client import Connection
 from joblog.worker.kubernetes.pod import Pod
-from joblog.worker.kubernetes.pods import ContainerEnd, ContainerRef, LogTarget, Selection
+from joblog.worker.kubernetes.pods import ContainerEnd, ContainerRef, Selection
 from joblog.worker.kubernetes.rules import Container, Identity
 from joblog.worker.kubernetes.watching import PodWatch
-from joblog.worker.spool.bound import SharedBounds
 from joblog.worker.spool.followed import FollowedWriter
-from joblog.worker.spool.format import FOLLOWED, SpoolTask
-from joblog.worker.spool.sealing import SpoolKey, open_task
+from joblog.worker.spool.sealing import SpoolKey
 
 log = logging.getLogger(__name__)
 
 SOURCE = "watch:"
-_WRITER_ID_BYTES = 16
 _RETRY_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
+# How long the keys of sealed spools that were left are waited for, and how often they are asked for.
+_KEYS_SECONDS = 60.0
+_KEYS_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class WatcherRules:
-    """Which containers, and which logs they are. secret: what writer ids are made of, the same for all watchers."""
+    """Which containers, and which logs they are."""
 
     identity: Identity
     selection: Selection
     labels: LabelSelection
-    secret: bytes
     max_containers: int = 2000
 
 
-class SpoolPlace:
-    """Where spools are, and what they are sealed with. adopt: told of each that is new or taken up."""
-
-    def __init__(
-        self,
-        root: Path,
-        bounds: SharedBounds,
-        adopt: Callable[[str], None],
-        *,
-        keys: Callable[[str], SpoolKey | None],
-        new_key: Callable[[], Awaitable[SpoolKey]] | None,
-    ) -> None:
-        self.root = root
-        self.bounds = bounds
-        self.adopt = adopt
-        self.keys = keys
-        self.new_key = new_key
-
-    def left(self) -> dict[str, str]:
-        """Spools of logs that were followed by a watcher here and are not ended: by source, their ids."""
-        found = {}
-        for folder in self.root.iterdir():
-            try:
-                task, _ = open_task(str(folder), self.keys)
-            except (OSError, JoblogError):
-                continue
-            if task.kind == FOLLOWED and task.source.startswith(SOURCE):
-                found[task.source] = folder.name
-        return found
-
-
 class Watcher(Service):
-    """Follows the containers of the pods that `watches` know."""
+    """Follows the containers of the pods that `watches` know.
+
+    spools: of logs that are followed by watchers alone. new_key: what new ones are sealed with; None: they are not.
+    adopt: told of each that is new or taken up.
+    """
 
     name = "watcher"
 
@@ -92,18 +61,24 @@ class Watcher(Service):
         watches: Sequence[PodWatch],
         connection: Connection,
         tails: LeaderTails,
-        place: SpoolPlace,
+        spools: FollowedSpools,
         rules: WatcherRules,
+        *,
+        new_key: Callable[[], Awaitable[SpoolKey]] | None,
+        adopt: Callable[[str], None],
     ) -> None:
         self._watches = watches
         self._connection = connection
         self._tails = tails
-        self._place = place
+        self._spools = spools
         self._rules = rules
+        self._new_key = new_key
+        self._adopt = adopt
         self._tracks: dict[ContainerRef, asyncio.Task[None]] = {}
         # Containers of which nothing more is to be had, or that are not collected.
         self._done: set[ContainerRef] = set()
-        self._left: dict[str, str] = {}
+        # Spools of logs that are not ended, and that nobody follows now: by source, their ids.
+        self._left = spools.by_source
         self._changed = asyncio.Event()
         self._crowded = False
 
@@ -113,12 +88,13 @@ class Watcher(Service):
 
     async def start(self) -> None:
         """Takes stock of the spools that were left."""
-        self._left = await asyncio.to_thread(self._place.left)
+        await asyncio.to_thread(self._spools.look)
 
     async def run(self) -> None:
         """Looks at the pods whenever one has changed."""
         for watch in self._watches:
             await watch.synced.wait()
+        await self._find_sealed()
         log.info("watches the logs of pods through the Kubernetes API")
         while True:
             self._changed.clear()
@@ -129,6 +105,18 @@ class Watcher(Service):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _find_sealed(self) -> None:
+        """Waits for the keys of sealed spools that were left: a log whose spool is among them must get no second one.
+
+        Not for ever: the leader may not have them any more.
+        """
+        deadline = time.monotonic() + _KEYS_SECONDS
+        while self._spools.unread and time.monotonic() < deadline:
+            await asyncio.sleep(_KEYS_PAUSE_SECONDS)
+            await asyncio.to_thread(self._spools.look, set(self._spools.unread))
+        if self._spools.unread:
+            log.warning("%d spools are left as they are: their keys are not at hand", len(self._spools.unread))
 
     async def stop(self) -> None:
         """Lets go of all logs where they are."""
@@ -243,7 +231,7 @@ class Watcher(Service):
                 log.warning("%s: its pod is gone; the log ends with what was read", source)
 
     def _end_orphan(self, spool_id: str, end: ContainerEnd | None, *, never: bool) -> None:
-        writer = self._taken_up(spool_id)
+        writer = self._spools.take_up(spool_id)
         if not never:
             writer.append_event(LOST_LINES, "the pod went while nobody followed it: its last lines may be missing")
         why = "its container was never started" if never else "its pod is gone"
@@ -263,14 +251,13 @@ class Watcher(Service):
             raise Unavailable("its pod is not known any more")
         source = _source_of(ref)
         target = target_of(self._rules.identity, Container(found[0], ref))
-        writer_id = hmac.digest(self._rules.secret, source.encode(), "sha256")[:_WRITER_ID_BYTES]
-        tail = await self._tails.get(target.name, writer_id)
+        tail = await self._tails.get(target.name, self._spools.writer_id(source))
         if tail.completed:
             return None
         spool_id = self._left.pop(source, None)
         if spool_id is not None:
             try:
-                writer = await asyncio.to_thread(self._taken_up, spool_id)
+                writer = await asyncio.to_thread(self._spools.take_up, spool_id)
             except NotFound:
                 writer = None
             except Conflict:
@@ -281,9 +268,10 @@ class Watcher(Service):
             if writer is not None:
                 # Another watcher has gone on with it.
                 writer.close()
-                await asyncio.to_thread(shutil.rmtree, self._place.root / spool_id, ignore_errors=True)
-        key = await self._place.new_key() if self._place.new_key is not None else None
-        writer = await asyncio.to_thread(self._created, target, source, writer_id, key)
+                await asyncio.to_thread(self._spools.drop, spool_id)
+        key = await self._new_key() if self._new_key is not None else None
+        writer = await asyncio.to_thread(self._spools.make, source, target, 1, key, is_certain=True)
+        del self._left[source]
         writer.begin_at(tail.next_offset, tail.newlines)
         times_us = [time_ns // 1000 for time_ns in tail.times_ns]
         join = Join.of_tail(tail.data, times_us, tail.lengths, whole=len(tail.data) == tail.next_offset)
@@ -293,34 +281,8 @@ class Watcher(Service):
         return self._track(ref, writer, join)
 
     def _track(self, ref: ContainerRef, writer: FollowedWriter, join: Join, skip_bytes: int = 0) -> ContainerTrack:
-        self._place.adopt(writer.spool_id)
+        self._adopt(writer.spool_id)
         return ContainerTrack(ref, writer, join, self._connection, self._find, skip_bytes=skip_bytes)
-
-    def _taken_up(self, spool_id: str) -> FollowedWriter:
-        return FollowedWriter(self._place.root / spool_id, self._place.bounds, keys=self._place.keys)
-
-    def _created(self, target: LogTarget, source: str, writer_id: bytes, key: SpoolKey | None) -> FollowedWriter:
-        name = check_writable_name(target.name)
-        task = SpoolTask(
-            writer_id=writer_id,
-            namespace=name.namespace,
-            run=name.run,
-            task=name.task,
-            attempt=name.attempt,
-            command=target.command,
-            host=target.host,
-            labels=check_labels(dict(target.labels)),
-            started_ns=target.started_ns or time.time_ns(),
-            max_spool_bytes=self._place.bounds.task_bytes,
-            kind=FOLLOWED,
-            source=source,
-        )
-        folder = self._place.root / new_run_id()
-        try:
-            return FollowedWriter(folder, self._place.bounds, task, key=key)
-        except JoblogError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
 
 def _source_of(ref: ContainerRef) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from joblog.worker.cluster.lease import Elector
 from joblog.worker.cluster.tail import LeaderTails
-from joblog.worker.cluster.watcher import SpoolPlace, Watcher, WatcherRules
+from joblog.worker.cluster.watcher import SOURCE, Watcher, WatcherRules
+from joblog.worker.following.spools import FollowedSpools
 from joblog.worker.following.wiring import follow_secret
 from joblog.worker.kubernetes.client import Connection
 from joblog.worker.kubernetes.pods import Selection
@@ -46,23 +47,31 @@ def watcher_services(
     api, watch, spool = settings.kubernetes.api, settings.watch, settings.spool
     connection = Connection(str(api.kubeconfig or ""), api.context)
     bounds = SharedBounds(spool.max_task_bytes, spool.max_bytes, spool.segment_bytes)
-    place = SpoolPlace(
+    spools = FollowedSpools(
         folder.spools,
         bounds,
-        adopt,
-        keys=keys.find,
-        new_key=(lambda: keys.current(_KEY_SECONDS)) if spool.encryption == "on" else None,
+        keys.find,
+        watch.secret.encode() or follow_secret(folder),
+        host="",
+        mine=lambda source: source.startswith(SOURCE),
     )
     identity = settings.kubernetes.identity
     rules = WatcherRules(
         identity.identity(),
         Selection(settings.kubernetes.include, settings.kubernetes.exclude),
         identity.labels(),
-        watch.secret.encode() or follow_secret(folder),
         watch.max_containers,
     )
     watches: list[PodWatch] = []
-    watcher = Watcher(watches, connection, LeaderTails(leader), place, rules)
+    watcher = Watcher(
+        watches,
+        connection,
+        LeaderTails(leader),
+        spools,
+        rules,
+        new_key=(lambda: keys.current(_KEY_SECONDS)) if spool.encryption == "on" else None,
+        adopt=adopt,
+    )
     watches += [
         PodWatch(connection, Watched(namespace=namespace, selector=watch.selector), changed=watcher.changed)
         for namespace in watch.namespaces or ("",)

@@ -17,8 +17,6 @@ log = logging.getLogger(__name__)
 # How often files are looked at for news, and folders for files that nobody told of.
 POLL_SECONDS = 0.1
 RESCAN_SECONDS = 1.0
-# What is wrong with one log must not end those beside it.
-_TROUBLE = (OSError, ValueError, KeyError, TypeError, MemoryError, JoblogError)
 
 
 class Lane:
@@ -101,8 +99,8 @@ class Lane:
                     track.refresh()
                 if track.is_due(now) or (must_drop and track.stuck):
                     busy |= self._step(track, now, must_drop=must_drop)
-            except _TROUBLE as error:
-                log.error("%s: can't be followed now: %s", track.found.key, str(error) or repr(error))
+            except Exception as error:  # noqa: BLE001 - what is wrong with one log must not end those beside it
+                _say(logging.ERROR, f"{track.found.key}: can't be followed now", error)
                 self._let_go(track)
             if track.ended:
                 self._let_go(track)
@@ -122,9 +120,8 @@ class Lane:
         if key in self._tracks:
             try:
                 self._tracks[key].refresh()
-            except _TROUBLE as error:
-                # The next look at it meets the same.
-                log.warning("%s: %s", key, error)
+            except Exception as error:  # noqa: BLE001 - the next look at it meets the same
+                _say(logging.WARNING, key, error)
 
     def _tell(self, key: str, found: Found) -> None:
         if key in self._tracks:
@@ -142,5 +139,10 @@ class Lane:
     def _close(self, track: Track) -> None:
         try:
             track.close()
-        except (OSError, JoblogError) as error:
-            log.warning("%s: %s", track.found.key, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            _say(logging.WARNING, track.found.key, error)
+
+
+def _say(level: int, what: str, error: Exception) -> None:
+    trace = None if isinstance(error, OSError | JoblogError) else error
+    log.log(level, "%s: %s", what, str(error) or repr(error), exc_info=trace)

@@ -76,6 +76,14 @@ class FollowedSpools:
             if task.kind == FOLLOWED and task.source and self._mine(task.source):
                 self.by_source[task.source] = name
 
+    def writer_id(self, source: str) -> bytes:
+        """That of a log: the same whenever and wherever it is asked for, where the secret is the same."""
+        return hmac.digest(self._secret, source.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
+
+    def drop(self, spool_id: str) -> None:
+        """Removes a spool that is of no use any more."""
+        shutil.rmtree(self._root / spool_id, ignore_errors=True)
+
     def take_up(self, spool_id: str) -> FollowedWriter:
         """The writer of a spool that is there. Raises what FollowedWriter raises."""
         return FollowedWriter(self._root / spool_id, self._bounds, keys=self._keys)
@@ -103,11 +111,10 @@ class FollowedSpools:
         return writer
 
     def _task(self, source: str, target: LogTarget, name: LogName, *, is_certain: bool, run_ns: int) -> SpoolTask:
-        # The same whenever it is made for these files: what the leader has of the log it is not given again.
         made_for = f"{source}@{run_ns}" if run_ns else source
-        made = hmac.digest(self._secret, made_for.encode(errors="surrogateescape"), "sha256")[:_WRITER_ID_BYTES]
         return SpoolTask(
-            writer_id=made if is_certain else os.urandom(_WRITER_ID_BYTES),
+            # What the leader has of the log it is not given again.
+            writer_id=self.writer_id(made_for) if is_certain else os.urandom(_WRITER_ID_BYTES),
             namespace=name.namespace,
             run=name.run,
             task=name.task,

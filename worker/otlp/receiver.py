@@ -165,7 +165,13 @@ class Receiver:
             if now - entry.heard_at < seconds:
                 continue
             writer = entry.writer
-            if writer.end(outcome_of(None, f"nothing came for {seconds:g} s", writer.task.started_ns)):
+            try:
+                ended = writer.end(outcome_of(None, f"nothing came for {seconds:g} s", writer.task.started_ns))
+            except (OSError, JoblogError) as error:
+                log.error("%s: can't be ended now: %s", writer.folder, error)
+                # It is tried again when it has been quiet for as long again.
+                entry.heard_at, ended = now, False
+            if ended:
                 del self._logs[key], self._spools.by_source[entry.source]
 
     def close(self) -> None:
