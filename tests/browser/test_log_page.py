@@ -107,6 +107,10 @@ def test_search_counts_marks_and_goes_from_hit_to_hit(tab: Tab, lines: str) -> N
     panel = tab.page.get_by_role("complementary", name="Search in this log")
     expect(panel.get_by_role("status")).to_contain_text(re.compile(r"^2 lines in"))
     expect(tab.page.locator("[class*=tick-hit]")).to_have_count(2)
+    panel.get_by_label("Lines around each hit").fill("1")
+    field.press("Enter")
+    expect(panel.get_by_role("button").filter(has_text="needle here")).to_contain_text("line 4710 says something")
+    expect(panel.get_by_role("status")).to_contain_text(re.compile(r"^2 lines in"))
     panel.get_by_role("button").filter(has_text="ERROR: needle here").click()
     expect(tab.line(4711)).to_be_in_viewport()
     field.press("ArrowDown")
@@ -164,6 +168,10 @@ def test_selected_lines_are_linked_copied_and_downloaded(tab: Tab, lines: str) -
     expect(tab.page.get_by_text("4 lines copied")).to_be_visible()
     text = "\n".join(f"line {n} says something" for n in range(3, 7))
     assert tab.page.evaluate("navigator.clipboard.readText()") == text
+    tab.button("Copy the selected lines").click()
+    tab.page.get_by_role("menuitem", name="Copy lines with numbers").click()
+    numbered = "\n".join(f"{n}\tline {n} says something" for n in range(3, 7))
+    tab.wait(lambda: tab.page.evaluate("navigator.clipboard.readText()") == numbered, "lines with numbers are copied")
     with tab.page.expect_download() as saved:
         tab.button("Download").click()
         tab.page.get_by_role("menuitem", name="Download selected lines").click()

@@ -23,9 +23,11 @@ PAGES = {
     "log": ("logs/default/build/compile/1", "Compiling"),
     "failed log": ("logs/default/build/test/1", "assertion failed"),
     "search": ("search", "Which logs say"),
+    "comparison": ("compare?namespace=default&run=build&task=retried&left=1&right=2", "1 difference"),
     "workers": ("workers", ""),
     "storage": ("storage", ""),
     "access": ("access", ""),
+    "audit": ("access?tab=audit", "token.create"),
     "nothing there": ("nowhere", ""),
 }
 MAX_FIRST_PAGE_BYTES = 350_000
@@ -48,9 +50,11 @@ printf 'error: assertion failed: left == right\n' >&2; printf 'see https://examp
 
 @pytest.fixture(scope="module")
 def built(site: Site) -> str:
-    """A run with a task that succeeded, one that failed, and one that still runs."""
+    """A run with a task that succeeded, one that failed, one that was tried twice, and one that still runs."""
     for task, end in (("compile", "true"), ("test", "exit 3")):
         site.machine.run(f"build/{task}", f"{COMPILE}{end}", "--label", "team=core", "--label", "branch=main")
+    for end in ("exit 1", "echo only now"):
+        site.machine.run("build/retried", f"date +'%FT%T.%N: linking'; seq -f 'linked %g' 30; {end}")
     site.task("build", "deploy", "seq -f 'waiting for node %g' 20")
     site.archived("build/compile")
     return "build"
@@ -183,6 +187,55 @@ def test_an_operator_starts_a_backup(site: Site, built: str, new_tab: Callable[.
     tab.button("Back up now…").click()
     tab.page.get_by_role("dialog").get_by_role("button", name="Make it").click()
     expect(tab.page.get_by_text("The last backup ended well")).to_be_visible()
+
+
+def test_two_attempts_are_compared(built: str, tab: Tab) -> None:
+    tab.open_log("build/retried")
+    tab.page.keyboard.press("i")
+    tab.page.get_by_role("complementary", name="About this log").get_by_role("link", name="Compare").click()
+    # The times in them differ, and are no difference.
+    expect(tab.page.get_by_text("1 difference: 0 lines on the left, 1 on the right")).to_be_visible()
+    tab.page.keyboard.press("n")
+    expect(tab.page.get_by_role("cell").filter(has_text="only now")).to_be_in_viewport()
+    tab.page.get_by_text("Ignore times").click()
+    expect(tab.page.get_by_text("2 differences: 1 line on the left, 2 on the right")).to_be_visible()
+
+
+def test_logs_are_found_by_what_they_say(built: str, tab: Tab) -> None:
+    tab.open("search")
+    tab.page.get_by_label("Which logs say").fill("Fetching crate 7")
+    tab.page.get_by_label("Lines around").fill("1")
+    tab.page.keyboard.press("Enter")
+    said = tab.page.get_by_role("status")
+    expect(said).to_contain_text(re.compile("^2 lines found; [1-9]"))
+    found = tab.page.get_by_role("region", name="Lines found")
+    assert sorted(found.get_by_role("link", name=re.compile("^build / ")).all_inner_texts()) == [
+        "build / compile #1",
+        "build / test #1",
+    ]
+    hit = found.get_by_role("link").filter(has_text="Fetching crate 7").first
+    expect(hit).to_contain_text("Fetching crate 6")
+    expect(hit).to_contain_text("Fetching crate 8")
+
+    # Only what stderr wrote; only runs of another time.
+    tab.page.get_by_role("combobox", name="by", exact=True).click()
+    tab.page.get_by_role("option", name="stderr").click()
+    tab.button("Search").click()
+    expect(tab.page.get_by_role("heading", name="No log says this")).to_be_visible()
+    tab.page.get_by_role("combobox", name="by", exact=True).click()
+    tab.page.get_by_role("option", name="stdout").click()
+    tab.page.get_by_role("combobox", name="in runs of").click()
+    tab.page.get_by_role("option", name="Between…").click()
+    tab.page.get_by_label("until", exact=True).fill("2020-01-31T12:00")
+    tab.button("Search").click()
+    expect(said).to_contain_text("0 runs, 0 logs")
+    tab.page.get_by_label("until", exact=True).fill("2100-01-31T12:00")
+    tab.page.get_by_label("from", exact=True).fill("2020-01-31T12:00")
+    tab.button("Search").click()
+    expect(said).to_contain_text("2 lines found")
+    line = hit.get_attribute("href") or ""
+    hit.click()
+    expect(tab.line(int(line.rpartition("#L")[2]))).to_be_in_viewport()
 
 
 def test_a_token_signs_in_and_leads_to_where_one_wanted_to_go(

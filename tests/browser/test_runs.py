@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -112,3 +113,14 @@ def test_runs_are_found_among_very_many(site: Site, tab: Tab) -> None:
     tab.page.get_by_label("Filter by name or label").fill("no run is called this")
     expect(tab.page.get_by_role("heading", name="No run is like this")).to_be_visible()
     assert "text=no+run" in tab.page.url
+
+    # Runs of some time: a minute lies between each two of them.
+    tab.page.get_by_label("Filter by name or label").fill("")
+    tab.page.get_by_role("combobox", name="Filter by time").click()
+    tab.page.get_by_role("option", name="Between…").click()
+    until = datetime.now(UTC) - timedelta(hours=10)
+    tab.page.get_by_label("Until").fill(until.strftime("%Y-%m-%dT%H:%M"))
+    tab.wait(lambda: run_name(0) not in rows(tab).values() and rows(tab), "newer runs are left out")
+    newest = MANY_RUNS - int(rows(tab)[0].rpartition("-")[2])
+    assert 540 < newest <= 600, newest
+    assert "period=between" in tab.page.url

@@ -19,6 +19,7 @@ describe("normal", () => {
 
   it("takes times, addresses, durations and temp paths for the same", () => {
     same("2026-11-21T11:02:04.123Z start", "2025-01-02 03:04:05,9 start");
+    same("2026-11-21 11:02:04.123456789: linking", "2025-01-02 03:04:05: linking");
     same("[11:02:04.1] start", "[23:00:00] start");
     same("Nov 21 2026 11:02:04 start", "Jan 1 2025 00:00:00 start");
     same("at 1763722924.5 it", "at 1700000000 it");

@@ -64,6 +64,11 @@ function SealFacts({ log }: { log: Log }): ReactNode {
               {verdictText(verify.data)}
             </Badge>
           ) : null}
+          {verify.data ? (
+            <Text size="xs" c="dimmed">
+              {momentText(new Date(verify.dataUpdatedAt).toISOString())}
+            </Text>
+          ) : null}
         </Group>
       ) : null}
       {verify.error ? (

@@ -1,26 +1,25 @@
 // Search in one log: on the server, over all of it.
 
-import { ActionIcon, Button, Checkbox, Group, Progress, SegmentedControl, Text, TextInput, Title } from "@mantine/core";
+import {
+  ActionIcon,
+  Button,
+  Checkbox,
+  Group,
+  NumberInput,
+  Progress,
+  SegmentedControl,
+  Text,
+  TextInput,
+  Title,
+} from "@mantine/core";
 import { IconX } from "@tabler/icons-react";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { type FoundHit, type FoundLine, type LogId, logPath, type Parameters } from "../api/client";
+import { type FoundHit, type LogId, logPath, type Parameters } from "../api/client";
 import { bytesText, countText } from "../parts/format";
+import { FoundLines, FoundText, MAX_CONTEXT_LINES } from "./found_text";
 import styles from "./panel.module.css";
-import { visible } from "./text";
 import { useSearch } from "./use_search";
-
-export function FoundText({ line }: { line: FoundLine }): ReactNode {
-  const clean = (text: string): string => visible(text).replace(/\x1b\[[0-9;:]*m|[\r\n]/g, "");
-  return (
-    <div className={styles.line} dir="ltr">
-      {line.parts.map((part, index) =>
-        part.match ? <mark key={index}>{clean(part.text)}</mark> : <span key={index}>{clean(part.text)}</span>,
-      )}
-      {line.cut ? " …" : ""}
-    </div>
-  );
-}
 
 /** How often a live log is searched for what was written since. */
 const AGAIN_MS = 2_000;
@@ -42,6 +41,7 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
   const [regex, setRegex] = useState(false);
   const [matchCase, setMatchCase] = useState(false);
   const [stream, setStream] = useState("");
+  const [around, setAround] = useState<number | string>(0);
   const list = useRef<HTMLDivElement>(null);
   const { found } = state;
   const rows = useVirtualizer({
@@ -63,7 +63,15 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
       clear();
       return;
     }
-    const query = { q: text, regex, ignore_case: !matchCase, stream, max_hits: MAX_HITS, max_seconds: 600 };
+    const query = {
+      q: text,
+      regex,
+      ignore_case: !matchCase,
+      stream,
+      context_lines: Number(around) || 0,
+      max_hits: MAX_HITS,
+      max_seconds: 600,
+    };
     asked.current = { query, until: length };
     start({ ...query, until_offset: length });
   };
@@ -151,6 +159,18 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
               { value: "stderr", label: "stderr" },
             ]}
           />
+          <Group gap={6} wrap="nowrap">
+            <NumberInput
+              size="xs"
+              aria-label="Lines around each hit"
+              min={0}
+              max={MAX_CONTEXT_LINES}
+              w={56}
+              value={around}
+              onChange={setAround}
+            />
+            <Text size="xs">lines around</Text>
+          </Group>
         </Group>
       </form>
       {state.running ? (
@@ -182,15 +202,23 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
             return (
               <button
                 key={item.key}
+                ref={rows.measureElement}
+                data-index={item.index}
                 type="button"
                 className={`${styles.found} ${hit.line.line === current ? styles.chosen : ""}`}
-                style={{ position: "absolute", top: 0, transform: `translateY(${item.start}px)`, height: item.size }}
+                style={{ position: "absolute", top: 0, transform: `translateY(${item.start}px)` }}
                 onClick={() => onShow(hit.line.line)}
               >
-                <Text size="xs" c="dimmed">
-                  Line {countText(hit.line.line)}
-                </Text>
-                <FoundText line={hit.line} />
+                {hit.before.length + hit.after.length > 0 ? (
+                  <FoundLines hit={hit} />
+                ) : (
+                  <>
+                    <Text size="xs" c="dimmed">
+                      Line {countText(hit.line.line)}
+                    </Text>
+                    <FoundText line={hit.line} />
+                  </>
+                )}
               </button>
             );
           })}

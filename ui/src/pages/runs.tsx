@@ -8,18 +8,10 @@ import { Link, useSearchParams } from "react-router";
 import { getJson, type Run, type Schemas } from "../api/client";
 import { State } from "../parts/badges";
 import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { type Period, PeriodSelect, rangeOf } from "../parts/period";
 import { useRuns } from "../parts/runs";
 import { Empty, Failure, Loading } from "../parts/states";
 import styles from "./runs.module.css";
-
-const periods: Record<string, number> = { hour: 3_600_000, day: 86_400_000, week: 604_800_000, month: 2_592_000_000 };
-const periodNames = [
-  { value: "", label: "Any time" },
-  { value: "hour", label: "Last hour" },
-  { value: "day", label: "Last day" },
-  { value: "week", label: "Last week" },
-  { value: "month", label: "Last 30 days" },
-];
 
 export function runUrl(run: Pick<Run, "namespace" | "run">): string {
   return `/runs/${encodeURIComponent(run.namespace)}/${encodeURIComponent(run.run)}`;
@@ -114,24 +106,25 @@ export default function Runs(): ReactNode {
     query.get("namespace") ?? (names.includes("default") || names.length === 0 ? "default" : (names[0] ?? "default"));
   const [text, setText] = useState(query.get("text") ?? "");
   const [settled] = useDebouncedValue(text, 250);
-  const period = query.get("period") ?? "";
+  const period = useMemo<Period>(
+    () => ({ name: query.get("period") ?? "", from: query.get("from") ?? "", until: query.get("until") ?? "" }),
+    [query],
+  );
   const states = useMemo(() => query.getAll("state"), [query]);
   const label = query.get("label") ?? "";
   const [top, setTop] = useState(true);
   const scroller = useRef<HTMLDivElement>(null);
 
-  const createdFrom = useMemo(() => {
-    const span = periods[period];
-    // To the minute, so that the list stays the same one.
-    return span === undefined ? "" : new Date(Math.floor((Date.now() - span) / 60_000) * 60_000).toISOString();
-  }, [period]);
+  const range = useMemo(() => rangeOf(period, Date.now()), [period]);
 
-  const change = (name: string, value: string | string[]): void => {
+  const change = (changes: Record<string, string | readonly string[]>): void => {
     setQuery(
       (before) => {
         const next = new URLSearchParams(before);
-        next.delete(name);
-        for (const one of [value].flat()) if (one !== "") next.append(name, one);
+        for (const [name, value] of Object.entries(changes)) {
+          next.delete(name);
+          for (const one of [value].flat()) if (one !== "") next.append(name, one);
+        }
         return next;
       },
       { replace: true },
@@ -139,11 +132,11 @@ export default function Runs(): ReactNode {
   };
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed goes into the address once it has settled
   useEffect(() => {
-    if ((query.get("text") ?? "") !== settled) change("text", settled);
+    if ((query.get("text") ?? "") !== settled) change({ text: settled });
   }, [settled]);
 
   const inSight = useRef<readonly Run[]>([]);
-  const wanted = { namespace, text: settled, states, label, createdFrom, createdBefore: "" };
+  const wanted = { namespace, text: settled, states, label, ...range };
   const list = useRuns(wanted, top, () => inSight.current);
   const [now, setNow] = useState(Date.now);
   useInterval(() => setNow(Date.now()), 1_000, { autoInvoke: true });
@@ -162,7 +155,7 @@ export default function Runs(): ReactNode {
     if (last >= list.runs.length - 20) loadMore();
   }, [last, list.runs.length, loadMore]);
 
-  const filtered = settled !== "" || states.length > 0 || label !== "" || period !== "";
+  const filtered = settled !== "" || states.length > 0 || label !== "" || period.name !== "";
   return (
     <div className={styles.page}>
       <Group className={styles.head} gap="sm" wrap="wrap">
@@ -177,7 +170,7 @@ export default function Runs(): ReactNode {
             allowDeselect={false}
             data={names}
             value={namespace}
-            onChange={(value) => change("namespace", value ?? "")}
+            onChange={(value) => change({ namespace: value ?? "" })}
           />
         ) : null}
         <TextInput
@@ -195,23 +188,15 @@ export default function Runs(): ReactNode {
           placeholder={states.length === 0 ? "Any state" : ""}
           data={["live", "succeeded", "failed", "interrupted"]}
           value={states}
-          onChange={(value) => change("state", value)}
+          onChange={(value) => change({ state: value })}
           w={190}
         />
-        <Select
-          size="xs"
-          aria-label="Filter by time"
-          data={periodNames}
-          value={period}
-          allowDeselect={false}
-          onChange={(value) => change("period", value ?? "")}
-          w={130}
-        />
+        <PeriodSelect period={period} onChange={({ name, from, until }) => change({ period: name, from, until })} />
         {label !== "" ? (
           <Button
             size="compact-xs"
             variant="light"
-            onClick={() => change("label", "")}
+            onClick={() => change({ label: "" })}
             aria-label={`Remove the filter ${label}`}
           >
             {label} ×
@@ -269,7 +254,7 @@ export default function Runs(): ReactNode {
                     className={`${styles.row} ${styles.placed}`}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <RunRow run={run} now={now} onLabel={(chosen) => change("label", chosen)} />
+                    <RunRow run={run} now={now} onLabel={(chosen) => change({ label: chosen })} />
                   </div>
                 );
               })}

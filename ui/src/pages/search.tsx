@@ -6,17 +6,17 @@ import { type FormEvent, type ReactNode, useMemo, useRef, useState } from "react
 import { Link, useSearchParams } from "react-router";
 import { getJson, runPath, type Schemas } from "../api/client";
 import { pathOf } from "../log/about";
-import { FoundText } from "../log/search_panel";
+import { FoundLines, MAX_CONTEXT_LINES } from "../log/found_text";
 import { type Found, useSearch } from "../log/use_search";
 import { bytesText, countText, momentText } from "../parts/format";
+import { anyTime, type Period, PeriodSelect, rangeOf } from "../parts/period";
 import { Empty, Failure } from "../parts/states";
 import styles from "./search.module.css";
 
-const periods = [
-  { value: "", label: "All runs" },
-  { value: "86400000", label: "Runs of the last day" },
-  { value: "604800000", label: "Runs of the last week" },
-  { value: "2592000000", label: "Runs of the last 30 days" },
+const streams = [
+  { value: "", label: "Both streams" },
+  { value: "stdout", label: "stdout" },
+  { value: "stderr", label: "stderr" },
 ];
 
 type Row = { kind: "log"; found: Found; hits: number } | { kind: "hit"; found: Found };
@@ -57,7 +57,9 @@ export default function Search(): ReactNode {
   const [text, setText] = useState("");
   const [regex, setRegex] = useState(false);
   const [matchCase, setMatchCase] = useState(false);
-  const [period, setPeriod] = useState("604800000");
+  const [period, setPeriod] = useState<Period>({ ...anyTime, name: "week" });
+  const [stream, setStream] = useState("");
+  const [around, setAround] = useState<number | string>(0);
   const [each, setEach] = useState<number | string>(5);
   const path = run ? `${runPath(namespace, run)}/search` : `/namespaces/${encodeURIComponent(namespace)}/search`;
   const { state, start, stop } = useSearch(path);
@@ -75,15 +77,18 @@ export default function Search(): ReactNode {
     event.preventDefault();
     if (text === "") return;
     setAsked(true);
-    const from = period !== "" && !run ? new Date(Date.now() - Number(period)).toISOString() : "";
+    const range = rangeOf(run ? anyTime : period, Date.now());
     start({
       q: text,
       regex,
       ignore_case: !matchCase,
+      stream,
+      context_lines: Number(around) || 0,
       max_hits: 10_000,
       max_hits_per_log: Number(each) || 0,
       max_seconds: 600,
-      created_from: from,
+      created_from: range.createdFrom,
+      created_before: range.createdBefore,
     });
   };
 
@@ -114,16 +119,26 @@ export default function Search(): ReactNode {
                   value={namespace}
                   onChange={setChosen}
                 />
-                <Select
-                  label="among"
-                  data={periods}
-                  value={period}
-                  allowDeselect={false}
-                  onChange={(value) => setPeriod(value ?? "")}
-                />
+                <PeriodSelect label="in runs of" period={period} onChange={setPeriod} />
               </>
             )}
-            <NumberInput label="Lines per log" min={1} max={10_000} value={each} onChange={setEach} w={130} />
+            <Select
+              label="by"
+              data={streams}
+              value={stream}
+              allowDeselect={false}
+              onChange={(value) => setStream(value ?? "")}
+              w={130}
+            />
+            <NumberInput label="Lines per log" min={1} max={10_000} value={each} onChange={setEach} w={110} />
+            <NumberInput
+              label="Lines around"
+              min={0}
+              max={MAX_CONTEXT_LINES}
+              value={around}
+              onChange={setAround}
+              w={110}
+            />
             {state.running ? (
               <Button variant="default" onClick={stop}>
                 Stop
@@ -166,8 +181,10 @@ export default function Search(): ReactNode {
             return (
               <div
                 key={item.key}
+                ref={virtual.measureElement}
+                data-index={item.index}
                 className={styles.row}
-                style={{ transform: `translateY(${item.start}px)`, height: item.size }}
+                style={{ transform: `translateY(${item.start}px)` }}
               >
                 {row.kind === "log" ? (
                   <div className={styles.log}>
@@ -180,8 +197,7 @@ export default function Search(): ReactNode {
                   </div>
                 ) : (
                   <Link className={styles.hit} to={`/logs/${pathOf(id)}#L${hit.line.line}`}>
-                    <span className={styles.number}>{hit.line.line}</span>
-                    <FoundText line={hit.line} />
+                    <FoundLines hit={hit} />
                   </Link>
                 )}
               </div>
