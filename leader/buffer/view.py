@@ -36,6 +36,11 @@ def read_gaps(source: Source, number: int) -> list[Gap]:
 Head = tuple[int, ChunkHeader]
 
 
+def _ends_within(chunk: Head, tail: Head) -> bool:
+    """Whether the last chunk, which came again, took the place of a first part of what was the last one before."""
+    return tail[0] < chunk[0] + chunk[1].raw_length < tail[0] + tail[1].raw_length
+
+
 def read_last_chunk(source: Source, number: int, damage: Damage) -> Head | None:
     """(offset, header) of the log's last chunk that is not damaged."""
     found = Walk(source, number, damage).last_at(keys.MAX_U64)
@@ -143,7 +148,7 @@ class View:
         """(offset, header) of the log's last chunk in the buffer; one that is damaged only where its end is known."""
         walk = self._walk(number)
         found, tail = walk.last_at(keys.MAX_U64), self._tail(number)
-        if tail is not None and tail[0] in walk.passed:
+        if tail is not None and (tail[0] in walk.passed or (found is not None and _ends_within(found[:2], tail))):
             return tail
         return None if found is None else found[:2]
 

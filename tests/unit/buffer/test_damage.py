@@ -24,6 +24,7 @@ from joblog.leader.buffer.chunk import (
     unpack_stored,
 )
 from joblog.leader.buffer.damage import Damage
+from joblog.leader.buffer.holes import Hole, find_hole
 from joblog.leader.buffer.options import Spared
 from joblog.leader.buffer.store import Store
 from joblog.leader.buffer.view import LogEnd
@@ -234,6 +235,37 @@ def test_a_damaged_end_is_known_though_what_lies_before_it_has_left_the_buffer(
         changes.delete_chunk(number, 8000)
     store.write(changes)
     assert store.log_end(number) is None
+    store.close()
+
+
+def test_a_damaged_end_of_which_a_part_came_again_is_still_known(tmp_path: Path, opener: Opener) -> None:
+    store = Store.open(tmp_path / "store")
+    number = opener(store).number
+    values = [value_of(4000, at) for at in range(3)]
+    for at, value in enumerate(values):
+        changes = Changes()
+        changes.put_chunk(number, 4000 * at, value)
+        store.write(changes)
+    store._engine._family(keys.CHUNKS).flush()
+    for value in values[1:]:
+        flip_pattern(store.path, value[60:68])
+    before = store.view()
+    # Not in the chunks that there were: the first part ends within the last one.
+    for offset, size, left in ((4000, 5000, Hole(9000, 12_000, 2, 3)), (9000, 3000, None)):
+        changes = Changes()
+        changes.refill(number, offset, size, pack_stored(number, offset, value_of(size, 1 + offset // 8000)))
+        store.write(changes)
+        with store.view() as view:
+            assert find_hole(view, number, 9000) == left
+            end = view.log_end(number)
+            assert end is not None and (end.offset, end.lines) == (12_000, 3)
+    changes = Changes()
+    changes.put_chunk(number, 12_000, value_of(10, 3))
+    store.write(changes)
+    # What comes later is not there for who looked before.
+    end = before.log_end(number)
+    assert end is not None and end.offset <= 12_000
+    before.close()
     store.close()
 
 
