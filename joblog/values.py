@@ -19,6 +19,8 @@ MASKED = "***"
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZES |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 _SIZE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([a-zA-Z]{0,3})\s*\Z")
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_DURATIONS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _SHOWN_LENGTH = 80
 
@@ -57,6 +59,15 @@ def format_size(size_bytes: int) -> str:
         if size_bytes and size_bytes % (1 << shift) == 0:
             return f"{size_bytes >> shift} {unit}"
     return f"{size_bytes} bytes"
+
+
+def parse_duration(text: str) -> int:
+    """Whole seconds, 1 or more, from a text such as "30s", "90m", "12h", "14d" or "2w"; raises InvalidInput."""
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _DURATIONS[match[2]] if match else 0
+    if not seconds:
+        raise InvalidInput(f"{text[:_SHOWN_LENGTH]!r} is no duration: write a number and s, m, h, d or w, as 14d")
+    return seconds
 
 
 def parse(rule: Rule, raw: object, *, textual: bool) -> Value:

@@ -15,6 +15,7 @@ import typer
 
 import joblog
 from joblog.address import PLAINTEXT_VARIABLE
+from joblog.errors import InvalidInput
 
 _EPILOG = (
     "Exit codes: 0 done, 1 failed or not complete, 2 bad input, 3 not found, 4 the state does not allow it, 5 denied, "
@@ -75,6 +76,12 @@ def run_app(arguments: list[str]) -> int:
         app(args=arguments, prog_name="joblog")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except ValueError as error:
+        # What protobuf says of a number that the field of a message can't hold.
+        what, _, number = str(error).rpartition(": ")
+        if what != "Value out of range":
+            raise
+        raise InvalidInput(f"{number} is out of range: give a smaller number") from None
     return 0
 
 

@@ -15,11 +15,11 @@ from joblog.cli.deleting import path_text
 from joblog.cli.listing import kept_facts
 from joblog.cli.options import DEFAULT, AsJson, DataDir, Leader, Namespace, open_client, parse_target
 from joblog.cli.output import err, out, print_json, print_table, table
-from joblog.cli.tokens import parse_lifetime
 from joblog.cli.words import as_dict, bytes_text, duration_text, printable, run_state, time_text
 from joblog.errors import InvalidInput, Unavailable
 from joblog.replies import error_from
 from joblog.v1 import retention_pb2, retention_pb2_grpc
+from joblog.values import parse_duration
 
 app = typer.Typer(name="retention", help="How long logs are kept, and what goes.", no_args_is_help=True)
 
@@ -102,7 +102,7 @@ def preview(
     data_dir: DataDir = None,
 ) -> None:
     """List the runs that a pass would delete now. Deletes nothing."""
-    seconds = parse_lifetime(ahead) if ahead else 0
+    seconds = parse_duration(ahead) if ahead else 0
     request = retention_pb2.PreviewRetentionRequest(namespace=namespace, ahead_seconds=seconds)
     due: list[retention_pb2.DueRun] = []
     total = retention_pb2.RetentionDone()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -21,9 +21,9 @@ from joblog.cli.words import bytes_text
 from joblog.errors import InvalidInput
 from joblog.formats import rfc3339_nano
 from joblog.v1 import logs_pb2, types_pb2
+from joblog.values import parse_duration
 
 _MATCH, _PLACE, _PLAIN = b"\x1b[1;31m", b"\x1b[36m", b"\x1b[0m"
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STREAMS = {"stdout": types_pb2.STREAM_STDOUT, "stderr": types_pb2.STREAM_STDERR}
 _STREAM_NAMES = {number: name for name, number in _STREAMS.items()}
 
@@ -33,8 +33,8 @@ def moment_ns(text: str, now_ns: int) -> int:
 
     Raises InvalidInput.
     """
-    if age := re.fullmatch(r"(\d{1,6})([smhdw])", text):
-        return now_ns - int(age[1]) * _UNITS[age[2]] * 10**9
+    with suppress(InvalidInput):
+        return _bounded(now_ns - parse_duration(text) * 10**9)
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
@@ -42,7 +42,12 @@ def moment_ns(text: str, now_ns: int) -> int:
             f"{text[:60]!r} is no time: write an age as 90m, 12h, 7d, or 2026-01-31[T12:30[Z]]"
         ) from None
     past = (when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (past.days * 86_400 + past.seconds) * 10**9)
+    return _bounded((past.days * 86_400 + past.seconds) * 10**9)
+
+
+def _bounded(time_ns: int) -> int:
+    """A time that a message can hold, and not 0, which says that there is no bound."""
+    return min(max(1, time_ns), 2**63 - 1)
 
 
 def search(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -20,15 +19,13 @@ from joblog.errors import InvalidInput, NotFound
 from joblog.paths import DataFolder
 from joblog.replies import error_from
 from joblog.v1 import access_pb2, access_pb2_grpc
-from joblog.values import parse_size
+from joblog.values import parse_duration, parse_size
 
 app = typer.Typer(name="token", help="Tokens: who may do what at a leader.", no_args_is_help=True)
 certificates_app = typer.Typer(name="certificates", help="Certificates of workers.", no_args_is_help=True)
 
 _SECONDS = 30.0
 _PAGE = 500
-_LIFETIME = re.compile(r"([0-9]{1,9})([smhdw])\Z")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DEFAULT_LIFETIME = "90d"
 NEVER = "never"
 
@@ -47,10 +44,10 @@ def parse_lifetime(text: str) -> int:
     """Seconds from a text such as "30d", "12h" or "never", which is 0. Raises InvalidInput."""
     if text == NEVER:
         return 0
-    match = _LIFETIME.match(text)
-    if match is None or not int(match[1]):
-        raise InvalidInput(f"lifetime {text[:40]!r} is none: write a number with s, m, h, d or w, as 30d, or {NEVER}")
-    return int(match[1]) * _UNITS[match[2]]
+    try:
+        return parse_duration(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"lifetime {error}, or {NEVER}") from None
 
 
 @contextmanager
@@ -71,46 +68,54 @@ def root() -> None:
     """Tokens: who may do what at a leader."""
 
 
+RoleOption = Annotated[
+    Role,
+    typer.Option(
+        "--role",
+        help="admin: everything. operator: status, keys, workers, that runs exist, no log's content. reader: logs. "
+        "viewer: that runs exist and how they ended. writer: workers, which read nothing.",
+    ),
+]
+Globs = Annotated[
+    list[str] | None,
+    typer.Option("--namespace", "-n", metavar="GLOB", help="Namespaces, as team-*; can be repeated. Without it: all."),
+]
+Name = Annotated[str, typer.Option("--name", metavar="TEXT", help="For lists and the audit log.")]
+WorkerId = Annotated[str, typer.Option("--worker-id", metavar="ID", help="Only this worker may join and push with it.")]
+Lifetime = Annotated[
+    str, typer.Option("--lifetime", metavar="TIME", help=f"How long it is good, as 12h or 30d; {NEVER}: no end.")
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address", metavar="HOST:PORT", help="Where its holder finds the leader. Without it: as the leader says."
+    ),
+]
+BytesPerDay = Annotated[
+    str | None, typer.Option("--bytes-per-day", metavar="SIZE", help="Log bytes that it may write in a day.")
+]
+StoredBytes = Annotated[
+    str | None, typer.Option("--stored-bytes", metavar="SIZE", help="Bytes of its logs that the leader keeps.")
+]
+LiveLogs = Annotated[int, typer.Option("--live-logs", min=0, help="Live logs at once; 0: no limit.")]
+RequestsPerSecond = Annotated[
+    int, typer.Option("--requests-per-second", min=0, help="Requests of a reader; 0: no limit.")
+]
+
+
 @app.command()
 def create(
     *,
-    role: Annotated[
-        Role,
-        typer.Option(
-            "--role",
-            help="admin: everything. operator: status, keys, workers, that runs exist, no log's content. reader: logs. "
-            "viewer: that runs exist and how they ended. writer: workers, which read nothing.",
-        ),
-    ],
-    namespaces: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--namespace", "-n", metavar="GLOB", help="Namespaces, as team-*; can be repeated. Without it: all."
-        ),
-    ] = None,
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="For lists and the audit log.")] = "",
-    worker_id: Annotated[
-        str, typer.Option("--worker-id", metavar="ID", help="Only this worker may join and push with it.")
-    ] = "",
-    lifetime: Annotated[
-        str, typer.Option("--lifetime", metavar="TIME", help=f"How long it is good, as 12h or 30d; {NEVER}: no end.")
-    ] = DEFAULT_LIFETIME,
-    address: Annotated[
-        str,
-        typer.Option(
-            "--address", metavar="HOST:PORT", help="Where its holder finds the leader. Without it: as the leader says."
-        ),
-    ] = "",
-    bytes_per_day: Annotated[
-        str | None, typer.Option("--bytes-per-day", metavar="SIZE", help="Log bytes that it may write in a day.")
-    ] = None,
-    stored_bytes: Annotated[
-        str | None, typer.Option("--stored-bytes", metavar="SIZE", help="Bytes of its logs that the leader keeps.")
-    ] = None,
-    live_logs: Annotated[int, typer.Option("--live-logs", min=0, help="Live logs at once; 0: no limit.")] = 0,
-    requests_per_second: Annotated[
-        int, typer.Option("--requests-per-second", min=0, help="Requests of a reader; 0: no limit.")
-    ] = 0,
+    role: RoleOption,
+    namespaces: Globs = None,
+    name: Name = "",
+    worker_id: WorkerId = "",
+    lifetime: Lifetime = DEFAULT_LIFETIME,
+    address: Address = "",
+    bytes_per_day: BytesPerDay = None,
+    stored_bytes: StoredBytes = None,
+    live_logs: LiveLogs = 0,
+    requests_per_second: RequestsPerSecond = 0,
     as_json: AsJson = False,
     leader: Leader = None,
     data_dir: DataDir = None,

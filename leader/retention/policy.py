@@ -13,13 +13,11 @@ from joblog.identity import check_name
 from joblog.leader.access.roles import check_grant, matches
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import RunRecord
-from joblog.values import parse_size
+from joblog.values import parse_duration, parse_size
 
 MAX_KEEP_LAST = 100_000
 MAX_POLICIES = 1000
 _MAX_SECONDS = 1000 * 366 * 86400
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _OUTCOMES = {
     "succeeded": types_pb2.RUN_STATE_SUCCEEDED,
     "failed": types_pb2.RUN_STATE_FAILED,
@@ -127,16 +125,10 @@ def _kept(words: Sequence[str]) -> tuple[int | None, int]:
         if "keep" in found and int(last):
             raise InvalidInput("keep=forever and keep_last are given together: what is kept for ever needs no number")
         return None, int(last)
-    return parse_duration(keep), int(last)
-
-
-def parse_duration(text: str) -> int:
-    """Seconds of `14d`, `12h`, `90m`, `2w`, `30s`. Raises InvalidInput."""
-    match = _DURATION.fullmatch(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < seconds <= _MAX_SECONDS:
-        raise InvalidInput(f"{text[:40]!r} is no duration: write a number and s, m, h, d or w, as 14d")
-    return seconds
+    seconds = parse_duration(keep)
+    if seconds > _MAX_SECONDS:
+        raise InvalidInput(f"keep={keep} is more than 1000 years, the most that there is: write keep={FOREVER}")
+    return seconds, int(last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ def test_times() -> None:
     assert moment_ns("90m", now) == now - 5400 * 10**9
     assert moment_ns("2023-11-14T22:13:20Z", now) == moment_ns("2023-11-14T23:13:20+01:00", now) == now
     assert moment_ns("2023-11-14", now) == 1_699_920_000 * 10**9
+    assert moment_ns("3000w", now) == moment_ns("1960-01-01", now) == 1
+    assert moment_ns("9999-12-31", now) == 2**63 - 1
     for text in ("", "3", "-1h", "12y", "2023-13-01"):
         with pytest.raises(InvalidInput):
             moment_ns(text, now)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joblog.errors import InvalidInput
-from joblog.values import Rule, format_size, parse, parse_size, show
+from joblog.values import Rule, format_size, parse, parse_duration, parse_size, show
 
 SIZE = Rule("int", "", unit="bytes", low=0, high=1 << 50)
 
@@ -17,6 +17,11 @@ SIZE = Rule("int", "", unit="bytes", low=0, high=1 << 50)
 def test_sizes_go_there_and_back(size_bytes: int) -> None:
     assert parse_size(format_size(size_bytes).replace(" bytes", "")) == size_bytes
     assert parse(SIZE, tomllib.loads(f"x = {show(SIZE, size_bytes)}")["x"], textual=False) == size_bytes
+
+
+@given(st.integers(1, 10**9 - 1), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 604_800)]))
+def test_durations(count: int, unit: tuple[str, int]) -> None:
+    assert parse_duration(f"{count}{unit[0]}") == count * unit[1]
 
 
 @given(st.text(max_size=40))

@@ -40,8 +40,8 @@ def _nanoseconds(when: datetime | None) -> int:
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     past = aware - datetime(1970, 1, 1, tzinfo=UTC)
     nanoseconds = (past.days * 86400 + past.seconds) * 10**9 + past.microseconds * 1000
-    # Beyond the year 2262 is after everything.
-    return min(max(0, nanoseconds), 2**63 - 1)
+    # Before 1970 is before everything, and 0 would be no bound; beyond the year 2262 is after everything.
+    return min(max(1, nanoseconds), 2**63 - 1)
 
 
 def _runs_wanted(

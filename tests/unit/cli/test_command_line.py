@@ -95,6 +95,9 @@ def test_where_the_leader_does_not_answer(tmp_path: Path, arguments: list[str]) 
         ["logs"],
         ["nosuch"],
         ["config", "show", "leader", "--set", "nosuch=1"],
+        ["token", "create", "--role", "reader", "--live-logs", "9" * 20],
+        ["backup", "prune", "--keep-last", "9" * 20],
+        ["retention", "preview", "--in", "never"],
     ],
 )
 def test_bad_input(tmp_path: Path, arguments: list[str]) -> None:
