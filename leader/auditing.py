@@ -21,6 +21,7 @@ from joblog.identity import AUDIT_NAMESPACE, AUDIT_TASK, LogName
 from joblog.leader.access.audit import AuditEvent
 from joblog.leader.access.audit_line import BEGIN, END, Head, chain_apart, chain_of, head_of, make_line
 from joblog.leader.access.audit_queue import ALIKE_SECONDS, LEADER, MAX_WAITING, AuditQueue, Entry
+from joblog.leader.buffer.every import runs_of
 from joblog.leader.buffer.store import Store
 from joblog.leader.ingest.ingest import Ingest
 from joblog.leader.ingest.live_log import LiveLog
@@ -326,13 +327,7 @@ class Auditing(Service):
 
     def _newest(self) -> types_pb2.LogRecord | None:
         """The last log of the chain that holds anything."""
-        runs: list[str] = []
-        token = ""
-        while True:
-            page, token = self._store.list_runs(AUDIT_NAMESPACE, page_token=token, limit=1000)
-            runs += [record.run for record in page]
-            if not token:
-                break
+        runs = [record.run for record in runs_of(self._store, AUDIT_NAMESPACE)]
         is_known = any(chain_of(run) == "" for run in runs)
         self._chain = chain_apart(self._store.store_id) if self._is_apart() and not is_known else ""
         for run in sorted((run for run in runs if chain_of(run) == self._chain), reverse=True):

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from joblog.errors import Denied, JoblogError
 from joblog.identity import AUDIT_NAMESPACE, RUN_LOG_TASK, LogName, check_attempt, check_name
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.every import logs_of_run
 from joblog.leader.buffer.store import Store
 
 log = logging.getLogger(__name__)
@@ -131,13 +132,8 @@ class Deleter:
         holds.check(namespace, run, record.labels)
         if not holds.has_labels or attempt:
             return
-        token = ""
-        while True:
-            logs, token = self._store.list_logs(namespace, run, task, page_token=token, limit=_PAGE)
-            for log_record in logs:
-                holds.check(namespace, run, log_record.start.labels)
-            if not token:
-                return
+        for log_record in logs_of_run(self._store, namespace, run, task):
+            holds.check(namespace, run, log_record.start.labels)
 
     def _delete(self, numbers: list[int]) -> None:
         changes = Changes()

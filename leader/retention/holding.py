@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from joblog.errors import JoblogError, NotFound
 from joblog.leader.access.audit import AuditEvent, Auditor, NoAudit
 from joblog.leader.access.principal import Principal
+from joblog.leader.buffer.every import every_namespace, runs_of
 from joblog.leader.buffer.holds import check_hold, words_of
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.v1.retention_pb2 import Hold
@@ -109,14 +111,7 @@ class Holding:
         store = self._store
         if hold.run:
             return int(store.get_run(hold.namespace, hold.run) is not None)
-        namespaces = [hold.namespace] if hold.namespace else store.list_namespaces(limit=1000)
         where = RunFilter(labels=((hold.label, hold.value),))
-        found = 0
-        for namespace in namespaces:
-            token = ""
-            while found < MAX_COUNTED:
-                runs, token = store.list_runs(namespace, where, token, 1000)
-                found += len(runs)
-                if not token:
-                    break
-        return min(found, MAX_COUNTED)
+        namespaces = [hold.namespace] if hold.namespace else every_namespace(store)
+        held = (run for namespace in namespaces for run in runs_of(store, namespace, where))
+        return sum(1 for _ in islice(held, MAX_COUNTED))

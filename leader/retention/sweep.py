@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from joblog.leader.buffer.every import logs_of_run
 from joblog.leader.buffer.store import Store
 from joblog.leader.retention.policy import ENDED, Policies, Policy, StoredQuota
 from joblog.v1.types_pb2 import RunRecord
@@ -110,7 +111,8 @@ class Sweep:
     def _found(self, run: RunRecord, why: str) -> Due:
         held = self.is_held(run)
         if not held:
-            self._due_bytes += run.stored_bytes
+            # An interrupted one takes nothing of the quota.
+            self._due_bytes += run.stored_bytes if run.state in ENDED else 0
             if self._quota is not None and len(self._due) <= self._max_over_quota:
                 self._due.add(run.run)
         return Due(run, why, held)
@@ -188,9 +190,6 @@ class Sweep:
 
 def last_heard_ns(store: Store, run: RunRecord) -> int:
     """When something was heard of the run's logs last."""
-    last, token = run.created_ns, ""
-    while True:
-        logs, token = store.list_logs(run.namespace, run.run, page_token=token, limit=500)
-        last = max([last, *(max(log.last_append_ns, log.created_ns, log.completed_ns) for log in logs)])
-        if not token:
-            return last
+    logs = logs_of_run(store, run.namespace, run.run)
+    heard = (max(log.last_append_ns, log.created_ns, log.completed_ns) for log in logs)
+    return max(run.created_ns, max(heard, default=0))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.options import MIB, StoreOptions
 from joblog.leader.buffer.store import Store
-from joblog.leader.retention.policy import Policies, parse_duration
+from joblog.leader.retention.policy import Policies
 from joblog.leader.retention.sweep import Sweep
 from joblog.v1 import types_pb2
 from joblog.v1.retention_pb2 import Hold
@@ -202,6 +202,18 @@ def test_what_is_due(
             store.close()
 
 
+def test_an_interrupted_run_that_is_due_frees_nothing_of_the_quota(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", options=OPTIONS)
+    try:
+        put(store, Run("a", "r0", "x", 6, ((COMPLETED, 0, 100), (INTERRUPTED, 0, 0))), 0)
+        put(store, Run("a", "r1", "x", 6, ((COMPLETED, 0, 100),)), 1)
+        put(store, Run("a", "r2", "x", 5, ((COMPLETED, 0, 100),)), 2)
+        sweep = Sweep(store, Policies.parse(["* outcome=interrupted: keep=1h"], ["*: 150"]), NOW)
+        assert [due.run.run for due in itertools.chain(*sweep.slices(10))] == ["r0", "r1"]
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("now_it_is", [LIVE, COMPLETED])
 def test_a_run_that_goes_on_after_it_was_met_is_for_the_next_sweep(tmp_path: Path, now_it_is: int) -> None:
     store = Store.open(tmp_path / "store", options=OPTIONS)
@@ -215,9 +227,3 @@ def test_a_run_that_goes_on_after_it_was_met_is_for_the_next_sweep(tmp_path: Pat
         assert list(itertools.chain(*slices)) == []
     finally:
         store.close()
-
-
-def test_durations() -> None:
-    assert [parse_duration(text) for text in ("30s", "90m", "12h", "14d", "2w")] == [
-        30, 5400, 43_200, 1_209_600, 1_209_600,
-    ]  # fmt: skip

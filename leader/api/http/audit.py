@@ -16,6 +16,7 @@ from joblog.leader.access.audit_line import parse_line
 from joblog.leader.api.http.catalog import Cursor, Limit
 from joblog.leader.api.http.context import ApiContext, Context
 from joblog.leader.api.http.paging import read_lines
+from joblog.leader.buffer.every import logs_of_run, runs_of
 from joblog.leader.buffer.store import Store
 from joblog.v1 import types_pb2
 
@@ -94,19 +95,11 @@ def _logs_before(store: Store, cursor: str) -> list[types_pb2.LogRecord]:
     match = _CURSOR.fullmatch(cursor)
     if cursor and match is None:
         raise InvalidInput(f"cursor {cursor[:40]!r} is not one that this leader gave: begin again without one")
-    runs, token = store.list_runs(AUDIT_NAMESPACE, limit=1000)
-    while token:
-        more, token = store.list_runs(AUDIT_NAMESPACE, page_token=token, limit=1000)
-        runs += more
     found: list[types_pb2.LogRecord] = []
-    for run in sorted((run.run for run in runs), reverse=True):
+    for run in sorted((run.run for run in runs_of(store, AUDIT_NAMESPACE)), reverse=True):
         if match is not None and run > match[1]:
             continue
-        logs, token = store.list_logs(AUDIT_NAMESPACE, run, AUDIT_TASK, limit=1000)
-        while token:
-            more_logs, token = store.list_logs(AUDIT_NAMESPACE, run, AUDIT_TASK, token, limit=1000)
-            logs += more_logs
-        for record in reversed(logs):
+        for record in reversed(list(logs_of_run(store, AUDIT_NAMESPACE, run, AUDIT_TASK))):
             if match is not None and run == match[1] and record.id.attempt >= int(match[2]):
                 if record.id.attempt > int(match[2]):
                     continue
