@@ -110,7 +110,7 @@ class Mover:
         return key
 
     def delete_unused(self) -> None:
-        unused = [one.key for one in self.store.unused_objects(limit=1000)]
+        unused = [one.key for one in self.store.objects.unused(limit=1000)]
         self.objects.delete(unused)
         changes = Changes()
         changes.forget_objects(unused)

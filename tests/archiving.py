@@ -177,11 +177,11 @@ class ArchiveSite:
 
     def orphans(self) -> list[str]:
         """Objects in the archive that neither an extent, a roster nor the list of unused ones knows of."""
-        unused = {one.key for one in self.store.unused_objects(10_000)}
+        unused = {one.key for one in self.store.objects.unused(10_000)}
         known = {key for log in self._records() for extent in self.store.extents(log) for key in
                  (extent.object, *extent.companions)}  # fmt: skip
         found = {info.key for info in walk(self.objects, "")} - unused - known
-        return sorted(key for key in found if not self.store.object_uses(key) and not key.endswith("claim.json"))
+        return sorted(key for key in found if not self.store.objects.uses(key) and not key.endswith("claim.json"))
 
     def _records(self) -> list[int]:
         return [

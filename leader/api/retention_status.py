@@ -45,7 +45,7 @@ def retention_status(retention: Retention) -> retention_pb2.GetRetentionResponse
         next_pass_ns=state.next_pass_ns,
         passed_ns=state.passed_ns,
         last=done_message(state.last) if state.passed_ns else None,
-        pending_objects=len(store.unused_objects(MAX_PENDING)),
+        pending_objects=len(store.objects.unused(MAX_PENDING)),
         locked_objects=retention.locked_objects(),
         holds=len(store.holds.present.all),
         warnings=retention.warnings(),

@@ -54,8 +54,8 @@ class Cleaner:
         """Deletes what has been unused for the grace time; how many. Raises ClaimLost, what the stores raise."""
         now = self._clock_ns()
         store, busy = self._context.store, self._context.busy
-        store.release_locked(now, _AT_ONCE)
-        unused = store.unused_objects(_AT_ONCE, self._at)
+        store.objects.release_locked(now, _AT_ONCE)
+        unused = store.objects.unused(_AT_ONCE, self._at)
         # From the begin each time, RocksDB would pass all that was deleted before.
         self._at = unused[-1].key if len(unused) == _AT_ONCE else ""
         old = [
@@ -68,7 +68,7 @@ class Cleaner:
         mine = busy.take(old)
         try:
             # Looked at again now that nobody else puts them.
-            keys = [key for key in old if key in mine and not store.object_uses(key)]
+            keys = [key for key in old if key in mine and not store.objects.uses(key)]
             failpoints.reach("clean.listed")
             self._context.claim.ensure()
             kept = self._delete(keys, now)
@@ -121,7 +121,7 @@ class Joiner:
         name = LogName(record.id.namespace, record.id.run, record.id.task, record.id.attempt)
         key = segment_key(name, extents[0].offset, extents[-1].end_offset)
         with self._context.busy.all([key]) as free:
-            if not free or self._context.store.object_uses(key):
+            if not free or self._context.store.objects.uses(key):
                 return 0
             self._context.putter.announce([key])
             failpoints.reach("segment.announced")

@@ -94,7 +94,7 @@ class Collector:
         return info.modified_ns <= self._before_ns
 
     def _used(self, info: ObjectInfo | None) -> bool:
-        return info is not None and self._store.object_uses(info.key) > 0
+        return info is not None and self._store.objects.uses(info.key) > 0
 
     def _unused(self, info: ObjectInfo) -> bool:
         return self._old(info) and not self._used(info)

@@ -32,6 +32,7 @@ from joblog.leader.archive.layout import LIVE_PREFIX, claim_key
 from joblog.leader.archive.metadata import Metadata, vouched_cipher
 from joblog.leader.archive.objects import ObjectStore, walk
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.every import runs_of
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import DescribedKeys, Keyring
@@ -65,13 +66,7 @@ def has_logs(store: Store) -> bool:
     """
     if store.list_namespaces(limit=1, wanted=lambda namespace: namespace != AUDIT_NAMESPACE):
         return True
-    token = ""
-    while True:
-        runs, token = store.list_runs(AUDIT_NAMESPACE, page_token=token, limit=1000)
-        if any(not chain_of(run.run) for run in runs):
-            return True
-        if not token:
-            return False
+    return any(not chain_of(run.run) for run in runs_of(store, AUDIT_NAMESPACE))
 
 
 def is_unfinished(store: Store) -> bool:
@@ -187,7 +182,7 @@ class Rebuild:
         """What the last leader left and nothing names is the archiver's to delete; what is damaged stays."""
         damaged = {key for key, _ in self._problems}
         keys = (info.key for info in walk(self._objects, LIVE_PREFIX) if info.key != claim_key())
-        unused = [key for key in keys if key not in damaged and not self._store.object_uses(key)]
+        unused = [key for key in keys if key not in damaged and not self._store.objects.uses(key)]
         changes = Changes()
         changes.announce_objects(unused)
         self._store.write(changes)

@@ -102,7 +102,7 @@ class Rosters:
 
     def _load(self) -> dict[int, str]:
         if self._known is None:
-            found = ((number, self._store.roster_of(number)) for number in self._store.open_numbers())
+            found = ((number, self._store.objects.roster_of(number)) for number in self._store.open_numbers())
             self._known = {number: key for number, key in found if key is not None}
         return self._known
 

@@ -19,7 +19,8 @@ from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restored import RestoredNote, note_restored
 from joblog.leader.backup.source import ACCESS_PATH
-from joblog.leader.buffer.store import FORMAT_VERSION, Store
+from joblog.leader.buffer.format import FORMAT_VERSION
+from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.kms import Kms
 from joblog.leader.crypto.known_kms import KnownKms
 from joblog.leader.crypto.remembered import KmsSource, open_present, remember

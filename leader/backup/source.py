@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from joblog.errors import Conflict
 from joblog.leader.backup import failpoints
-from joblog.leader.buffer.store import FORMAT_VERSION, Store
+from joblog.leader.buffer.format import FORMAT_VERSION
+from joblog.leader.buffer.store import Store
 
 log = logging.getLogger(__name__)
 

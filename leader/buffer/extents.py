@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from joblog.errors import Corrupt
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.cursor import Source, scan
+from joblog.leader.buffer.cursor import Source
 from joblog.leader.buffer.engine import Operations
 from joblog.v1.archive_pb2 import Extent
 from joblog.v1.types_pb2 import Gap
@@ -38,25 +37,6 @@ def read_last_extent(source: Source, number: int) -> Extent | None:
     cursor = source.cursor(keys.EXTENTS)
     key = cursor.seek_back(keys.extent_key(number, _END))
     return None if key is None or not key.startswith(keys.u64(number)) else Extent.FromString(cursor.value())
-
-
-class UnusedObject(NamedTuple):
-    """An archive object that may be there and that nothing names, since `since_ns`."""
-
-    key: str
-    since_ns: int
-
-
-def read_unused(source: Source, limit: int, after: str = "") -> list[UnusedObject]:
-    """Archive objects to delete, by key, those beyond `after`."""
-    prefix = keys.unused_prefix()
-    begin = keys.unused_key(after) + b"\0" if after else prefix
-    found: list[UnusedObject] = []
-    for key, value in scan(source, keys.INDEX, begin, keys.after(prefix)):
-        if len(found) >= limit:
-            break
-        found.append(UnusedObject(keys.object_of(key), keys.number_of(value)))
-    return found
 
 
 class Places:

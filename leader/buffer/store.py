@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -13,24 +12,28 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakSet
 
-from joblog.errors import Conflict, Corrupt, JoblogError, WrongVersion
+from joblog.errors import JoblogError
 from joblog.identity import LogName
 from joblog.leader.buffer import catalog, keys
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.chunk import GAP_CHUNK_BYTES, ChunkHeader, unpack_header
 from joblog.leader.buffer.cursor import scan
 from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations
 from joblog.leader.buffer.expiry import Expiry
-from joblog.leader.buffer.extents import UnusedObject, read_extents, read_last_extent, read_unused
+from joblog.leader.buffer.extents import read_extents, read_last_extent
 from joblog.leader.buffer.folder import lock_folder
+from joblog.leader.buffer.format import check_format
 from joblog.leader.buffer.holds import HoldTable
 from joblog.leader.buffer.holes import seams
 from joblog.leader.buffer.ledger import Ledger, add_plain, read_log, read_run
+from joblog.leader.buffer.log_numbers import LogNumbers
+from joblog.leader.buffer.objects import ObjectTable
+from joblog.leader.buffer.open_logs import OpenLogs
 from joblog.leader.buffer.options import DEFAULT_OPTIONS, StoreOptions
 from joblog.leader.buffer.view import (
     VIEW_FAMILIES,
+    Head,
     LogEnd,
     View,
     complete_record,
@@ -46,9 +49,6 @@ from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord
 __all__ = ["Changes", "RunFilter", "Store", "StoreOptions", "StoreStats", "View", "WriterEntry"]
 
 log = logging.getLogger(__name__)
-
-FORMAT_VERSION = 2
-_NUMBERS_AT_ONCE = 64
 
 
 class WriterEntry(NamedTuple):
@@ -81,17 +81,6 @@ class Store:
         self.path = path
         # Held by writes that change records: counters are read, changed and written as one.
         self._ledger_lock = threading.Lock()
-        self._number_lock = threading.Lock()
-        self._next_number = self._reserved_number = 0
-        # Logs known to be there and not completed, so that a chunk costs no look-up; filled as they are met. Changed,
-        # as is the next, only in the callbacks of Engine.write(), which are never called by two threads at once.
-        self._open_logs: set[int] = set()
-        # Last chunks of such logs: (offset, the value's first bytes).
-        self._tails: dict[int, tuple[int, bytes]] = {}
-        # How often a range of a log's chunks was replaced by a gap, or came back, since the store was opened.
-        self._rewrites: dict[int, int] = {}
-        # Bytes of chunks that were put since the store was opened.
-        self.put_bytes = 0
         self._views: WeakSet[View] = WeakSet()
         self._tell_held: Callable[[Mapping[tuple[str, str], int]], None] = lambda _changes: None
         # Chunks that the disk does not give back, as far as somebody has come across them.
@@ -103,7 +92,10 @@ class Store:
             os.close(self._lock_descriptor)
             raise
         try:
-            self.store_id = self._check_format()
+            self.store_id = check_format(self._engine)
+            self._numbers = LogNumbers(self._engine)
+            self._open_logs = OpenLogs(self._engine, self.damage)
+            self.objects = ObjectTable(self._engine)
             self.holds = HoldTable(self._engine, self._ledger_lock)
             self.expiry = Expiry(self._engine, self._ledger_lock, self.holds, self._write_records)
         except BaseException:
@@ -117,33 +109,6 @@ class Store:
         Raises Conflict when another process has it, WrongVersion, Corrupt, Denied, OutOfSpace.
         """
         return cls(path, options)
-
-    def _check_format(self) -> str:
-        """The store's id; gives one to a new store."""
-        engine = self._engine
-        version = engine.get(keys.META, keys.META_FORMAT)
-        if version is None:
-            if not engine.is_new():
-                raise Corrupt(
-                    f"store {self.path}: a RocksDB without joblog's format version is none of joblog's stores"
-                )
-            store_id = secrets.token_hex(16)
-            puts = [
-                (keys.META, keys.META_FORMAT, FORMAT_VERSION.to_bytes(4, "big")),
-                (keys.META, keys.META_STORE_ID, store_id.encode()),
-            ]
-            engine.write(Operations([], [], puts))
-            engine.sync()
-            return store_id
-        if version != FORMAT_VERSION.to_bytes(4, "big"):
-            raise WrongVersion(
-                f"store {self.path} has format version {int.from_bytes(version, 'big')}; this joblog knows version "
-                f"{FORMAT_VERSION}: use the joblog that wrote it"
-            )
-        found = engine.get(keys.META, keys.META_STORE_ID)
-        if found is None:
-            raise Corrupt(f"store {self.path}: its id is missing; restore a backup")
-        return found.decode()
 
     def close(self) -> None:
         """Closes what reads from it and lets go of the folder; a second call does nothing."""
@@ -167,7 +132,7 @@ class Store:
             with self._ledger_lock:
                 self._write_records(changes, deleting)
         else:
-            self._commit(changes, add_plain(changes, Operations([], [], [])), set())
+            self._open_logs.commit(changes, add_plain(changes, Operations([], [], [])), set())
         if sync:
             self._engine.sync()
 
@@ -177,7 +142,7 @@ class Store:
         operations = ledger.take(changes)
         for number in ledger.deleted_numbers:
             deleting(number)
-        self._commit(changes, operations, ledger.deleted_numbers)
+        self._open_logs.commit(changes, operations, ledger.deleted_numbers)
         held = {place: size for place, size in ledger.held.items() if size}
         if held:
             self._tell_held(held)
@@ -194,64 +159,10 @@ class Store:
         """The namespace and token of each log that is completed now, and the bytes that it takes. In one thread."""
         return self.view().held()
 
-    def _commit(self, changes: Changes, operations: Operations, deleted: set[int]) -> None:
-        tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
-        needed = ((tails.keys() | changes.numbers()) - changes.logs.keys()) | changes.required
-
-        def check() -> None:
-            for number in needed - self._open_logs:
-                record = None if number in deleted else read_log(self._engine, number)
-                if record is None:
-                    raise Conflict(f"log number {number} is not there: it was deleted, or its record was never written")
-                if record.state != types_pb2.LOG_STATE_COMPLETED:
-                    self._open_logs.add(number)
-            self._check_guards(changes)
-
-        def done() -> None:
-            completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
-            self._open_logs |= changes.logs.keys() - completed
-            self._open_logs -= completed | deleted
-            dropping = changes.dropping()
-            self._forget_tails(changes, completed | deleted | (tails.keys() & dropping) - changes.refilled.keys())
-            sealed = {n for n, record in changes.logs.items() if record.tier == types_pb2.TIER_ARCHIVE}
-            rewritten = changes.rewritten()
-            for number in rewritten:
-                self._rewrites[number] = self._rewrites.get(number, 0) + 1
-            # Not of one that is completed only: a flush that has read it before may still be under way.
-            for number in sealed | deleted:
-                self._rewrites.pop(number, None)
-            self.put_bytes += changes.size_bytes
-            self.damage.mended(rewritten | sealed | deleted)
-            if self.damage.count:
-                self._forget_damage(changes, sealed | deleted)
-            # What is put beside a drop may stand in the middle of the log, as the gap for it does; so does what came
-            # again.
-            for number in (tails.keys() & self._open_logs) - dropping - rewritten:
-                if tails[number][0] >= self._tails.get(number, tails[number])[0]:
-                    self._tails[number] = tails[number]
-
-        self._engine.write(operations, changes.chunks, check, done)
-
-    def _forget_tails(self, changes: Changes, numbers: set[int]) -> None:
-        """Those of the logs, and those that are dropped; of others the end is still to be known if it is damaged."""
-        for number in numbers:
-            self._tails.pop(number, None)
-        dropped = [(number, offset, offset + 1) for number, offset in changes.single_drops]
-        for number, begin, before in (*changes.chunk_drops, *dropped):
-            tail = self._tails.get(number)
-            # What is dropped for what came again is nobody's last chunk, or had the end that the log has still.
-            if tail is not None and begin <= tail[0] < before and number not in changes.refilled:
-                del self._tails[number]
-
-    def _forget_damage(self, changes: Changes, gone: set[int]) -> None:
-        for number, offset, _ in changes.chunks:
-            self.damage.forget(number, offset, offset + 1)
-        for number, begin, before in changes.chunk_drops:
-            self.damage.forget(number, begin, before)
-        for number, offset in changes.single_drops:
-            self.damage.forget(number, offset, offset + 1)
-        for number in gone:
-            self.damage.forget(number, 0, keys.MAX_U64)
+    @property
+    def put_bytes(self) -> int:
+        """Bytes of chunks that were put since the store was opened."""
+        return self._open_logs.put_bytes
 
     def _spare(self, number: int, offset: int) -> None:
         """Keeps RocksDB from reading damaged files when it compacts: it would take no write any more."""
@@ -260,33 +171,9 @@ class Store:
         except (JoblogError, OSError) as error:
             log.warning("store %s: compactions may meet what is damaged: %s", self.path, error)
 
-    def _check_guards(self, changes: Changes) -> None:
-        for number, rewrites in changes.guards.items():
-            if self._rewrites.get(number, 0) != rewrites:
-                raise Conflict(f"log number {number}: a range was replaced meanwhile; read it again")
-        for number, (begin, end) in changes.refilled.items():
-            record = None if number in self._open_logs else read_log(self._engine, number)
-            if record is not None and record.tier == types_pb2.TIER_ARCHIVE:
-                raise Conflict(f"log number {number} is sealed: nothing is added to it")
-            if any(extent.offset < end for extent in islice(read_extents(self._engine, number, begin), 1)):
-                raise Conflict(f"log number {number}: what was missing is in the archive meanwhile")
-
     def next_number(self) -> int:
         """A log number that no log of this store ever had, from 1."""
-        with self._number_lock:
-            if self._next_number == self._reserved_number:
-                value = self._engine.get(keys.META, keys.META_NEXT_NUMBER)
-                self._next_number = 1 if value is None else keys.number_of(value)
-                self._reserved_number = self._next_number + _NUMBERS_AT_ONCE
-                # Not synced: the write that uses a number comes later in the same WAL, and syncing it syncs this.
-                put = (keys.META, keys.META_NEXT_NUMBER, keys.u64(self._reserved_number))
-                try:
-                    self._engine.write(Operations([], [], [put]))
-                except BaseException:
-                    self._reserved_number = self._next_number
-                    raise
-            self._next_number += 1
-            return self._next_number - 1
+        return self._numbers.take()
 
     def get_log(self, number: int) -> LogRecord | None:
         """The log's record; next_offset, newlines and gaps of one that is not completed are those of this moment."""
@@ -310,14 +197,10 @@ class Store:
         ends = [at for at in (first, hole, end and end.offset) if at is not None]
         return min(ends, default=0)
 
-    def last_chunk(self, number: int) -> tuple[int, ChunkHeader] | None:
+    def last_chunk(self, number: int) -> Head | None:
         """(offset, header) of the log's last chunk in the buffer; a damaged one only where its end is known."""
-        tail = self._tail(number)
+        tail = self._open_logs.tail(number)
         return read_last_chunk(self._engine, number, self.damage) if tail is None else tail
-
-    def _tail(self, number: int) -> tuple[int, ChunkHeader] | None:
-        tail = self._tails.get(number)
-        return None if tail is None else (tail[0], unpack_header(tail[1]))
 
     def get_dek(self, number: int) -> bytes | None:
         """The log's wrapped DEK."""
@@ -342,7 +225,7 @@ class Store:
 
     def deleted_among(self, numbers: Iterable[int]) -> set[int]:
         """Those of `numbers` whose log is not there (was deleted, or never was)."""
-        unknown = set(numbers) - self._open_logs
+        unknown = self._open_logs.without(numbers)
         return {number for number in unknown if self._engine.get(keys.LOGS, keys.record_key(number)) is None}
 
     def live_logs(self) -> Iterator[LogRecord]:
@@ -380,43 +263,7 @@ class Store:
 
     def rewrites(self, number: int) -> int:
         """How often a range of the log became a gap or came back; for Changes.guard(), asked before chunks are read."""
-        return self._rewrites.get(number, 0)
-
-    def roster_of(self, number: int) -> str | None:
-        """The archive object that holds the log's identity and wrapped DEK while it is live."""
-        value = self._engine.get(keys.INDEX, keys.roster_key(number))
-        return None if value is None else value.decode()
-
-    def object_uses(self, object_key: str) -> int:
-        """How many extents and logs name an archive object; it may go when there are none."""
-        value = self._engine.get(keys.INDEX, keys.uses_key(object_key))
-        return 0 if value is None else keys.number_of(value)
-
-    def unused_objects(self, limit: int = 1000, after: str = "") -> list[UnusedObject]:
-        """Archive objects that may be there and that nothing names, by key, those beyond `after`.
-
-        One that is just being put is among them.
-        """
-        return read_unused(self._engine, limit, after)
-
-    def release_locked(self, now_ns: int, limit: int = 1000) -> int:
-        """Has those archive objects looked at again whose lock is over by then; how many."""
-        prefix = keys.locked_prefix()
-        found = [key for key, _ in islice(scan(self._engine, keys.INDEX, prefix, keys.locked_key(now_ns, "")), limit)]
-        puts = []
-        for key in found:
-            object_key = keys.parse_locked_key(key)[1]
-            # One that is in use again has its older versions deleted with it.
-            if not self.object_uses(object_key):
-                puts.append((keys.INDEX, keys.unused_key(object_key), keys.u64(0)))
-        if found:
-            self._engine.write(Operations([], [(keys.INDEX, key) for key in found], puts))
-        return len(found)
-
-    def count_locked(self, limit: int) -> int:
-        """How many archive objects are deleted, and of which a lock keeps versions; up to `limit`."""
-        prefix = keys.locked_prefix()
-        return sum(1 for _ in islice(scan(self._engine, keys.INDEX, prefix, keys.after(prefix)), limit))
+        return self._open_logs.rewrites(number)
 
     def extents(self, number: int, from_offset: int = 0) -> Iterator[Extent]:
         """As View.extents(), as of now; of use where nobody else changes them meanwhile."""
@@ -467,7 +314,7 @@ class Store:
     def view(self) -> View:
         """One moment of the store, to read from."""
         mendings = self.damage.mendings
-        view = View(self._engine.moment(VIEW_FAMILIES), self.damage, mendings, self._tail)
+        view = View(self._engine.moment(VIEW_FAMILIES), self.damage, mendings, self._open_logs.tail)
         self._views.add(view)
         return view
 

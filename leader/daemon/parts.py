@@ -204,5 +204,5 @@ def _retention(core: Core, reader: LogReader, on_deleted: Callable[[], None]) ->
         logs_per_second=asked.logs_per_second,
         auditor=lambda: gate.auditor,
         on_deleted=on_deleted,
-        locked_objects=lambda: core.store.count_locked(MAX_PENDING),
+        locked_objects=lambda: core.store.objects.count_locked(MAX_PENDING),
     )

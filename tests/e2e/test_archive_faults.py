@@ -322,12 +322,12 @@ async def test_a_deleted_log_does_not_come_back(site: Site) -> None:
             deleter = Deleter(
                 leader.store, leader.ingest, leader.reader.forget, pool, on_deleted=leader.archiver.deleted
             )
-            rosters = {leader.store.roster_of(push.opened[handle].number) for handle in (4, 6)}
+            rosters = {leader.store.objects.roster_of(push.opened[handle].number) for handle in (4, 6)}
             for task in ("t1", "t2"):
                 assert (await deleter.delete("default", "r", task)).logs == 1
-            await until(lambda: not any(leader.store.unused_objects()), "all is cleaned up")
+            await until(lambda: not any(leader.store.objects.unused()), "all is cleaned up")
             await until(lambda: not any(site.real.head(str(key)) for key in rosters), "the old rosters are gone")
-            await until(lambda: not any(leader.store.unused_objects()), "all is cleaned up")
+            await until(lambda: not any(leader.store.objects.unused()), "all is cleaned up")
     (site.folder / "new").mkdir()
     store = Store.open(site.folder / "new" / "store")
     keyring = Keyring.open(store, FileKms(site.kek), store.store_id)

@@ -61,7 +61,7 @@ async def test_a_large_log_and_small_ones(site: ArchiveSite, objects: RetryingSt
     found, more = objects.list("")
     assert not more
     assert len(found) == 2 * 21 + 1
-    assert site.store.unused_objects() == []
+    assert site.store.objects.unused() == []
 
 
 async def test_a_second_leader_is_refused(site: ArchiveSite, objects: RetryingStore) -> None:

@@ -367,7 +367,7 @@ def test_gc_finds_the_orphans_of_every_kill(tmp_path: Path, site: ArchiveSite, o
         site.seal()
         while site.clean():
             pass
-    known = {one.key for one in site.store.unused_objects(1000)}
+    known = {one.key for one in site.store.objects.unused(1000)}
     expected = set(site.orphans()) | {key for key in known if objects.head(key) is not None}
     found = {orphan.key for orphan in Collector(objects, site.store, min_age_seconds=0).find()}
     whole = {key for key in expected if key.endswith(("log.joblog", "metadata.json"))}
@@ -401,7 +401,7 @@ def test_gc_that_is_killed_is_run_again(tmp_path: Path, site: ArchiveSite, objec
     # What the catalog still says of them is the cleaner's to forget.
     while site.clean():
         pass
-    assert not site.store.unused_objects(1000)
+    assert not site.store.objects.unused(1000)
     site.flush(everything=True)
     for one in (*bucket.sealed, *bucket.live, log):
         data, _ = cat(objects, kms_of(tmp_path), name_of(one))

@@ -79,7 +79,7 @@ async def test_killed_at(start: Start, objects: CountedPuts, step: str, hits: in
         assert record is not None
         assert record.tier == TIER_ARCHIVE
     site.clean()
-    assert site.store.unused_objects() == []
+    assert site.store.objects.unused() == []
     assert site.orphans() == []
     with site.store.view() as view:
         assert [log.number for log in logs for _ in view.chunks(log.number)] == []

@@ -14,7 +14,7 @@ from joblog.leader.archive.rollup import SMALL_EXTENTS
 from joblog.leader.archive.roster import parse_roster
 from joblog.leader.archive.rosters import MAX_ROSTERS
 from joblog.leader.buffer.changes import Changes
-from joblog.leader.buffer.extents import UnusedObject
+from joblog.leader.buffer.objects import UnusedObject
 from joblog.v1.types_pb2 import GAP_REASON_LOG_LIMIT, Gap
 from tests.archiving import ArchiveSite, CountedPuts, once
 from tests.stored_log import StoredLog, fill
@@ -214,6 +214,6 @@ async def test_an_object_that_came_into_use_is_not_deleted(start: Start, monkeyp
     site.flush()
     [extent] = site.store.extents(log.number)
     # The list was read just before the extent was committed.
-    monkeypatch.setattr(site.store, "unused_objects", lambda _limit, _after: [UnusedObject(extent.object, 0)])
+    monkeypatch.setattr(site.store.objects, "unused", lambda _limit, _after: [UnusedObject(extent.object, 0)])
     assert site.clean() == 0
     assert await site.text(log.number) == b"text\n"

@@ -160,7 +160,7 @@ def test_half_an_hour_without_the_archive(site: Site) -> None:
             archiver.completed()
             await until(lambda: log.number in site.intake.sealed_numbers, 2 * soon)
             await until(lambda: archiver.warnings() == [], 3 * site.interval_seconds + 120)
-            await until(lambda: site.leader.store.unused_objects() == [], 3 * site.interval_seconds)
+            await until(lambda: site.leader.store.objects.unused() == [], 3 * site.interval_seconds)
             for one in (log, ended):
                 assert await site.text(one) == bytes(one.model.data)
         finally:

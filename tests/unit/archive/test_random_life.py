@@ -183,7 +183,7 @@ async def test_a_life(tmp_path: Path, seed: int) -> None:
         life.site.seal()
         life.site.clean()
         await life.check()
-        assert life.site.store.unused_objects() == []
+        assert life.site.store.objects.unused() == []
         for log in life.logs:
             record = life.site.store.get_log(log.number)
             assert record is not None

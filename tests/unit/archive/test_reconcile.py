@@ -131,7 +131,7 @@ async def test_what_happened_since_the_backup(tmp_path: Path, objects: FolderSto
             await write(push, 1, len(texts["live"]), b"more\n")
             await push.send(closes=[close_of(1, texts["live"] + b"more\n")])
             await sealed(leader, records["live"].number)
-        await until(lambda: not leader.store.unused_objects(), "what nothing names is deleted")
+        await until(lambda: not leader.store.objects.unused(), "what nothing names is deleted")
         for name, text in texts.items():
             more = b"more\n" if name == "live" else b""
             assert await leader.text(records[name].number) == text + more, name

@@ -377,13 +377,13 @@ async def test_what_is_locked_is_asked_for_again_when_its_lock_is_over_and_not_b
         assert site.store.get_log(log.number) is None
         cleaner.clean()
         assert [sorted(set(keys) & set(asked)) for asked in objects.asked] == [keys]
-        assert site.store.count_locked(10) == 2
+        assert site.store.objects.count_locked(10) == 2
         assert cleaner.clean() == 0
         assert len(objects.asked) == 1
         now += 101
         objects.locked.clear()
         assert cleaner.clean() == 2
-        assert (site.store.count_locked(10), sorted(objects.asked[-1])) == (0, keys)
+        assert (site.store.objects.count_locked(10), sorted(objects.asked[-1])) == (0, keys)
         assert cleaner.clean() == 0
     finally:
         site.close()

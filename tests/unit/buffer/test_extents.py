@@ -49,7 +49,7 @@ def put(store: Store, number: int, *extents: Extent, drop: tuple[int, ...] = ())
 
 
 def unused(store: Store) -> list[str]:
-    return [found.key for found in store.unused_objects()]
+    return [found.key for found in store.objects.unused()]
 
 
 def ranges(store: Store, number: int, from_offset: int = 0) -> list[tuple[int, int]]:
@@ -97,16 +97,16 @@ def test_an_object_is_unused_once_no_extent_names_it(store: Store, opener: Opene
     one, two = opener(store, task="a"), opener(store, task="b")
     put(store, one.number, extent(0, 10), extent(10, 20))
     put(store, two.number, extent(0, 10))
-    assert store.object_uses("p1") == 3
+    assert store.objects.uses("p1") == 3
     changes = Changes()
     changes.delete_extents(one.number, 0, 20)
     changes.put_extent(one.number, extent(0, 20, "s1"))
     store.write(changes)
-    assert (store.object_uses("p1"), store.object_uses("s1"), unused(store)) == (1, 1, [])
+    assert (store.objects.uses("p1"), store.objects.uses("s1"), unused(store)) == (1, 1, [])
     changes = Changes()
     changes.delete_log(two.number)
     store.write(changes)
-    assert (store.object_uses("p1"), unused(store)) == (0, ["p1"])
+    assert (store.objects.uses("p1"), unused(store)) == (0, ["p1"])
     changes = Changes()
     changes.forget_objects(["p1"])
     store.write(changes)
@@ -143,7 +143,7 @@ def test_a_gap_takes_its_range_from_extents(store: Store, opener: Opener) -> Non
         kept = [(one.offset, one.end_offset, one.lines_before, one.newlines) for one in view.extents(record.number)]
     assert kept == [(0, 10, 0, 10), (60, 90, 60, 30)]
     assert unused(store) == ["p2"]
-    assert store.object_uses("p3") == 1
+    assert store.objects.uses("p3") == 1
 
 
 def test_a_gap_inside_one_extent_leaves_two_parts(store: Store, opener: Opener) -> None:
@@ -153,7 +153,7 @@ def test_a_gap_inside_one_extent_leaves_two_parts(store: Store, opener: Opener) 
     changes.replace_by_gap(record.number, Gap(offset=10, length=20, newlines=20), 10, 1)
     store.write(changes)
     assert ranges(store, record.number) == [(0, 10), (30, 90)]
-    assert store.object_uses("p1") == 2
+    assert store.objects.uses("p1") == 2
 
 
 def test_a_guarded_write_fails_when_chunks_became_a_gap_meanwhile(store: Store, opener: Opener, chunk: Chunk) -> None:
@@ -191,18 +191,18 @@ def test_rosters_are_needed_until_their_logs_are_sealed(store: Store, opener: Op
     changes.put_roster(one.number, "r1")
     changes.put_roster(two.number, "r1")
     store.write(changes)
-    assert (store.roster_of(one.number), store.object_uses("r1")) == ("r1", 2)
+    assert (store.objects.roster_of(one.number), store.objects.uses("r1")) == ("r1", 2)
     changes = Changes()
     changes.put_roster(one.number, "r2")
     store.write(changes)
-    assert (store.roster_of(one.number), store.object_uses("r1"), store.object_uses("r2")) == ("r2", 1, 1)
+    assert (store.objects.roster_of(one.number), store.objects.uses("r1"), store.objects.uses("r2")) == ("r2", 1, 1)
     changes = Changes()
     two.state, two.tier = LOG_STATE_COMPLETED, TIER_ARCHIVE
     two.seal.CopyFrom(Seal(length=0))
     changes.put_log(two)
     store.write(changes)
     assert unused(store) == ["r1"]
-    assert store.roster_of(two.number) is None
+    assert store.objects.roster_of(two.number) is None
 
 
 def test_completed_logs_wait_for_their_seal(store: Store, opener: Opener) -> None:
