@@ -83,7 +83,7 @@ class Deleter:
         numbers: list[int] = []
         total = 0
         try:
-            await loop.run_in_executor(self._pool, self._check_holds, namespace, run, task, attempt)
+            await loop.run_in_executor(self._pool, self._check_holds, namespace, run)
             while found := await loop.run_in_executor(self._pool, self._some, namespace, run, task, attempt):
                 await loop.run_in_executor(self._pool, self._delete, list(found))
                 numbers += found
@@ -123,17 +123,16 @@ class Deleter:
         records, _ = self._store.list_logs(namespace, run, task, limit=_PAGE)
         return {record.number: record.next_offset for record in records}
 
-    def _check_holds(self, namespace: str, run: str, task: str, attempt: int) -> None:
-        """Raises Held before anything is deleted, also where only the last of the logs is held."""
+    def _check_holds(self, namespace: str, run: str) -> None:
+        """Raises Held before anything is deleted. A run is held as a whole, also by a label of one of its logs."""
         holds = self._store.holds.present
         record = self._store.get_run(namespace, run)
         if record is None or not (holds.all or holds.unreadable):
             return
         holds.check(namespace, run, record.labels)
-        if not holds.has_labels or attempt:
-            return
-        for log_record in logs_of_run(self._store, namespace, run, task):
-            holds.check(namespace, run, log_record.start.labels)
+        if holds.has_labels:
+            for log_record in logs_of_run(self._store, namespace, run):
+                holds.check(namespace, run, log_record.start.labels)
 
     def _delete(self, numbers: list[int]) -> None:
         changes = Changes()

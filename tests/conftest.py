@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.object_servers import ACCESS_KEY, SECRET_KEY, moto_server, rgw_missing, rgw_server
 from tests.soft_hsm import SoftHsm, soft_hsm_missing
@@ -19,6 +20,10 @@ FAULTS = Path(__file__).parent / "fault"
 BROWSER = Path(__file__).parent / "browser"
 SEED_VARIABLE = "FAULT_SEED"
 SEED = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
+
+# How long an example takes says nothing on a machine that does other things beside.
+settings.register_profile("joblog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("joblog")
 
 
 def pytest_report_header() -> str:

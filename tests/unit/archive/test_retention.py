@@ -29,6 +29,7 @@ from joblog.leader.buffer.holds import Held, unpack_holds
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
+from joblog.leader.deletion import Deleter
 from joblog.leader.metrics import Metrics
 from joblog.leader.retention import service
 from joblog.leader.retention.policy import Policies
@@ -236,6 +237,10 @@ async def test_a_log_that_carries_a_held_label_holds_its_whole_run(open_site: Ca
     assert record is not None
     assert record.labels["kind"] == "test"
     assert site.store.expiry.expire([record], 2).held == 1
+    deleter = Deleter(site.store, Fence(), site.reader.forget, ThreadPoolExecutor(1))
+    for task, attempt in (("", 0), ("t0", 0), ("t0", 1), ("u", 1)):
+        with pytest.raises(Held, match="kind=odd"):
+            await deleter.delete("default", "a", task, attempt)
     assert len(site.store.list_logs("default", "a")[0]) == len(logs) + 1
 
 
