@@ -26,10 +26,11 @@ from joblog.leader.access.recognition import Recogniser
 from joblog.leader.access.roles import Grant
 from joblog.leader.api import rules
 from joblog.leader.api.gate import Gate
+from joblog.leader.api.grpc_adoption import AdoptionService
 from joblog.leader.api.grpc_backups import BackupsService
 from joblog.leader.api.http.app import make_routes
 from joblog.token import Token
-from joblog.v1 import backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
+from joblog.v1 import adoption_pb2_grpc, backup_pb2_grpc, ingest_pb2_grpc, keys_pb2_grpc
 from tests.e2e.access_callers import (
     OTHER,
     OWN,
@@ -72,6 +73,7 @@ METHODS: dict[str, tuple[set[str], str]] = {
     "Ingest/GetLogTail": (WRITE, "namespace"),
     "Admin/GetStatus": (STATUS, "somewhere"),
     "Admin/Delete": (DELETE, "namespace"),
+    "Adoption/Adopt": (OPERATE, "whole"),
     "Keys/GetKeys": (OPERATE, "whole"),
     "Keys/RotateKeys": (OPERATE, "whole"),
     "Keys/RewrapKeys": (OPERATE, "whole"),
@@ -214,6 +216,7 @@ def add_the_others(server: grpc.aio.Server) -> None:
     ingest_pb2_grpc.add_IngestServicer_to_server(ingest_pb2_grpc.IngestServicer(), server)  # type: ignore[no-untyped-call]
     keys_pb2_grpc.add_KeysServicer_to_server(keys_pb2_grpc.KeysServicer(), server)  # type: ignore[no-untyped-call]
     backup_pb2_grpc.add_BackupsServicer_to_server(BackupsService(None), server)  # type: ignore[no-untyped-call]
+    adoption_pb2_grpc.add_AdoptionServicer_to_server(AdoptionService(None), server)  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
