@@ -26,7 +26,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from joblog.errors import InvalidInput, InvalidSettings
 from joblog.values import Rule, Value, parse, show, show_raw
@@ -48,6 +48,8 @@ class Settings:
     """Base of the settings of a whole program."""
 
     __slots__ = ()
+    # How variables begin that are another program's, though they could be of a section of this one.
+    foreign_variables: ClassVar[tuple[str, ...]] = ()
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """(key, what is wrong with it) for values that are allowed, but not together."""
@@ -258,7 +260,7 @@ def _from_environment(kind: type[Any], environ: Mapping[str, str]) -> Iterator[_
             continue
         if variable in variables:
             yield _Found(variables[variable], raw, variable, True)
-        elif not _SERVICE_LINK.search(variable):
+        elif not _SERVICE_LINK.search(variable) and not variable.startswith(kind.foreign_variables):
             for group, name in groups.items():
                 if variable.startswith(group):
                     yield _Found(f"{name}.{variable.removeprefix(group).lower()}", raw, variable, True)

@@ -13,6 +13,7 @@ from joblog.leader.access.roles import check_grant
 from joblog.leader.adoption_settings import AdoptionSettings
 from joblog.leader.archive.options import ArchiveOptions, check_url
 from joblog.leader.backup_settings import BackupSettings
+from joblog.leader.export_settings import OtlpExportSettings
 from joblog.leader.http_settings import HttpSettings, OidcSettings, check_http_listen
 from joblog.leader.keys_settings import KeysSettings
 from joblog.leader.limits_settings import LimitSettings, QuotaSettings
@@ -314,6 +315,9 @@ class LeaderSettings(Settings):
     death_reports: DeathReportSettings = section(
         DeathReportSettings, "What is said of tasks and containers that ended abnormally."
     )
+    otlp_export: OtlpExportSettings = section(
+        OtlpExportSettings, "Whether and where lines of logs are sent, over OTLP."
+    )
     log: LogSettings = section(LogSettings, "What the leader says about itself, on stderr.")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -354,6 +358,7 @@ class LeaderSettings(Settings):
             yield "archive.pack_max_bytes", "must be at most archive.buffer_budget_bytes"
         yield from self.keys.problems()
         yield from self.death_reports.problems(ingest.lost_after_seconds)
+        yield from self.otlp_export.problems()
 
 
 def _tls_problems(tls: TlsSettings) -> Iterator[tuple[str, str]]:

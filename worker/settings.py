@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from joblog.address import check_address
 from joblog.errors import InvalidInput
@@ -178,6 +179,9 @@ class ShipSettings:
 @dataclass(frozen=True, slots=True)
 class WorkerSettings(Settings):
     """All settings of a worker; `joblog run` and `joblog pipe` use them too."""
+
+    # The leader's.
+    foreign_variables: ClassVar[tuple[str, ...]] = ("JOBLOG_OTLP_EXPORT_",)
 
     data_dir: Path | None = setting(
         None, "Folder for all state. Empty: $XDG_DATA_HOME/joblog, or ~/.local/share/joblog."

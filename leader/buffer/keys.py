@@ -39,6 +39,7 @@ _UNMERGED = b"n"
 _LABEL = b"l"
 _ROSTER = b"m"
 _OPEN = b"o"
+_EXPORT = b"p"
 _STATE = b"s"
 _TIME = b"t"
 _WRITER = b"w"
@@ -191,6 +192,16 @@ def unmerged_prefix() -> bytes:
 def unmerged_key(number: int) -> bytes:
     """index: there from a log's completion until its small chunks are merged, or it is sealed in the archive."""
     return _UNMERGED + u64(number)
+
+
+def export_prefix() -> bytes:
+    """index: what the keys of logs that are not exported wholly start with."""
+    return _EXPORT
+
+
+def export_key(number: int) -> bytes:
+    """index: how far a log that is to be exported was; goes when all of it was."""
+    return _EXPORT + u64(number)
 
 
 def death_prefix() -> bytes:

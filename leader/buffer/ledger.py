@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from joblog.errors import Conflict
 from joblog.identity import MAX_LABELS, RUN_LOG_TASK
@@ -13,6 +13,7 @@ from joblog.leader.buffer import keys
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.cursor import Source, scan, scan_back
 from joblog.leader.buffer.engine import Operations
+from joblog.leader.buffer.exports import NOTHING, Exported, pack_exported, unpack_exported
 from joblog.leader.buffer.extents import Places
 from joblog.leader.buffer.holds import Holds
 from joblog.v1 import types_pb2
@@ -116,9 +117,12 @@ class Ledger:
     Whoever uses it holds a lock from before the first call until the write is done, so that counters add up.
     """
 
-    def __init__(self, source: Source, holds: Holds) -> None:
-        """holds: nothing that they hold is deleted."""
+    def __init__(
+        self, source: Source, holds: Holds, exported: Callable[[LogRecord], bool] = lambda _record: False
+    ) -> None:
+        """holds: nothing that they hold is deleted. exported: whether a log that is opened is to be."""
         self._holds = holds
+        self._exported = exported
         self._source = source
         self.operations = Operations([], [], [])
         self._places = Places(source, self.operations)
@@ -126,6 +130,8 @@ class Ledger:
         self._runs: dict[_Run, RunRecord] = {}
         self._attempts: dict[_Task, dict[int, LogRecord | None]] = {}
         self.deleted_numbers: set[int] = set()
+        # Of those that are deleted, and were to be exported: how far they were.
+        self.unexported: dict[int, Exported] = {}
         # Runs that are held by none of their own labels, and not by name.
         self._checked: set[_Run] = set()
         # By how much what completed logs take changes, by their namespace and token.
@@ -225,6 +231,8 @@ class Ledger:
                     puts.append((keys.INDEX, keys.unmerged_key(number), b""))
         elif old is None or old.state == types_pb2.LOG_STATE_COMPLETED:
             puts.append((keys.INDEX, keys.open_key(number), b""))
+            if old is None and self._exported(record):
+                puts.append((keys.INDEX, keys.export_key(number), pack_exported(NOTHING)))
         puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
         self._count(old, record)
 
@@ -258,6 +266,9 @@ class Ledger:
         deletes.append((keys.INDEX, keys.unsealed_key(number)))
         deletes.append((keys.INDEX, keys.unmerged_key(number)))
         deletes.append((keys.INDEX, keys.death_key(number)))
+        if (exported := self._source.get(keys.INDEX, keys.export_key(number))) is not None:
+            deletes.append((keys.INDEX, keys.export_key(number)))
+            self.unexported[number] = unpack_exported(exported)
         deletes.append((keys.INDEX, keys.attempt_key(name.namespace, name.run, name.task, name.attempt)))
         key = keys.writer_key(name.namespace, name.run, name.task, old.writer_id)
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))

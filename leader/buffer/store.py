@@ -21,6 +21,7 @@ from joblog.leader.buffer.cursor import scan
 from joblog.leader.buffer.damage import Damage
 from joblog.leader.buffer.engine import Engine, Operations
 from joblog.leader.buffer.expiry import Expiry
+from joblog.leader.buffer.exports import Exports
 from joblog.leader.buffer.extents import read_extents, read_last_extent
 from joblog.leader.buffer.folder import lock_folder
 from joblog.leader.buffer.format import check_format
@@ -97,6 +98,7 @@ class Store:
             self._open_logs = OpenLogs(self._engine, self.damage)
             self.objects = ObjectTable(self._engine)
             self.holds = HoldTable(self._engine, self._ledger_lock)
+            self.exports = Exports(self._engine, self._ledger_lock)
             self.expiry = Expiry(self._engine, self._ledger_lock, self.holds, self._write_records)
         except BaseException:
             self.close()
@@ -138,15 +140,27 @@ class Store:
 
     def _write_records(self, changes: Changes, deleting: Callable[[int], None]) -> set[int]:
         """Under the ledger's lock; the logs that were deleted."""
-        ledger = Ledger(self._engine, self.holds.present)
+        ledger = Ledger(self._engine, self.holds.present, self.exports.wanted)
         operations = ledger.take(changes)
+        unexported = self._unexported_bytes(ledger)
         for number in ledger.deleted_numbers:
             deleting(number)
         self._open_logs.commit(changes, operations, ledger.deleted_numbers)
         held = {place: size for place, size in ledger.held.items() if size}
         if held:
             self._tell_held(held)
+        for left in unexported:
+            self.exports.on_deleted(left)
         return ledger.deleted_numbers
+
+    def _unexported_bytes(self, ledger: Ledger) -> list[int]:
+        """What was to be exported of logs that are being deleted, of each of which something is left."""
+        left = []
+        for number, exported in ledger.unexported.items():
+            record = self.get_log(number)
+            if record is not None and record.next_offset > exported.offset:
+                left.append(record.next_offset - exported.offset)
+        return left
 
     def on_held(self, callback: Callable[[Mapping[tuple[str, str], int]], None]) -> None:
         """`callback(changes)` is called when what completed logs take in buffer and archive has changed, and by what.

@@ -32,6 +32,7 @@ from joblog.leader.crypto.store_keys import StoreKeys
 from joblog.leader.daemon.core import Core
 from joblog.leader.daemon.parts import open_archive, open_parts
 from joblog.leader.daemon.serving import Serving
+from joblog.leader.export_settings import parse_headers
 from joblog.leader.ingest.ingest import Ingest, IngestLimits
 from joblog.leader.ingest.quotas import Quotas
 from joblog.leader.ingest.spool_keys import SpoolKeys
@@ -81,7 +82,11 @@ def main(flags: dict[str, str], config: Path | None) -> int:
         set_up_logging()
         log.critical("%s", error)
         return error.exit_code
-    secrets = [*settings.keys.secrets(os.environ).all(), settings.oidc.client_secret]
+    secrets = [
+        *settings.keys.secrets(os.environ).all(),
+        settings.oidc.client_secret,
+        *(value for _, value in parse_headers(settings.otlp_export.headers)),
+    ]
     set_up_logging(settings.log.level, settings.log.format, secrets=secrets)
     try:
         # The store's files too are for their owner alone, also where their folder is opened or moved.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from joblog.leader.adoption.service import Adoption
 from joblog.leader.api.retention_status import MAX_PENDING
@@ -21,12 +21,17 @@ from joblog.leader.backup.service import BackupPlan, BackupService
 from joblog.leader.daemon.core import Core
 from joblog.leader.death_reports import DeathReports
 from joblog.leader.deletion import Deleter
+from joblog.leader.export_settings import parse_header_lines, parse_headers
+from joblog.leader.exporting import CollectorFiles, exporter
 from joblog.leader.reading.reader import LogReader
 from joblog.leader.retention.holding import Holding
 from joblog.leader.retention.service import Retention
 from joblog.leader.search.searcher import Searcher
 from joblog.leader.shredding import Shredder
 from joblog.service import Service
+
+if TYPE_CHECKING:
+    from joblog.leader.export.exporter import Exporter
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +53,14 @@ class Parts(NamedTuple):
     backups: BackupService | None
     archive: ArchiveParts | None
     adoption: Adoption | None
+    exports: Sequence[Exporter] = ()
 
     def services(self) -> list[Service]:
         """Those that are services, in the order of their start; they start before what answers requests."""
         backups = [self.backups] if self.backups is not None else []
         adoption = [self.adoption] if self.adoption is not None else []
-        return [self.shredder, *backups, *self.reports, *self.auditing, self.retention, *adoption, self.searcher]
+        after = [*self.reports, *self.auditing, *self.exports]
+        return [self.shredder, *backups, *after, self.retention, *adoption, self.searcher]
 
     def warnings(self) -> list[str]:
         """What an operator is to look at."""
@@ -66,6 +73,7 @@ class Parts(NamedTuple):
             *(archive.holds.warnings() if archive else []),
             *(self.backups.warnings() if self.backups else []),
             *(warning for one in self.auditing for warning in one.warnings()),
+            *(warning for one in self.exports for warning in one.warnings()),
         ]
 
 
@@ -129,6 +137,7 @@ def open_parts(core: Core, archive: ArchiveParts | None) -> Parts:
         _backups(core, archive),
         archive,
         _adoption(core, archive),
+        _exports(core, reader),
     )
 
 
@@ -168,6 +177,32 @@ def _adoption(core: Core, archive: ArchiveParts | None) -> Adoption | None:
         archiver.write_keys()
 
     return Adoption(archiver.context, core.keyring, archive.foreign, ready=ready, auditor=lambda: gate.auditor)
+
+
+def _exports(core: Core, reader: LogReader) -> list[Exporter]:
+    """What sends lines of logs elsewhere; none where nothing is set."""
+    asked, gate = core.settings.otlp_export, core.admission.gate
+    if not asked.endpoint:
+        return []
+    files = CollectorFiles(
+        parse_headers(asked.headers), asked.headers_file, parse_header_lines, asked.ca, asked.certificate, asked.key
+    )
+    return [
+        exporter(
+            core.store,
+            reader,
+            core.ingest.live,
+            core.metrics.registry,
+            endpoint=asked.endpoint,
+            namespaces=asked.namespaces,
+            files=files,
+            timeout_seconds=asked.timeout_seconds,
+            compress=asked.compression == "gzip",
+            batch_bytes=asked.batch_bytes,
+            partial_seconds=asked.partial_seconds,
+            auditor=lambda: gate.auditor,
+        )
+    ]
 
 
 def _backups(core: Core, archive: ArchiveParts | None) -> BackupService | None:

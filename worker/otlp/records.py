@@ -20,6 +20,8 @@ from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.otlp.naming import target_of
 
 _MAX_PROBLEMS = 3
+_STREAM_KEY = "log.iostream"
+_STREAMS = {"stdout": STDOUT, "stderr": STDERR}
 
 
 class Line(NamedTuple):
@@ -116,9 +118,16 @@ def sort_request(
                 part.timed = part.timed and time_ns > 0
                 # A year that no clock shows is none.
                 time_ns = time_ns if 0 < time_ns < 2**62 else now_ns
-                stream = STDERR if record.severity_number >= logs_pb2.SEVERITY_NUMBER_ERROR else STDOUT
-                part.lines.append(Line(stream, time_ns, _line(record, as_json=as_json)))
+                part.lines.append(Line(_stream(record), time_ns, _line(record, as_json=as_json)))
     return Sorted({source: part for source, part in parts.items() if part.lines}, rejected, "; ".join(problems))
+
+
+def _stream(record: logs_pb2.LogRecord) -> int:
+    """What its sender says it came from (OpenTelemetry's `log.iostream`), else by its severity."""
+    for pair in record.attributes:
+        if pair.key == _STREAM_KEY and pair.value.string_value in _STREAMS:
+            return _STREAMS[pair.value.string_value]
+    return STDERR if record.severity_number >= logs_pb2.SEVERITY_NUMBER_ERROR else STDOUT
 
 
 def _line(record: logs_pb2.LogRecord, *, as_json: bool) -> bytes:
