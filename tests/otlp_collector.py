@@ -140,10 +140,7 @@ async def collector(
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 4 << 20), ("grpc.so_reuseport", 0)])
     logs_service_pb2_grpc.add_LogsServiceServicer_to_server(found, server)  # type: ignore[no-untyped-call]
     host = address.rpartition(":")[0]
-    if credentials is None:
-        port = server.add_insecure_port(address)
-    else:
-        port = server.add_secure_port(address, credentials)
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     found.address, found.server = f"{host}:{port}", server
     await server.start()
     try:

@@ -42,6 +42,8 @@ PAGE = 1000
 MAX_FAILED = 3
 LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# A collector that asks for a longer pause is asked again all the same.
+LONGEST_ASKED_SECONDS = 600.0
 # A look at all logs that finds nothing takes this share of the time at most.
 _LOOK_SHARE = 0.2
 # It rests for so many times as long as it has computed; more while logs come in at this rate.
@@ -172,7 +174,7 @@ class Exporter(Service):
         self._problem = what
         pause = self._pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
-        return max(pause, after_seconds)
+        return max(pause, min(after_seconds, LONGEST_ASKED_SECONDS))
 
     async def _announce(self) -> None:
         plan = self._plan

@@ -14,11 +14,15 @@ from typing import Any
 import google_crc32c
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
 from joblog.batch import Frames, deflate, pack_frames
 from joblog.errors import Unavailable
 from joblog.leader.access.audit import AuditEvent
+from joblog.leader.access.authority import Authority, key_pem_of
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.deletion import Deleter
 from joblog.leader.export import exporter as exporting
@@ -330,14 +334,18 @@ async def test_only_the_namespaces_that_are_named(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_sent_before_the_audit_log_says_so(tmp_path: Path) -> None:
-    async with collector() as to, leader_in(tmp_path) as leader:
-        async with exporting_to(leader, to, audit_fails=True) as at, leader.push() as push:
-            await whole(push, 1, lines("t", 2))
-            await to.until(lambda: at.exporter.warnings() != [])
-            assert to.asked == 0
-            at.acts.failing = False
-            await at.done()
-            assert (len(to.taken), len(at.acts.events)) == (2, 1)
+    async with (
+        collector() as to,
+        leader_in(tmp_path) as leader,
+        exporting_to(leader, to, audit_fails=True) as at,
+        leader.push() as push,
+    ):
+        await whole(push, 1, lines("t", 2))
+        await to.until(lambda: at.exporter.warnings() != [])
+        assert to.asked == 0
+        at.acts.failing = False
+        await at.done()
+        assert (len(to.taken), len(at.acts.events)) == (2, 1)
 
 
 async def test_headers_are_read_again_when_the_collector_does_not_know_them(tmp_path: Path) -> None:
@@ -358,17 +366,21 @@ async def test_headers_are_read_again_when_the_collector_does_not_know_them(tmp_
 
 
 async def test_the_end_of_a_line_is_waited_for_only_so_long(tmp_path: Path) -> None:
-    async with collector() as to, leader_in(tmp_path) as leader:
-        async with exporting_to(leader, to, partial_seconds=0.1), leader.push() as push:
-            await push.open(open_of(1))
-            await push.send(appends=[append_of(1, 0, b"Password: ")])
-            await to.until(lambda: len(to.taken) == 1)
-            await push.send(appends=[append_of(1, 10, b"secret\n")])
-            await to.until(lambda: len(to.taken) == 2)
-            assert [(one.body, one.attributes.get("joblog.partial")) for one in to.taken] == [
-                ("Password: ", True),
-                ("secret", None),
-            ]
+    async with (
+        collector() as to,
+        leader_in(tmp_path) as leader,
+        exporting_to(leader, to, partial_seconds=0.1),
+        leader.push() as push,
+    ):
+        await push.open(open_of(1))
+        await push.send(appends=[append_of(1, 0, b"Password: ")])
+        await to.until(lambda: len(to.taken) == 1)
+        await push.send(appends=[append_of(1, 10, b"secret\n")])
+        await to.until(lambda: len(to.taken) == 2)
+        assert [(one.body, one.attributes.get("joblog.partial")) for one in to.taken] == [
+            ("Password: ", True),
+            ("secret", None),
+        ]
 
 
 async def test_gaps_are_told(tmp_path: Path) -> None:
@@ -415,3 +427,39 @@ async def test_a_drain_waits_for_the_answer(tmp_path: Path) -> None:
             asyncio.get_running_loop().call_later(0.2, go_on.set)
         assert leader.store.exports.pending() == []
         assert to.asked == 1
+
+
+async def test_tls_of_both_sides(tmp_path: Path) -> None:
+    ca = Authority.open(tmp_path)
+    server = ca.server_pair(["127.0.0.1"], 3600)
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    issued = ca.issue(asked.public_bytes(serialization.Encoding.DER), "exporter", 3600)
+    shown = [Secrets(), Secrets(ca=ca.pem), Secrets(ca=ca.pem, pair=(key_pem_of(key), issued.chain))]
+    credentials = grpc.ssl_server_credentials([(server.key, server.chain)], ca.pem, require_client_auth=True)
+
+    def secrets() -> Secrets:
+        return shown.pop(0) if len(shown) > 1 else shown[0]
+
+    async with collector("127.0.0.1:0", credentials) as to, leader_in(tmp_path / "l") as leader, leader.push() as push:
+        await whole(push, 1, b"")
+        async with exporting_to(leader, to, endpoint=f"https://{to.address}", secrets=secrets) as at:
+            await whole(push, 2, lines("t", 2), task="t2")
+            await at.done()
+            assert at.count("failures_total", code="UNAVAILABLE") == 2
+            assert to.text("t2") == lines("t", 2).decode()
+
+
+async def test_an_audit_log_is_sent_only_where_it_is_named(tmp_path: Path) -> None:
+    log = types_pb2.LogRecord(id=types_pb2.LogId(namespace="@audit"))
+    assert not ExportPlan("", ("*",)).wants(log)
+    assert ExportPlan("", ("*", "@audit")).wants(log)
+
+
+async def test_what_the_collector_says_can_steer_no_terminal(tmp_path: Path) -> None:
+    async with collector() as to, leader_in(tmp_path) as leader, exporting_to(leader, to) as at, leader.push() as push:
+        to.answers = [Refused(Code.UNAVAILABLE, retry_seconds=60, message="\x1b[2J" + "x" * 2000)]
+        await whole(push, 1, lines("t", 2))
+        await to.until(lambda: at.exporter.warnings() != [])
+        (warning,) = at.exporter.warnings()
+        assert warning.isprintable() and "x1b[2J" in warning and len(warning) < 500
