@@ -163,7 +163,7 @@ def _retry_seconds(error: grpc.aio.AioRpcError) -> float | None:
                 for detail in status_pb2.Status.FromString(value).details:
                     info = error_details_pb2.RetryInfo()
                     if detail.Unpack(info):
-                        return max(0.0, float(info.retry_delay.seconds) + info.retry_delay.nanos / 1e9)
+                        return max(0.0, float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
     return None
 
 

@@ -43,7 +43,7 @@ def arrived(receiving: Receiving, run: str) -> dict[int, list[bytes]]:
     """Lines by stream, each once."""
     if not receiving.content(LogName("team-x", run, "t", 1)):
         return {}
-    found = {}
+    found: dict[int, list[bytes]] = {}
     with Client(data_dir=receiving.leader_dir) as client:
         for stream in EXPECTED:
             parts = client.read(LogName("team-x", run, "t", 1), stream=stream)
