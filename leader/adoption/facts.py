@@ -134,8 +134,8 @@ class FactRules:
         exit_code, signal = _integer("exit_code", said.get("exit_code")), _integer("signal", said.get("signal"))
         if meaning == RUNNING and exit_code is None:
             raise NotOver(f"its metadata says that it is {word[:60]}")
-        message = to_label(str(said.get("message") or ""))
-        outcome = Outcome(started_ns=started_ns, ended_ns=ended_ns, message=message)
+        told = [to_label(str(said.get("message") or "")), f"status {to_label(word[:100])}" if word else ""]
+        outcome = Outcome(started_ns=started_ns, ended_ns=ended_ns)
         if signal:
             outcome.kind, outcome.signal = types_pb2.OUTCOME_KIND_SIGNALED, signal
         elif meaning in ("timed_out", "evicted", "node_lost"):
@@ -144,8 +144,8 @@ class FactRules:
             outcome.kind, outcome.exit_code = types_pb2.OUTCOME_KIND_EXITED, exit_code
         else:
             outcome.kind = _KINDS.get(meaning or self._otherwise, types_pb2.OUTCOME_KIND_UNSPECIFIED)
-            told = f"status {to_label(word[:100])}" if word else "nothing is known of its end"
-            outcome.message = "; ".join(filter(None, (message, f"{told}; no exit code was adopted")))
+            told.append("the exit code is not known")
+        outcome.message = "; ".join(filter(None, told))
         return outcome
 
 
