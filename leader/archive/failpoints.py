@@ -34,6 +34,8 @@ ACCESS_STEPS = ("access.ready", "access.put")
 HOLD_STEPS = ("holds.ready", "holds.put")
 # When runs are deleted that no policy keeps; what follows in the archive is among the archiver's.
 RETENTION_STEPS = ("retention.noted", "retention.deleted")
+# When logs of older systems are adopted.
+ADOPT_STEPS = ("adopt.announced", "adopt.put", "adopt.committed")
 # Of what is run by hand, where no leader runs.
 COMMAND_STEPS = (
     "rebuild.claimed",
@@ -45,6 +47,7 @@ COMMAND_STEPS = (
     *ACCESS_STEPS,
     *HOLD_STEPS,
     *RETENTION_STEPS,
+    *ADOPT_STEPS,
 )
 
 _armed: dict[str, Callable[[], None]] = {}

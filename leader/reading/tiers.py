@@ -130,7 +130,8 @@ class TieredSource:
     def last_chunk(self) -> Chunk | None:
         """The log's last chunk; a gap for one that the archive does not give back."""
         end = self._view.log_end(self._number)
-        return None if end is None else self.chunk_holding(end.offset - 1)
+        # The extent of an empty log that is sealed ends at 0.
+        return None if end is None or not end.offset else self.chunk_holding(end.offset - 1)
 
     def newlines(self) -> int:
         """Newlines in the log so far."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +17,9 @@ from joblog.leader.archive.foreign_folder import ForeignFolder
 from joblog.leader.archive.foreign_s3 import ForeignBucket
 from joblog.leader.archive.s3 import S3Store
 from joblog.leader.buffer.opening import SourceChanged
+from joblog.leader.reading.piece import ReadSpec, Start, StartKind
+from tests.adopting import ENDED, AdoptingSite
+from tests.archiving import CountedPuts
 from tests.object_servers import options_for
 
 
@@ -136,6 +141,30 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     for key in ("linked/logs.txt", "file.txt", "pipe.txt", "real"):
         with pytest.raises(NotFound):
             place.source.look(key)
+
+
+async def test_logs_are_adopted_from_it_and_read_in_it(place: Place, tmp_path: Path) -> None:
+    text = b"".join(b"%d of many lines\n" % number for number in range(100_000))
+    for number in range(3):
+        place.put(f"t/b/s/j{number}/logs.txt", text[number:])
+        place.put(f"t/b/s/j{number}/metadata.json", json.dumps(ENDED).encode())
+    place.put("t/b/s/packed/logs.txt.gz", gzip.compress(text))
+    site = AdoptingSite(tmp_path / "leader", CountedPuts(tmp_path / "archive"), place.source)
+    try:
+        assert site.adopt()[0].adopted == 4
+        assert site.adopt()[0].known == 4
+        for number, run in enumerate(("j0", "j1", "j2")):
+            assert await site.text(site.record("t", run, "s").number) == text[number:]
+        log = site.record("t", "packed", "s")
+        spec = ReadSpec(Start(StartKind.LINE, 90_001), limit_bytes=5)
+        assert await site.text(log.number, spec) == b"90000"
+        assert (await site.verify(log.number)).unchanged
+        place.put("t/b/s/j1/logs.txt", text)
+        site.reader = site.new_reader()
+        assert await site.text(site.record("t", "j1", "s").number) == b""
+        assert site.adopt()[0].changed == 1
+    finally:
+        site.close()
 
 
 def test_a_version_that_was_adopted_stays_readable(moto: str) -> None:

@@ -15,6 +15,8 @@ from joblog.leader.archive.metadata import parse_metadata
 from joblog.leader.archive.objects import walk
 from joblog.leader.archive.seal import SealResult
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.reading.piece import ReadSpec, StartKind
+from joblog.leader.reading.piece import Start as Place
 from joblog.v1.types_pb2 import GAP_REASON_LOST, TIER_ARCHIVE
 from tests.archiving import ArchiveSite, CountedPuts, once
 from tests.stored_log import NAME, StoredLog, fill
@@ -72,6 +74,7 @@ async def test_an_empty_log(start: Start) -> None:
     log.complete()
     site.seal()
     await sealed_well(site, log)
+    assert await site.text(log.number, ReadSpec(Place(StartKind.LAST_LINES, 5))) == b""
     changes = Changes()
     changes.delete_log(log.number)
     site.store.write(changes)
