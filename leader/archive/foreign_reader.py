@@ -12,14 +12,16 @@ from typing import NamedTuple
 import google_crc32c
 from google.protobuf.message import DecodeError
 
-from joblog.errors import Corrupt, InvalidInput
+from joblog.errors import Corrupt, InvalidInput, Unavailable
 from joblog.leader.archive.foreign import ForeignInfo, ForeignSource, find_source
 from joblog.leader.archive.foreign_gzip import Inflater
 from joblog.leader.archive.retrying import retried
-from joblog.leader.buffer.opening import SourceChanged
+from joblog.leader.buffer.opening import SourceChanged, SourceUnreachable
 from joblog.v1.archive_pb2 import ForeignRange
 
 DEFAULT_RETRY_SECONDS = 20.0
+# Whoever reads holds up others who read the archive, and asks again.
+_READ_RETRY_SECONDS = 2.0
 DEFAULT_CACHE_BYTES = 64 << 20
 _FIRST_BYTES = 256 << 10
 _GROWTH = 4
@@ -97,8 +99,8 @@ class ForeignReader:
         for _ in range(2):
             try:
                 raw = self._text(where, length)
-            except InvalidInput as error:
-                raise Corrupt(str(error)) from None
+            except (InvalidInput, Unavailable) as error:
+                raise SourceUnreachable(f"the text of this log was adopted, and can't be read: {error}") from None
             if google_crc32c.value(raw) == crc32c:
                 return raw
             # What is kept may have been damaged on its way.
@@ -135,7 +137,7 @@ class ForeignReader:
     def _get(self, where: ForeignRange, start: int, length: int) -> bytes:
         source, key = find_source(self.sources, where.url)
         info = ForeignInfo(key, where.object_bytes, where.etag, 0, where.version_id, where.gzip)
-        return retried(lambda: source.get(info, start, length), self.retry_seconds)
+        return retried(lambda: source.get(info, start, length), min(self.retry_seconds, _READ_RETRY_SECONDS))
 
     def _kept_of(self, where: ForeignRange) -> _Kept:
         """Under the lock."""

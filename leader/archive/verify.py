@@ -30,7 +30,7 @@ from joblog.leader.archive.objects import ObjectInfo, ObjectStore, checksum_text
 from joblog.leader.archive.packing import extents_of
 from joblog.leader.archive.state_object import STATES, check_state
 from joblog.leader.buffer.chunk import KIND_DATA
-from joblog.leader.buffer.opening import ForeignText, open_bytes
+from joblog.leader.buffer.opening import ForeignText, SourceUnreachable, open_bytes
 from joblog.leader.crypto.keyring import DescribedKeys
 from joblog.leader.crypto.kms import Kms
 from joblog.v1.archive_pb2 import Extent
@@ -87,7 +87,7 @@ class Verifier:
                 return self._check_pack(info)
             if parsed is not None and parsed.file == METADATA_NAME:
                 return self._check_log(key)
-        except (NotFound, Corrupt, WrongVersion, Denied) as error:
+        except (NotFound, Corrupt, WrongVersion, Denied, SourceUnreachable) as error:
             if isinstance(error, NotFound) and self._objects.head(key) is None:
                 # A leader at work has deleted it since it was listed.
                 return None

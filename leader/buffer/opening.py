@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from joblog.batch import CODEC_NONE, CODEC_ZSTD, MAX_BATCH_BYTES, open_payload
-from joblog.errors import Corrupt, InvalidInput
+from joblog.errors import Corrupt, InvalidInput, Unavailable
 from joblog.leader.buffer.chunk import ChunkHeader, Sealed
 from joblog.leader.crypto.envelope import LogCipher
 
@@ -18,13 +18,17 @@ class SourceChanged(Corrupt):
     """The foreign object with an adopted log's text is not what was adopted, or is gone."""
 
 
+class SourceUnreachable(Unavailable):
+    """The foreign object with an adopted log's text can't be read now, or not as the leader is set up."""
+
+
 class ForeignText(Protocol):
     """Gives the text of adopted logs, which lies in objects that are not joblog's own."""
 
     def text(self, place: bytes, length: int, crc32c: int) -> bytes:
         """The `length` bytes at `place`, a serialized ForeignRange, which must have this CRC-32C.
 
-        Raises SourceChanged, Corrupt when `place` is none; Unavailable when the object can't be reached now.
+        Raises SourceChanged, SourceUnreachable, Corrupt when `place` is none.
         """
         ...
 

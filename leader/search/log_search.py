@@ -139,6 +139,11 @@ class LogSearch:
         done.at, done.length = min(self._at, length), length
         return done
 
+    def give_up(self) -> Step:
+        """The last step of a log that can't be read: what is left is skipped."""
+        length = self._length or self._at
+        return Step(skipped=[(self._at, length)] if self._at < length else [], at=length, length=length, done=True)
+
     def _bound(self, record: types_pb2.LogRecord) -> int:
         if self._length is None:
             if self._spec.from_offset > record.next_offset:

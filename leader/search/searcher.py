@@ -17,6 +17,7 @@ from joblog.errors import InvalidInput, NotFound, Unavailable
 from joblog.identity import LogName, check_name
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.buffer.catalog import EVERY_RUN, RunFilter
+from joblog.leader.buffer.opening import SourceUnreachable
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.search.lines import MAX_CONTEXT_LINES, Hit
@@ -183,6 +184,12 @@ class Searcher(Service):
                     if missing_is_fine:
                         return
                     raise
+                except SourceUnreachable:
+                    # Of an adopted log; the others can be searched.
+                    if not missing_is_fine:
+                        raise
+                    yield search.give_up()
+                    return
             now = time.monotonic()
             if step.hits or step.skipped or step.done or now - told > _REPORT_SECONDS:
                 told = now

@@ -6,14 +6,21 @@ import gzip
 import hashlib
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from joblog.errors import Unavailable
+from joblog.identity import LogName
 from joblog.leader.archive.foreign_folder import ForeignFolder
+from joblog.leader.archive.foreign_reader import ForeignReader
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.reading.piece import ReadSpec, Start, StartKind
+from joblog.leader.search.log_search import SearchSpec
+from joblog.leader.search.pattern import Pattern
+from joblog.leader.search.searcher import Scope, Searcher, SearchLimits
 from joblog.v1 import types_pb2
 from joblog.v1.adoption_pb2 import ADOPT_RESULT_CHANGED, ADOPT_RESULT_LATER, ADOPT_RESULT_REFUSED
 from tests.adopting import ENDED, AdoptingSite, OldFolder
@@ -118,6 +125,39 @@ async def test_a_changed_object_is_told_and_never_taken_for_the_log(site: Adopti
         verdict = await site.verify(number)
         assert not verdict.unchanged
         assert "changed or deleted since it was adopted" in verdict.problems[0]
+
+
+async def test_a_source_out_of_reach_is_no_loss(site: AdoptingSite, old: OldFolder, tmp_path: Path) -> None:
+    for job in ("j1", "j2"):
+        old.put(f"t/b/s/{job}/logs.txt", b"a needle\n", ENDED)
+    site.adopt()
+    own = site.leader.log(LogName("t", "own", "s", 1))
+    own.append((1, b"a needle of its own\n"))
+    number = site.record("t", "j1", "s").number
+    shutil.move(old.root, tmp_path / "elsewhere")
+    site.reader = site.new_reader()
+    archive = site.reader._archive
+    searcher = Searcher(site.store, site.reader.open_cipher, archive)
+    with pytest.raises(Unavailable, match="can't be read"):
+        await site.text(number)
+    with pytest.raises(Unavailable, match="can't be read"):
+        await site.verify(number)
+    spec = SearchSpec(Pattern("needle"))
+    reports = [report async for report in searcher.search(Scope("t"), spec, SearchLimits())]
+    assert [report.name.run for report in reports if report.hits] == ["own"]
+    assert sorted(report.name.run for report in reports if report.skipped) == ["j1", "j2"]
+    with pytest.raises(Unavailable):
+        [report async for report in searcher.search(Scope("t", "j1", "s", 1), spec, SearchLimits())]
+    shutil.move(tmp_path / "elsewhere", old.root)
+    assert await site.text(number) == b"a needle\n"
+    assert [event.kind for event in site.store.events(number)] == ["adopted"]
+    # A leader that is not told of the place any more.
+    site.foreign = ForeignReader([])
+    site.source = ForeignFolder(tmp_path / "other")
+    with pytest.raises(Unavailable, match=r"adoption\.sources"):
+        reader = site.new_reader()
+        [piece async for piece in reader.read(number, ReadSpec())]
+    await searcher.stop()
 
 
 async def test_deleting_and_cleaning_leave_the_source_alone(site: AdoptingSite, old: OldFolder) -> None:
