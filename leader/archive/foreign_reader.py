@@ -126,7 +126,8 @@ class ForeignReader:
             for window in kept.windows:
                 if window.start <= start <= window.end:
                     if start + length <= window.end:
-                        return window.data[start - window.start :][:length]
+                        at = start - window.start
+                        return window.data[at : at + length]
                     # The read goes on: it is likely to go on further.
                     size = max(size, min(_GROWTH * len(window.data), _MOST_BYTES))
         size = min(max(size, _FIRST_BYTES), where.object_bytes - start)

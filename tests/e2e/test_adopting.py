@@ -69,6 +69,7 @@ def test_adopted_logs_are_logs_as_others(machine: Machine, old: OldFolder) -> No
         place = f"/api/v1/namespaces/default/runs/{run}/tasks/billing/attempts/1"
         assert http(machine, f"{place}/raw") == TEXT
         assert http(machine, f"{place}/bytes?line=20000&limit=30").find(b"line 20000 of the old") >= 0
+        assert json.loads(http(machine, place))["adopted"]["gzip"] is (run == "job-2")
         verdict = json.loads(http(machine, f"{place}/verify"))
         assert (verdict["complete"], verdict["unchanged"], verdict["problems"]) == (False, True, [])
     found = machine.call("search", "line 23456 of", "job-1").stdout

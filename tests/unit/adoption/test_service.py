@@ -71,10 +71,7 @@ def site(tmp_path: Path, source: Held) -> Iterator[AdoptingSite]:
 
 
 async def all_of(adoption: Adoption, request: AdoptRequest) -> AdoptResponse:
-    last = AdoptResponse()
-    async for last in adoption.adopt(request, SOMEBODY):
-        pass
-    return last
+    return [step async for step in adoption.adopt(request, SOMEBODY)][-1]
 
 
 async def test_one_at_a_time_until_nobody_asks_any_more(site: AdoptingSite, source: Held) -> None:
