@@ -144,8 +144,8 @@ async def test_a_source_out_of_reach_is_no_loss(site: AdoptingSite, old: OldFold
         await site.verify(number)
     spec = SearchSpec(Pattern("needle"))
     reports = [report async for report in searcher.search(Scope("t"), spec, SearchLimits())]
-    assert [report.name.run for report in reports if report.hits] == ["own"]
-    assert sorted(report.name.run for report in reports if report.skipped) == ["j1", "j2"]
+    assert [str(report.name) for report in reports if report.hits] == ["t:own/s/1"]
+    assert sorted(str(report.name) for report in reports if report.skipped) == ["t:j1/s/1", "t:j2/s/1"]
     with pytest.raises(Unavailable):
         [report async for report in searcher.search(Scope("t", "j1", "s", 1), spec, SearchLimits())]
     shutil.move(tmp_path / "elsewhere", old.root)
