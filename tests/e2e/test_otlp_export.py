@@ -51,6 +51,11 @@ def arrived(receiving: Receiving, run: str) -> dict[int, list[bytes]]:
     return found
 
 
+def is_sealed(sending: Cluster, run: str) -> bool:
+    with Client(data_dir=sending.leader_dir) as client:
+        return client.log(LogName("team-x", run, "t", 1)).log.tier == types_pb2.TIER_ARCHIVE
+
+
 def run_task(sending: Cluster, run: str, namespace: str = "team-x") -> None:
     named = ("--namespace", namespace, "--run", run, "--task", "t", "--attempt", "1")
     done = sending.joblog("run", "--quiet", *named, "--", sys.executable, "-c", PROGRAM)
@@ -65,6 +70,8 @@ def test_lines_reach_another_joblog_whatever_is_killed(receiving: Receiving, tmp
         "JOBLOG_OTLP_EXPORT_ENDPOINT": f"http://{receiving.address}",
         "JOBLOG_OTLP_EXPORT_NAMESPACES": "team-*",
         "JOBLOG_OTLP_EXPORT_HEADERS_FILE": str(headers),
+        "JOBLOG_ARCHIVE_URL": f"file://{tmp_path}/archive",
+        "JOBLOG_ARCHIVE_FLUSH_INTERVAL_SECONDS": "0.2",
     }
     with Cluster(tmp_path, **settings) as sending:
         leader = sending.start_leader()
@@ -77,6 +84,7 @@ def test_lines_reach_another_joblog_whatever_is_killed(receiving: Receiving, tmp
         receiving.worker.kill()
         run_task(sending, "second")
         until(lambda: b"takes nothing" in sending.joblog("status").stdout, "the leader warns")
+        until(lambda: is_sealed(sending, "second"), "what waits is in the archive")
         leader.kill()
         sending.start_leader()
         receiving.start_worker()

@@ -35,6 +35,8 @@ class CriLog:
     def __init__(self, place: CriPlace, pod: str, task: str, number: int) -> None:
         self._place = place
         self._files = CriFiles(place, pod, task, number)
+        # Small files are not to be outgrown by one write.
+        self._write_bytes = min(_WRITE_BYTES, place.max_file_bytes // 4)
         self._queue: SimpleQueue[tuple[int, int, bytes] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         # Since when the disk has been asked for something; 0: it is not. As all of these, changed by one thread only.
@@ -152,7 +154,7 @@ class CriLog:
                 blocks.append(block)
                 taken += raw_bytes
                 size += len(block)
-                if size >= _WRITE_BYTES:
+                if size >= self._write_bytes:
                     self._append(blocks, stream, data[taken - 1 : taken])
                     blocks.clear()
                     size, done = 0, taken
