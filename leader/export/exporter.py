@@ -29,6 +29,7 @@ from joblog.leader.export.records import Request
 from joblog.leader.export.sender import Answer, NotTaken, Sender
 from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
 from joblog.leader.reading.reader import LiveLogs, LogReader
+from joblog.priority import step_aside
 from joblog.service import Service
 from joblog.v1 import types_pb2
 
@@ -110,7 +111,7 @@ class Exporter(Service):
         self._plan = plan
         self._metrics = metrics
         self._auditor = auditor
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="otlp export")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="otlp export", initializer=step_aside)
         self._sending = asyncio.Lock()
         self._ending = False
         self._computed_seconds = 0.0

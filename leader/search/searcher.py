@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
-import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.search.lines import MAX_CONTEXT_LINES, Hit
 from joblog.leader.search.log_search import LogSearch, SearchSpec, Step
+from joblog.priority import step_aside
 from joblog.service import Service
 from joblog.v1 import types_pb2
 
@@ -32,7 +31,6 @@ MAX_SECONDS = 600.0
 # Searches at once; each takes turns with the others on the threads.
 MAX_SEARCHES = 32
 _THREADS = 2
-_NICENESS = 10
 _PAGE = 100
 _REPORT_SECONDS = 0.25
 
@@ -97,12 +95,6 @@ class Report:
     stopped: str = ""
 
 
-def _step_aside() -> None:
-    # Linux keeps a priority per thread: what collects logs goes first.
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
 class Searcher(Service):
     """Searches logs. Memory per search: two chunks and what was found since the last report."""
 
@@ -114,7 +106,7 @@ class Searcher(Service):
         self._store = store
         self._open_cipher = open_cipher
         self._archive = archive
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="search", initializer=_step_aside)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="search", initializer=step_aside)
         self._turns = asyncio.Semaphore(_THREADS)
         self._open = 0
 

@@ -142,6 +142,7 @@ def test_what_the_worker_starts_sees_none_of_the_leaders_secrets(machine: Machin
         "JOBLOG_ARCHIVE_S3_SECRET_KEY": "of the bucket 4711",
         "AWS_SECRET_ACCESS_KEY": "of the cloud 4711",
         "VAULT_TOKEN": "of the vault 4711",
+        "JOBLOG_OTLP_EXPORT_HEADERS": "authorization=4711",
     }
     machine.environment |= {"JOBLOG_KEYS_KIND": "passphrase", "ORDINARY": "as it was", **secrets}
     machine.start_up()
