@@ -12,6 +12,8 @@ from joblog.leader.archive.foreign_open import ForeignOptions
 from joblog.leader.archive.options import S3Options, check_endpoint
 from joblog.settings import section, setting
 
+GIB = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class SourceS3Settings:
@@ -44,12 +46,19 @@ class AdoptionSettings:
         "Folders and buckets that logs may be adopted from, and that the leader reads adopted logs in: "
         "s3://BUCKET/PREFIX, file:///FOLDER, and all below them. The leader writes nothing there. Empty: none.",
     )
+    max_log_bytes: int = setting(
+        64 * GIB,
+        "Logs that are longer are not adopted; a gzip file may hold far more than its size. 0: no limit.",
+        unit="bytes",
+        low=0,
+        high=1 << 50,
+    )
     retry_seconds: float = setting(20.0, "How long a request is tried again.", unit="seconds", low=0, high=3600)
     s3: SourceS3Settings = section(SourceS3Settings, "How to reach the buckets.")
 
     def options(self) -> ForeignOptions:
         """What the sources are opened with."""
-        return ForeignOptions(self.sources, self.retry_seconds, self.s3.options())
+        return ForeignOptions(self.sources, self.max_log_bytes, self.retry_seconds, self.s3.options())
 
     def problems(self, *own: str) -> Iterator[tuple[str, str]]:
         """Values that do not fit together. own: URLs of joblog's own places, empty ones among them."""

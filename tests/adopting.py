@@ -50,7 +50,7 @@ class AdoptingSite(ArchiveSite):
     def __init__(self, folder: Path, objects: ObjectStore, source: ForeignSource) -> None:
         super().__init__(folder, objects)
         self.source = source
-        self.foreign = ForeignReader([source], retry_seconds=0.0)
+        self.foreign = ForeignReader([source], max_log_bytes=64 << 20, retry_seconds=0.0)
         self.context.claim.ensure()
         self.reader = self.new_reader()
 

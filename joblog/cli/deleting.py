@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -26,14 +27,16 @@ def delete(
     leader: Leader = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete a run, a task's logs or one log, with their keys: no copy can be read then, but in backups made before."""
+    """Delete a run, a task's logs or one log, with their keys: no copy can be read then, but in backups made before.
+
+    The text of adopted logs stays where it lies: what is deleted is what joblog knows of them.
+    """
     target = parse_target(path, namespace)
     with open_client(leader, data_dir) as client:
         logs = _logs_of(client, target)
         size = sum(log.next_offset for log in logs)
-        live = sum(log.state == types_pb2.LOG_STATE_LIVE for log in logs)
         if not yes:
-            _ask(target, len(logs), size, live)
+            _ask(target, logs, size)
         reply = client.delete(target.run, target.namespace, task=target.task, attempt=target.attempt)
     if as_json:
         print_json({"logs_deleted": reply.logs_deleted, "bytes_deleted": reply.bytes_deleted})
@@ -49,10 +52,13 @@ def _logs_of(client: Client, target: LogName) -> list[types_pb2.LogRecord]:
     return logs
 
 
-def _ask(target: LogName, count: int, size_bytes: int, live: int) -> None:
+def _ask(target: LogName, logs: Sequence[types_pb2.LogRecord], size_bytes: int) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidInput(f"deleting {path_text(target)} needs a yes, and there is no terminal to ask on: give --yes")
-    what = f"{count} logs, {bytes_text(size_bytes)}" + (f", {live} of them live" if live else "")
+    live = sum(log.state == types_pb2.LOG_STATE_LIVE for log in logs)
+    what = f"{len(logs)} logs, {bytes_text(size_bytes)}" + (f", {live} of them live" if live else "")
+    if adopted := sum(log.HasField("adopted") for log in logs):
+        what += f"; {adopted} were adopted, and their text stays where it lies"
     if not typer.confirm(f"Delete {escape(path_text(target))} ({what}) for good?", err=True):
         raise Interrupted("nothing was deleted")
 

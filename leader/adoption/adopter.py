@@ -331,7 +331,12 @@ class Adopter:
         def fetch(start: int, length: int) -> bytes:
             return self._retried(partial(source.get, info, start, length))
 
-        return read_pieces(fetch, info.size, gzip=info.gzip, piece_bytes=_PIECE_BYTES)
+        length, limit = 0, self._foreign.max_log_bytes
+        for piece in read_pieces(fetch, info.size, gzip=info.gzip, piece_bytes=_PIECE_BYTES):
+            length += len(piece)
+            if limit and length > limit:
+                raise InvalidInput(f"its text is longer than {limit} bytes (adoption.max_log_bytes)")
+            yield piece
 
     def _commit(self, under_way: Sequence[tuple[Candidate, Future[Written]]], told: _Told) -> None:
         """Waits for all, and puts those that are written into the catalog in one write. Raises the first failure."""

@@ -14,16 +14,21 @@ from joblog.leader.archive.options import S3Options, parse_url
 
 @dataclass(frozen=True, slots=True)
 class ForeignOptions:
-    """sources: URLs of folders and buckets. retry_seconds: how long a request is tried again."""
+    """sources: URLs of folders and buckets. max_log_bytes: of a log that is adopted; 0: no limit. retry_seconds: how
+    long a request is tried again.
+    """
 
     sources: tuple[str, ...] = ()
+    max_log_bytes: int = 0
     retry_seconds: float = DEFAULT_RETRY_SECONDS
     s3: S3Options = field(default_factory=S3Options)
 
 
 def open_foreign(options: ForeignOptions) -> ForeignReader:
     """What reads the text of adopted logs; nothing is asked of any source yet. Raises InvalidInput."""
-    return ForeignReader(list(_sources(options)), retry_seconds=options.retry_seconds)
+    return ForeignReader(
+        list(_sources(options)), max_log_bytes=options.max_log_bytes, retry_seconds=options.retry_seconds
+    )
 
 
 def _sources(options: ForeignOptions) -> Iterable[ForeignSource]:

@@ -67,17 +67,22 @@ class _Kept:
 
 
 class ForeignReader:
-    """ForeignText over these sources. Thread-safe. Memory: cache_bytes, and 40 KiB for each place in a gzip file."""
+    """ForeignText over these sources. Thread-safe. Memory: cache_bytes, and 40 KiB for each place in a gzip file.
+
+    max_log_bytes, retry_seconds: for who adopts.
+    """
 
     def __init__(
         self,
         sources: Sequence[ForeignSource],
         *,
+        max_log_bytes: int = 0,
         retry_seconds: float = DEFAULT_RETRY_SECONDS,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
+        self.max_log_bytes = max_log_bytes
         self.retry_seconds = retry_seconds
         self._cache_bytes = cache_bytes
         self._clock = clock

@@ -23,5 +23,7 @@ def bounded_outcome(said: types_pb2.Outcome) -> types_pb2.Outcome:
 
 def known_reason(said: int) -> types_pb2.GapReason:
     """A gap's reason; LOST for one that says nothing, or that this version does not know."""
-    known = said in types_pb2.GapReason.values() and said != types_pb2.GAP_REASON_UNSPECIFIED
+    # Only who reads finds out that an adopted object was changed.
+    not_theirs = types_pb2.GAP_REASON_UNSPECIFIED, types_pb2.GAP_REASON_SOURCE_CHANGED
+    known = said in types_pb2.GapReason.values() and said not in not_theirs
     return said if known else types_pb2.GAP_REASON_LOST  # type: ignore[return-value]

@@ -12,8 +12,10 @@ import grpc.aio
 import pytest
 
 from joblog.leader.buffer.changes import Changes
+from joblog.leader.buffer.opening import CODEC_FOREIGN
 from joblog.leader.ingest import processing
 from joblog.v1 import ingest_pb2, types_pb2
+from joblog.v1.archive_pb2 import ForeignRange
 from tests.e2e.push_stream import append_of, close_of, leader_in, open_of
 from tests.e2e.test_push_failures import Disk
 from tests.e2e.test_quotas import limited
@@ -29,13 +31,27 @@ async def test_a_gap_for_a_reason_that_nobody_knows_is_lost_bytes(tmp_path: Path
     async with leader_in(tmp_path) as leader, leader.push("w1") as push, leader.push("w2") as other:
         await push.open(open_of(1))
         await other.open(open_of(1, run="other"))
-        for number, reason in enumerate((99, 256, -1, 2**31 - 1, -(2**31))):
+        for number, reason in enumerate((99, 5, -1, 2**31 - 1, -(2**31))):
             await push.send(appends=[gap_of(1, number, 1, reason=reason)])
         await push.until(lambda: push.acks[1] == 5)
         gaps = leader.store.gaps(push.opened[1].number)
         assert {gap.reason for gap in gaps} == {types_pb2.GAP_REASON_LOST}
         await other.send(appends=[append_of(1, 0, MINE)], closes=[close_of(1, MINE)])
         await other.until(lambda: other.closed)
+
+
+async def test_no_worker_can_say_that_its_bytes_lie_elsewhere(tmp_path: Path) -> None:
+    place = ForeignRange(url=f"file://{tmp_path}/leader/kek.key", object_bytes=32).SerializeToString()
+    async with leader_in(tmp_path) as leader, leader.push("w1") as push:
+        await push.open(open_of(1))
+        for length in (1, 32, len(place)):
+            append = append_of(1, 0, MINE)
+            append.batch.codec, append.batch.payload = CODEC_FOREIGN, place  # type: ignore[assignment]
+            append.batch.raw_length = length
+            refusal = await push.refusal(appends=[append])
+            assert "codec: 3 is not known" in refusal.message
+        with leader.store.view() as view:
+            assert list(view.chunks(push.opened[1].number)) == []
 
 
 async def test_what_can_not_be_applied_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

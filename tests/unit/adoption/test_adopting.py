@@ -185,12 +185,14 @@ async def test_what_can_not_be_adopted_is_said(site: AdoptingSite, old: OldFolde
     old.put("t/b/s/code/logs.txt", b"x", {"exitCode": "many"})
     old.put("t/b/s/when/logs.txt", b"x", {"startTime": "yesterday"})
     old.put("t/b/s/nogzip/logs.txt.gz", b"x", ENDED)
+    old.put("t/b/s/bomb/logs.txt.gz", gzip.compress(bytes((64 << 20) + 1), 1), ENDED)
+    old.put("t/b/s/cut/logs.txt.gz", gzip.compress(b"text" * 1000)[:-5], ENDED)
     old.put("t/b/s/both/logs.txt", b"x", ENDED)
     old.put("t/b/s/both/logs.txt.gz", gzip.compress(b"y"), ENDED)
     old.put("t/b/" + "s" * 251 + "/job/logs.txt", b"x", ENDED)
     os.symlink("/etc", old.root / "etc")
     totals, found = site.adopt()
-    assert (totals.adopted, totals.later, totals.refused) == (1, 1, 7)
+    assert (totals.adopted, totals.later, totals.refused) == (1, 1, 9)
     why = {one.url.split("/")[-2]: one.why for one in found if one.result in (ADOPT_RESULT_REFUSED, ADOPT_RESULT_LATER)}
     assert "says that it is running" in why["running"]
     assert "metadata.json: is no JSON" in why["bad"]
@@ -198,6 +200,8 @@ async def test_what_can_not_be_adopted_is_said(site: AdoptingSite, old: OldFolde
     assert "exit_code is 'many', no integer" in why["code"]
     assert "started is 'yesterday', no time such as" in why["when"]
     assert "named as a gzip file, and is none" in why["nogzip"]
+    assert "longer than 67108864 bytes (adoption.max_log_bytes)" in why["bomb"]
+    assert "ends in the middle" in why["cut"]
     assert "another object gives the same name" in why["both"]
     assert "not a valid name" in why["job"]
     old.put("t/b/s/young/logs.txt", b"x", ENDED)
