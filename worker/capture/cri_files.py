@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -42,7 +43,8 @@ class CriFiles:
         self._folder = f"{self._pod}/{task}"
         self.path = f"{self._folder}/{number}.log"
         self._fd = -1
-        self._made = False
+        # Folders that are to be made: one that is there already is somebody else's.
+        self._missing = [self._pod, self._folder]
         self._size = 0
         self._rotated: deque[str] = deque()
         self._last_second = 0
@@ -64,23 +66,25 @@ class CriFiles:
 
     def _open(self) -> None:
         folder_mode = 0o750 if self._place.mode & 0o040 else 0o700
-        if not self._made:
-            os.makedirs(self._place.dir, folder_mode, exist_ok=True)
-            for folder in (self._pod, self._folder):
-                os.mkdir(folder, folder_mode)
-                # Whatever the umask is; a group that the folder above hands down stays.
-                os.chmod(folder, folder_mode | (os.stat(folder).st_mode & 0o2000))
-            self._made = True
+        while self._missing:
+            folder = self._missing[0]
+            if folder == self._pod:
+                os.makedirs(self._place.dir, folder_mode, exist_ok=True)
+            os.mkdir(folder, folder_mode)
+            self._missing.pop(0)
+            # Whatever the umask is; a group that the folder above hands down stays.
+            os.chmod(folder, folder_mode | (os.stat(folder).st_mode & 0o2000))
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self.path, flags, self._place.mode)
-        os.fchmod(fd, self._place.mode)
-        # Says to who removes old files that this one is in use.
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._fd, self._size = fd, 0
+        self._fd, self._size = os.open(self.path, flags, self._place.mode), 0
+        # Not every file system can do either.
+        with contextlib.suppress(OSError):
+            os.fchmod(self._fd, self._place.mode)
+        with contextlib.suppress(OSError):
+            # Says to who removes old files that this one is in use.
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _rotate(self) -> None:
         """As the kubelet: 0.log becomes 0.log.20060102-150405, and the oldest goes. Nothing is compressed."""
-        self.close()
         # Two within a second would have one name.
         self._last_second = max(self._last_second + 1, int(time.time()))
         name = f"{self.path}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime(self._last_second))}"
@@ -89,6 +93,7 @@ class CriFiles:
             self._rotated.append(name)
         except FileNotFoundError:
             pass
+        self.close()
         while len(self._rotated) >= self._place.max_files:
             try:
                 os.unlink(self._rotated.popleft())

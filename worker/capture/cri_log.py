@@ -130,7 +130,8 @@ class CriLog:
                 self._taken_bytes += len(data)
             else:
                 self._miss(stream, data)
-        self._files.close()
+        with contextlib.suppress(OSError):
+            self._files.close()
 
     def _miss(self, stream: int, data: bytes) -> None:
         self._missing[stream] = True

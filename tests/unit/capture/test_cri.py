@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import stat
@@ -116,6 +117,32 @@ def test_a_full_disk_leaves_whole_lines_out_and_it_goes_on_when_there_is_room(tm
         assert log.news() == ""
         assert log.lost_bytes == 100_005 + 100_001 + 4
         assert read(place.dir) == [(1, b"first\nbegun \nwhole\n"), (2, b"err\n")]
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "rename"])
+def test_what_fails_half_way_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    place = CriPlace(str(tmp_path), max_file_bytes=1000, max_files=100)
+    found = CriFiles(place, pod_folder("ns", "run_1", ID), "task", 0)
+    real, failing = getattr(os, call), [True]
+
+    def once(path: str, *more: object) -> object:
+        if failing and "/task" in path:
+            failing.clear()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *more)
+
+    monkeypatch.setattr(os, call, once)
+    written = 0
+    for number in range(30):
+        try:
+            found.write(b"2026-05-28T20:26:40.123456789Z stdout F %060d\n" % number)
+            written += 1
+        except OSError:
+            continue
+    found.close()
+    assert written == 29
+    ((_, data),) = read(place.dir)
+    assert data.count(b"\n") == 29
 
 
 def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
