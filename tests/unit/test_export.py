@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -463,3 +464,41 @@ async def test_what_the_collector_says_can_steer_no_terminal(tmp_path: Path) -> 
         await to.until(lambda: at.exporter.warnings() != [])
         (warning,) = at.exporter.warnings()
         assert warning.isprintable() and "x1b[2J" in warning and len(warning) < 500
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_whatever_happens_each_line_is_there(tmp_path: Path, seed: int) -> None:
+    """Logs that grow by pieces of both streams, a collector that refuses at random, an exporter that is killed."""
+    rng = random.Random(seed)
+    print("seed", seed)
+    texts = {(f"t{handle}", stream): b"" for handle in range(1, 6) for stream in (1, 2)}
+    data = dict.fromkeys(range(1, 6), b"")
+    async with collector() as to, leader_in(tmp_path) as leader, leader.push() as push:
+        await push.open(*[open_of(handle, task=f"t{handle}") for handle in data])
+        for _ in range(12):
+            to.answers = [
+                Refused(rng.choice([Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.PERMISSION_DENIED]))
+                for _ in range(rng.randrange(3))
+            ]
+            kill = rng.random() < 0.5
+            async with exporting_to(leader, to, kill=kill, partial_seconds=rng.choice([0.0, 60.0]), batch_bytes=500):
+                for _ in range(10):
+                    handle = rng.choice(list(data))
+                    frames = [
+                        (rng.choice([1, 2]), rng.choice([b"a", b"line\n", b"x" * 300 + b"\n", b"\n", b"half "]))
+                        for _ in range(rng.randrange(1, 6))
+                    ]
+                    await push.send(appends=[frames_of(handle, len(data[handle]), frames)])
+                    for stream, part in frames:
+                        data[handle] += part
+                        texts[f"t{handle}", stream] += part
+                asked = to.asked
+                await to.until(lambda asked=asked: to.asked > asked)  # type: ignore[misc]
+        to.answers = []
+        await push.send(closes=[close_of(handle, content) for handle, content in data.items()])
+        await push.until(lambda: len(push.closed) == len(data))
+        async with exporting_to(leader, to) as at:
+            await at.done()
+    found = to.texts()
+    for (task, stream), text in texts.items():
+        assert found.get((task, "stdout" if stream == 1 else "stderr"), "") == text.decode()
