@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from joblog.errors import InvalidInput, WrongVersion
 from joblog.identity import LogName, check_labels, check_name, check_writable_name
-from joblog.worker.capture.cri_files import CriPlace
+from joblog.worker.capture.cri_place import CriPlace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

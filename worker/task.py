@@ -140,8 +140,8 @@ class Job:
         place = self.place.cri._replace(dir=order.cri_dir or self.place.cri.dir)
         if not place.dir:
             return None
-        from joblog.worker.capture.cri_files import pod_folder
         from joblog.worker.capture.cri_log import CriLog
+        from joblog.worker.capture.cri_place import pod_folder
 
         # An attempt that the leader gives is not known here.
         number = max(order.attempt - 1, 0)

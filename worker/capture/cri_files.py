@@ -8,30 +8,15 @@ import os
 import re
 import time
 from collections import deque
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joblog.worker.capture.cri_place import CriPlace
 
 # As new_run_id makes them; no uid of a pod looks like that.
 _OURS = re.compile(r"[^_]+_.+_[0-9a-hjkmnp-tv-z]{20}\Z")
 # At most so many folders are removed at a time.
 _MAX_REMOVED = 64
-
-
-class CriPlace(NamedTuple):
-    """Where CRI files go and within which bounds; see the settings' section "cri". dir: absolute; empty: nowhere.
-
-    keep_seconds: 0: for good.
-    """
-
-    dir: str = ""
-    max_file_bytes: int = 10 << 20
-    max_files: int = 5
-    mode: int = 0o600
-    keep_seconds: float = 0.0
-
-
-def pod_folder(namespace: str, run: str, unique: str) -> str:
-    """<namespace>_<run>_<id>. Readers take the namespace to end at the first underscore, so it gets none itself."""
-    return f"{namespace.replace('_', '-')}_{run}_{unique}"
 
 
 class CriFiles:

@@ -13,7 +13,7 @@ from joblog.worker.capture.cri_lines import cri_lines, line_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from joblog.worker.capture.cri_files import CriPlace
+    from joblog.worker.capture.cri_place import CriPlace
 
 # What may wait to be written. Who puts more waits, but not for a disk that hangs: one that takes longer than
 # HANG_SECONDS for _WRITE_BYTES. What comes meanwhile is left out.

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joblog.worker.capture import cri_log
-from joblog.worker.capture.cri_files import CriFiles, CriPlace, pod_folder, remove_old
+from joblog.worker.capture.cri_files import CriFiles, remove_old
 from joblog.worker.capture.cri_lines import MAX_LINE_BYTES, cri_lines
 from joblog.worker.capture.cri_log import CriLog
+from joblog.worker.capture.cri_place import CriPlace, pod_folder
 from joblog.worker.kubernetes.container_source import pod_of
 from tests.cri_reading import decoded, files, merged, read
 from tests.small_disk import fill, small_disk
