@@ -191,9 +191,10 @@ class Adopter:
         url = f"{order.source.url}/{info.key}"
         found = AdoptedLog(url=_utf8(url), bytes=info.size)
         try:
-            matched = order.rule.match(_utf8(info.key[len(order.prefix) :]))
+            key = _utf8(info.key[len(order.prefix) :])
+            matched = order.rule.match(key)
             if matched is None:
-                told.totals.others += 1
+                told.totals.others += not order.rule.is_beside(key)
                 return None
             found.name = str(matched.name)
             if url != found.url:

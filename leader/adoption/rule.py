@@ -104,6 +104,11 @@ class Rule:
         defaults = {"namespace": DEFAULT_NAMESPACE, "task": DEFAULT_TASK, "attempt": "1"}
         return {name: Template((text,), ()) for name, text in defaults.items()} | chosen
 
+    def is_beside(self, key: str) -> bool:
+        """Whether a key is what lies beside a log, as far as its name alone tells."""
+        metadata = self._metadata
+        return metadata is not None and not metadata.parts and key.rpartition("/")[2] == metadata.texts[0]
+
     def match(self, key: str) -> Matched | None:
         """What the rule says of a key; None when it does not match. Raises InvalidInput where that gives no name."""
         found = self._pattern.fullmatch(key)

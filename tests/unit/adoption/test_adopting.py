@@ -48,8 +48,9 @@ def text_of(lines: int, seed: int = 1) -> bytes:
 async def test_a_log_is_in_the_catalog_and_reads_as_it_is(site: AdoptingSite, old: OldFolder) -> None:
     text = text_of(20_000)
     old.put("team/build/api/job-1/logs.txt", text, {**ENDED, "image": "api:7", "labels": {"tier": "gold"}})
+    old.put("team/notes.txt", b"none of the logs")
     totals, [found] = site.adopt()
-    assert (totals.adopted, totals.bytes, totals.others) == (1, len(text), 1)
+    assert (totals.listed, totals.adopted, totals.bytes, totals.others) == (3, 1, len(text), 1)
     assert found.name == "team:job-1/api/1"
     record = site.record("team", "job-1", "api")
     assert record.state == types_pb2.LOG_STATE_COMPLETED
