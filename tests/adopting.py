@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from joblog.leader.adoption.adopter import Adopter, order_of
+from joblog.identity import LogName
+from joblog.leader.adoption.adopter import Adopter
+from joblog.leader.adoption.order import order_of
 from joblog.leader.archive.cache import RangeCache
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.archive.foreign import ForeignSource
@@ -76,15 +77,8 @@ class AdoptingSite(ArchiveSite):
         return last, logs
 
     def record(self, namespace: str, run: str, task: str, attempt: int = 1) -> LogRecord:
-        from joblog.identity import LogName
-
         number = self.store.find_log(LogName(namespace, run, task, attempt))
         assert number is not None
         found = self.store.get_log(number)
         assert found is not None
         return found
-
-
-def side_by_side(count: int) -> ThreadPoolExecutor:
-    """Threads of a test."""
-    return ThreadPoolExecutor(count)

@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from joblog.errors import Conflict, Corrupt, Interrupted, InvalidInput, NotFound
 from joblog.identity import LogName
-from joblog.leader.adoption.facts import MAX_METADATA_BYTES, FactRules, Facts, NotOver
-from joblog.leader.adoption.rule import Matched, Rule
+from joblog.leader.adoption.facts import MAX_METADATA_BYTES, Facts, NotOver
+from joblog.leader.adoption.order import Order, Told
+from joblog.leader.adoption.rule import Matched
 from joblog.leader.adoption.writing import Wanted, Written, write
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.context import ArchiveContext
-from joblog.leader.archive.foreign import ForeignInfo, ForeignSource, find_source, plain_url
+from joblog.leader.archive.foreign import ForeignInfo, ForeignSource
 from joblog.leader.archive.foreign_gzip import read_pieces
 from joblog.leader.archive.foreign_reader import ForeignReader
 from joblog.leader.archive.layout import metadata_key, sealed_key
@@ -39,7 +39,6 @@ from joblog.v1.adoption_pb2 import (
     ADOPT_RESULT_LATER,
     ADOPT_RESULT_REFUSED,
     AdoptedLog,
-    AdoptRequest,
     AdoptResponse,
     AdoptResult,
 )
@@ -49,7 +48,6 @@ _PAGE = 1000
 BATCH = 64
 THREADS = 8
 _PIECE_BYTES = 4 << 20
-MAX_PROGRESS_LOGS = 500
 # What concerns one log alone.
 _REFUSALS = (Corrupt, NotFound, InvalidInput, Conflict)
 
@@ -62,67 +60,6 @@ class Candidate(NamedTuple):
     listed: ObjectInfo
     matched: Matched
     metadata_key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to adopt, and how; see AdoptRequest. prefix: of keys in the source, "" or ending in "/"."""
-
-    source: ForeignSource
-    prefix: str
-    rule: Rule
-    facts: FactRules
-    ignore_metadata: bool = False
-    min_age_seconds: float = 0.0
-    dry_run: bool = False
-    limit: int = 0
-
-
-def order_of(request: AdoptRequest, foreign: ForeignReader) -> Order:
-    """Raises InvalidInput."""
-    source, key = find_source(foreign.sources, plain_url(request.url))
-    names = {name: getattr(request, name) for name in ("namespace", "run", "task", "attempt")}
-    if not 0 <= request.min_age_seconds <= 10**10:
-        raise InvalidInput(f"an age of {request.min_age_seconds} seconds can't be: 0 to 10^10")
-    return Order(
-        source,
-        f"{key}/" if key else "",
-        Rule(request.rule, names, request.metadata or "metadata.json"),
-        FactRules(dict(request.fields), dict(request.statuses), request.otherwise),
-        request.ignore_metadata,
-        request.min_age_seconds,
-        request.dry_run,
-        request.limit,
-    )
-
-
-@dataclass(slots=True)
-class _Told:
-    """What became of objects, and how many there were."""
-
-    totals: AdoptResponse = field(default_factory=AdoptResponse)
-    logs: list[AdoptedLog] = field(default_factory=list)
-
-    def add(self, result: AdoptResult, found: AdoptedLog) -> None:
-        found.result = result
-        word = AdoptResult.Name(result).removeprefix("ADOPT_RESULT_").lower()
-        setattr(self.totals, word, getattr(self.totals, word) + 1)
-        if result == ADOPT_RESULT_ADOPTED:
-            self.totals.bytes += found.bytes
-        if result != ADOPT_RESULT_KNOWN:
-            self.logs.append(found)
-
-    def take(self, *, done: bool = False) -> Iterator[AdoptResponse]:
-        """What there is to tell since the last time."""
-        while True:
-            part, self.logs = self.logs[:MAX_PROGRESS_LOGS], self.logs[MAX_PROGRESS_LOGS:]
-            message = AdoptResponse()
-            message.CopyFrom(self.totals)
-            message.logs.extend(part)
-            message.done = done and not self.logs
-            yield message
-            if not self.logs:
-                return
 
 
 class Adopter:
@@ -151,7 +88,7 @@ class Adopter:
         """Adopts what is new, and tells of it as it goes. Raises what the stores raise; then it may be run again."""
         if not order.dry_run:
             self._ready()
-        told = _Told()
+        told = Told()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="adoption") as pool:
             for page in self._pages(order):
                 found = filter(None, (self._candidate(order, info, told) for info in page))
@@ -167,7 +104,7 @@ class Adopter:
         yield from told.take(done=True)
 
     @staticmethod
-    def _batch_size(order: Order, told: _Told) -> int:
+    def _batch_size(order: Order, told: Told) -> int:
         """How many more to adopt at once; 0 when the limit is reached."""
         return min(BATCH, order.limit - told.totals.adopted) if order.limit else BATCH
 
@@ -185,7 +122,7 @@ class Adopter:
                 yield page
                 after = page[-1].key
 
-    def _candidate(self, order: Order, info: ObjectInfo, told: _Told) -> Candidate | None:
+    def _candidate(self, order: Order, info: ObjectInfo, told: Told) -> Candidate | None:
         """The object, when the rule names it and the catalog does not know it."""
         told.totals.listed += 1
         url = f"{order.source.url}/{info.key}"
@@ -258,7 +195,7 @@ class Adopter:
         matched = candidate.matched
         return Wanted(matched.name, candidate.url, info, matched.labels, facts)
 
-    def _preview(self, order: Order, batch: Sequence[Candidate], told: _Told) -> None:
+    def _preview(self, order: Order, batch: Sequence[Candidate], told: Told) -> None:
         for candidate in batch:
             found = _found(candidate)
             try:
@@ -274,7 +211,7 @@ class Adopter:
 
     # Adopting
 
-    def _adopt(self, order: Order, batch: Sequence[Candidate], told: _Told, pool: ThreadPoolExecutor) -> None:
+    def _adopt(self, order: Order, batch: Sequence[Candidate], told: Told, pool: ThreadPoolExecutor) -> None:
         names: set[LogName] = set()
         with ExitStack() as marks:
             mine: list[Candidate] = []
@@ -339,7 +276,7 @@ class Adopter:
                 raise InvalidInput(f"its text is longer than {limit} bytes (adoption.max_log_bytes)")
             yield piece
 
-    def _commit(self, under_way: Sequence[tuple[Candidate, Future[Written]]], told: _Told) -> None:
+    def _commit(self, under_way: Sequence[tuple[Candidate, Future[Written]]], told: Told) -> None:
         """Waits for all, and puts those that are written into the catalog in one write. Raises the first failure."""
         written: list[Written] = []
         failure: Exception | None = None
@@ -365,7 +302,7 @@ class Adopter:
         if failure is not None:
             raise failure
 
-    def _commit_all(self, written: list[Written], told: _Told) -> None:
+    def _commit_all(self, written: list[Written], told: Told) -> None:
         if not written:
             return
         changes = Changes()

@@ -11,7 +11,8 @@ from contextlib import suppress
 from joblog.errors import Conflict, Interrupted
 from joblog.leader.access.audit import AuditEvent, Auditor, NoAudit
 from joblog.leader.access.principal import Principal
-from joblog.leader.adoption.adopter import Adopter, Order, order_of
+from joblog.leader.adoption.adopter import Adopter
+from joblog.leader.adoption.order import Order, order_of
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.foreign_reader import ForeignReader
 from joblog.leader.crypto.keyring import Keyring

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from joblog.leader.archive import foreign_gzip, foreign_reader
 from joblog.leader.archive.foreign_folder import ForeignFolder
 from joblog.leader.archive.foreign_reader import ForeignReader
 from joblog.leader.reading.piece import ReadSpec, Start, StartKind
+from joblog.v1.archive_pb2 import ForeignRange
 from tests.adopting import AdoptingSite, OldFolder
 from tests.archiving import CountedPuts
 
@@ -108,16 +110,12 @@ def test_places_to_go_on_from_are_bounded(tmp_path: Path) -> None:
     source = ForeignFolder(old.root)
     info = source.look("logs.txt.gz")
     reader = ForeignReader([source])
-    from google_crc32c import value as crc32c
-
-    from joblog.v1.archive_pb2 import ForeignRange
-
     for at in (*range(0, len(text) - 1000, 40_000), 17, len(text) - 1000):
         wanted = ForeignRange(
             url=f"{old.url}/logs.txt.gz", object_bytes=info.size, etag=info.etag, gzip=True, position=at
         ).SerializeToString()
         part = text[at : at + 1000]
-        assert reader.text(wanted, 1000, crc32c(part)) == part
+        assert reader.text(wanted, 1000, google_crc32c.value(part)) == part
     kept = next(iter(reader._kept.values()))
     assert len(kept.places) <= 64
     assert kept.size_bytes <= foreign_reader.DEFAULT_CACHE_BYTES

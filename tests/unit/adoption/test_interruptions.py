@@ -9,7 +9,8 @@ import pytest
 
 from joblog.errors import Interrupted, Unavailable
 from joblog.identity import LogName
-from joblog.leader.adoption.adopter import Adopter, order_of
+from joblog.leader.adoption.adopter import Adopter
+from joblog.leader.adoption.order import order_of
 from joblog.leader.archive import failpoints
 from joblog.leader.archive.foreign import ForeignInfo, ForeignSource
 from joblog.leader.archive.foreign_folder import ForeignFolder
