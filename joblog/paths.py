@@ -152,6 +152,16 @@ class DataFolder(NamedTuple):
         return self.worker / "followed"
 
     @property
+    def journal(self) -> Path:
+        """How far the journal was read."""
+        return self.worker / "journal.json"
+
+    @property
+    def journaled(self) -> Path:
+        """Which logs from the journal are over."""
+        return self.worker / "journaled"
+
+    @property
     def refused(self) -> Path:
         """Folder with the spools that the leader refuses for good."""
         return self.worker / "refused"

@@ -15,6 +15,7 @@ from joblog.settings import load
 from joblog.telemetry import set_up_logging
 from joblog.worker.control.server import ControlServer
 from joblog.worker.following.wiring import following_service, node_pods
+from joblog.worker.journald.wiring import journal_service
 from joblog.worker.launch import launcher
 from joblog.worker.otlp.wiring import otlp_server
 from joblog.worker.renewal import Renewal
@@ -119,6 +120,9 @@ async def _run(settings: WorkerSettings, folder: DataFolder, source: JoinSource,
     otlp = otlp_server(settings, folder, keys, shipper.adopt)
     if otlp is not None:
         services.append(otlp)
+    journal = journal_service(settings, folder, keys, shipper.adopt)
+    if journal is not None:
+        services.append(journal)
     following = following_service(settings, folder, keys, shipper, pods)
     if following is not None:
         # The last to start and the first to stop: what it wrote is still shipped.

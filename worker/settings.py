@@ -13,6 +13,7 @@ from joblog.settings import LogSettings, Settings, section, setting
 from joblog.worker.cluster.settings import WatchSettings
 from joblog.worker.docker.settings import DockerSettings
 from joblog.worker.following.settings import FilesSettings, KubernetesSettings, rates, rules
+from joblog.worker.journald.settings import JournaldSettings
 from joblog.worker.otlp.settings import OtlpSettings
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -214,6 +215,7 @@ class WorkerSettings(Settings):
     kubernetes: KubernetesSettings = section(KubernetesSettings, "The logs of this node's containers.")
     watch: WatchSettings = section(WatchSettings, "What `joblog watch` follows through the Kubernetes API.")
     docker: DockerSettings = section(DockerSettings, "The logs of this host's Docker containers.")
+    journald: JournaldSettings = section(JournaldSettings, "What units of systemd print.")
     files: FilesSettings = section(FilesSettings, "Files that programs on this host write.")
     otlp: OtlpSettings = section(OtlpSettings, "Logs that programs with an OpenTelemetry SDK send.")
     log: LogSettings = section(LogSettings, "What the worker says about itself, on stderr.")
@@ -243,6 +245,7 @@ class WorkerSettings(Settings):
             yield "kubernetes.byte_rates", f"is not allowed: {error}"
         yield from self.kubernetes.identity.problems("kubernetes.identity")
         yield from self.docker.problems()
+        yield from self.journald.problems()
         yield from self.otlp.problems()
         if self.kubernetes.enabled and self.kubernetes.pod_log_dir is None:
             yield "kubernetes.pod_log_dir", "must be a folder"

@@ -22,6 +22,7 @@ from joblog.worker.spool.sealing import SpoolKey, open_task
 _WRITER_ID_BYTES = 16
 # How the sources of logs begin that are sent here, and are in no file.
 RECEIVED = "otlp:"
+FROM_JOURNAL = "journal:"
 # Between the key of a log and the number of its part, where that is not the first.
 PART = "\n"
 
@@ -51,7 +52,7 @@ class FollowedSpools:
         secret: bytes,
         *,
         host: str,
-        mine: Callable[[str], bool] = lambda source: not source.startswith(RECEIVED),
+        mine: Callable[[str], bool] = lambda source: not source.startswith((RECEIVED, FROM_JOURNAL)),
     ) -> None:
         self.by_source: dict[str, str] = {}
         self.unread: set[str] = set()

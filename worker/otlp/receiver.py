@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from joblog.batch import Frames, pack_frames
 from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
 from joblog.identity import new_run_id
 from joblog.worker.following.outcome import outcome_of
 from joblog.worker.following.spools import PART, FollowedSpools, key_of_source
-from joblog.worker.otlp.records import Part, Piece
+from joblog.worker.otlp.records import Part
 from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.pieces import Piece, append_piece, pieces
 from joblog.worker.spool.sealing import SpoolKey
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Receiver:
         size = sum(len(line.data) for line in part.lines)
         if not (digest and digest == entry.begun):
             entry.begun, entry.done = digest, 0
-        for piece in part.pieces(entry.done, entry.writer.record_bytes):
+        for piece in pieces(part.lines, entry.done, entry.writer.record_bytes):
             before = entry.begun, entry.done
             if piece.end == size:
                 entry.begun, entry.done = "", 0
@@ -146,16 +146,10 @@ class Receiver:
 
     @staticmethod
     def _append(entry: _Log, piece: Piece) -> bool:
-        # Times never fall within a log, whatever the senders' clocks say.
-        times, last = [], entry.last_ns
-        for time_ns in piece.times_ns:
-            last = max(last, time_ns)
-            times.append(last)
-        frames = Frames(piece.streams, [(time_ns - times[0]) // 1000 for time_ns in times], piece.lengths)
-        if not entry.writer.append_decoded(piece.raw, pack_frames(frames), times[0], entry.position()):
-            return False
-        entry.last_ns = last
-        return True
+        last_ns = append_piece(entry.writer, piece, entry.last_ns, entry.position())
+        if last_ns is not None:
+            entry.last_ns = last_ns
+        return last_ns is not None
 
     def end_quiet(self) -> None:
         """Ends logs for which nothing has come for long."""

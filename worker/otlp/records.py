@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,32 +14,15 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.logs.v1 import logs_pb2
 
-from joblog.batch import MAX_FRAMES, STDERR, STDOUT
+from joblog.batch import STDERR, STDOUT
 from joblog.errors import InvalidInput
 from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.otlp.naming import target_of
+from joblog.worker.spool.pieces import Line
 
 _MAX_PROBLEMS = 3
 _STREAM_KEY = "log.iostream"
 _STREAMS = {"stdout": STDOUT, "stderr": STDERR}
-
-
-class Line(NamedTuple):
-    """What a record becomes."""
-
-    stream: int
-    time_ns: int
-    data: bytes
-
-
-class Piece(NamedTuple):
-    """Bytes that are written at once, with their frames. end: where it ends in the part."""
-
-    raw: bytes
-    streams: bytes
-    times_ns: Sequence[int]
-    lengths: Sequence[int]
-    end: int
 
 
 @dataclass
@@ -61,29 +44,6 @@ class Part:
             found.update(b"%d %d %d\n" % (line.stream, line.time_ns, len(line.data)))
             found.update(line.data)
         return found.hexdigest()[:32]
-
-    def pieces(self, skip: int, piece_bytes: int) -> Iterator[Piece]:
-        """The part behind its first `skip` bytes, in pieces of at most so many bytes."""
-        data, streams, at = bytearray(), bytearray(), 0
-        times: list[int] = []
-        lengths: list[int] = []
-        for line in self.lines:
-            start = max(0, skip - at)
-            at += len(line.data)
-            while start < len(line.data):
-                room = piece_bytes - len(data)
-                if not room or len(lengths) == MAX_FRAMES:
-                    yield Piece(bytes(data), bytes(streams), times, lengths, at - len(line.data) + start)
-                    data, streams, times, lengths = bytearray(), bytearray(), [], []
-                    continue
-                taken = line.data[start : start + room]
-                data += taken
-                streams.append(line.stream)
-                times.append(line.time_ns)
-                lengths.append(len(taken))
-                start += len(taken)
-        if data:
-            yield Piece(bytes(data), bytes(streams), times, lengths, at)
 
 
 class Sorted(NamedTuple):

@@ -1,0 +1,1 @@
+"""Units of systemd as a source of logs, read from the journal by journalctl."""
