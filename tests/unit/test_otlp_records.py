@@ -16,8 +16,9 @@ from joblog.errors import InvalidInput
 from joblog.identity import LogName
 from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.otlp.naming import target_of
-from joblog.worker.otlp.records import Line, Part, Sorted, sort_request
+from joblog.worker.otlp.records import Part, Sorted, sort_request
 from joblog.worker.settings import WorkerSettings
+from joblog.worker.spool.pieces import Line, pieces
 
 TARGET = LogTarget(LogName("n", "r", "t", 0))
 
@@ -51,7 +52,7 @@ def test_pieces_are_the_part_wherever_it_is_taken_up(
     by_byte = [(line.stream, line.time_ns) for line in part.lines for _ in line.data]
     skip = data.draw(st.integers(0, len(whole) - 1))
     at = skip
-    for piece in part.pieces(skip, piece_bytes):
+    for piece in pieces(part.lines, skip, piece_bytes):
         assert 0 < len(piece.raw) <= piece_bytes
         assert len(piece.streams) == len(piece.times_ns) == len(piece.lengths) <= MAX_FRAMES
         assert sum(piece.lengths) == len(piece.raw)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from joblog.errors import JoblogError, Unavailable
+from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
 from joblog.identity import LogName, check_labels, check_writable_name, new_run_id
 from joblog.uncounted import LOST_LINES
 from joblog.worker.following.outcome import outcome_of
@@ -18,6 +19,8 @@ from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.followed import FollowedWriter
 from joblog.worker.spool.format import FOLLOWED, SpoolTask
 from joblog.worker.spool.sealing import SpoolKey, open_task
+
+log = logging.getLogger(__name__)
 
 _WRITER_ID_BYTES = 16
 # How the sources of logs begin that are sent here, and are in no file.
@@ -88,6 +91,20 @@ class FollowedSpools:
     def take_up(self, spool_id: str) -> FollowedWriter:
         """The writer of a spool that is there. Raises what FollowedWriter raises."""
         return FollowedWriter(self._root / spool_id, self._bounds, keys=self._keys)
+
+    def left(self, known: set[str]) -> Iterator[tuple[str, FollowedWriter | None]]:
+        """Takes up those that are not known, by source; None for one that is ended, or shipped and gone."""
+        for source, spool_id in list(self.by_source.items()):
+            if source in known:
+                continue
+            try:
+                yield source, self.take_up(spool_id)
+            except (Conflict, NotFound):
+                del self.by_source[source]
+                yield source, None
+            except (OSError, JoblogError) as error:
+                log.error("%s: left as it is: %s", spool_id, error)
+                del self.by_source[source]
 
     def make(
         self, source: str, target: LogTarget, part: int, key: SpoolKey | None, *, is_certain: bool, run_ns: int = 0

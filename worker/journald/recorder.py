@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.errors import JoblogError, Unavailable
 from joblog.uncounted import LOST_LINES, START_MISSING
 from joblog.worker.following.finished import Finished, FinishedLogs
 from joblog.worker.following.outcome import outcome_of
@@ -124,19 +124,12 @@ class Recorder:
     def _take_up(self) -> None:
         """Opens the logs that were left, where they are not ended."""
         known = {entry.source for entry in self._logs.values()}
-        for source, spool_id in list(self._spools.by_source.items()):
-            if source in known:
-                continue
-            try:
-                self._logs[key_of_source(source)] = _Log(self._spools.take_up(spool_id))
-            except (Conflict, NotFound):
-                # It is ended, or shipped and gone.
-                del self._spools.by_source[source]
-                if self._finished.get(key_of_source(source)) is None:
-                    self._finished.add(key_of_source(source), Finished(_part_of(source), proven=True))
-            except (OSError, JoblogError) as error:
-                log.error("%s: left as it is: %s", spool_id, error)
-                del self._spools.by_source[source]
+        for source, writer in self._spools.left(known):
+            log_key = key_of_source(source)
+            if writer is not None:
+                self._logs[log_key] = _Log(writer)
+            elif self._finished.get(log_key) is None:
+                self._finished.add(log_key, Finished(_part_of(source), proven=True))
 
     def take(self, entries: Sequence[JournalEntry], key: SpoolKey | None) -> None:
         """Writes entries, in their order. Raises Unavailable where there is no room now, OutOfSpace: what was written
@@ -145,7 +138,9 @@ class Recorder:
         self._find_sealed()
         lines: dict[str, list[JournalEntry]] = {}
         for entry in entries:
-            self._see_boot(entry)
+            if entry.cursor.boot != self._boot:
+                self._write_all(lines, key)
+                self._see_boot(entry)
             if not entry.unit or not self._units.wants(entry.unit):
                 continue
             if entry.said:
@@ -247,13 +242,12 @@ class Recorder:
                 self._close_without_word(found, "its unit was started again")
 
     def _see_boot(self, entry: JournalEntry) -> None:
-        if entry.cursor.boot == self._boot:
-            return
-        self._boot = entry.cursor.boot
+        boot = entry.cursor.boot
         for found in self._logs.values():
             before = found.writer.task.started_ns < entry.time_ns
-            if before and found.writer.task.labels.get("systemd.boot") != self._boot and not found.has(entry):
+            if before and found.writer.task.labels.get("systemd.boot") != boot and not found.has(entry):
                 self._close_without_word(found, "its machine was started again")
+        self._boot = boot
 
     def _close_without_word(self, found: _Log, why: str) -> None:
         if not found.is_over:

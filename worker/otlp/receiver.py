@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from joblog.errors import Conflict, JoblogError, NotFound, Unavailable
+from joblog.errors import JoblogError, Unavailable
 from joblog.identity import new_run_id
 from joblog.worker.following.outcome import outcome_of
 from joblog.worker.following.spools import PART, FollowedSpools, key_of_source
@@ -82,17 +82,9 @@ class Receiver:
     def _take_up(self) -> None:
         """Opens the logs that were left, where they are not ended."""
         known = {entry.source for entry in self._logs.values()}
-        for source, spool_id in list(self._spools.by_source.items()):
-            if source in known:
-                continue
-            try:
-                self._logs[key_of_source(source)] = _Log(self._spools.take_up(spool_id))
-            except (Conflict, NotFound):
-                # It is ended, or shipped and gone.
-                del self._spools.by_source[source]
-            except (OSError, JoblogError) as error:
-                log.error("%s: left as it is: %s", spool_id, error)
-                del self._spools.by_source[source]
+        for source, writer in self._spools.left(known):
+            if writer is not None:
+                self._logs[key_of_source(source)] = _Log(writer)
 
     def take(self, parts: Mapping[str, Part], key: SpoolKey | None) -> None:
         """Writes parts of a request. Raises Unavailable where there is no room now, OutOfSpace, InvalidInput: what
