@@ -14,9 +14,10 @@ from joblog.identity import LogName
 from joblog.worker.following.spools import RECEIVED, FollowedSpools
 from joblog.worker.kubernetes.pods import LogTarget
 from joblog.worker.otlp.receiver import ReceiveLimits, Receiver
-from joblog.worker.otlp.records import Line, Part
+from joblog.worker.otlp.records import Part
 from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.followed import FollowedWriter
+from joblog.worker.spool.pieces import Line
 from joblog.worker.spool.reader import SpoolReader
 from joblog.worker.spool.record import raw_bytes
 
