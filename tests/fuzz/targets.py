@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -18,8 +20,11 @@ from joblog.identity import LogName, parse_log_path
 from joblog.leader.access.audit import AuditEvent
 from joblog.leader.access.audit_chain import verify_chain
 from joblog.leader.access.audit_line import Head, make_line, parse_line
+from joblog.leader.adoption.facts import FactRules, NotOver
+from joblog.leader.adoption.rule import Rule
 from joblog.leader.archive import container
 from joblog.leader.archive.claim import _parse as parse_claim
+from joblog.leader.archive.foreign_gzip import read_pieces
 from joblog.leader.archive.key_objects import pack_store_key, parse_store_key
 from joblog.leader.archive.layout import (
     parse_log_key,
@@ -59,6 +64,22 @@ from joblog.worker.spool.format import decode_task as decode_spool_task
 from tests.chunks import ChunkMaker, value_of, values
 
 RAW = b"a line\nanother one\n" * 12
+
+
+def _old_metadata(data: bytes) -> None:
+    with contextlib.suppress(NotOver):
+        FactRules({}, {}).read(data)
+
+
+def _old_key(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    Rule("{namespace}/{jobType}/{serviceName}/{jobName}/logs.txt").match(text)
+    Rule(text).match("ns/run-task/x")
+
+
+def _old_gzip(data: bytes) -> None:
+    for _ in read_pieces(lambda at, length: data[at : at + length], len(data), gzip=True, piece_bytes=100):
+        pass
 
 
 class Target(NamedTuple):
@@ -228,6 +249,9 @@ def targets() -> dict[str, Target]:
         "stored": Target(open_stored, [pack_stored(7, 0, chunks()[0][1]), pack_stored(7, 0, chunks()[1][1])]),
         "batch": Target(_frames_and_payload, [_batch()]),
         "metadata": Target(parse_metadata, [_metadata()]),
+        "old_metadata": Target(_old_metadata, [b'{"exitCode": 0, "startTime": "2026-01-31T12:00:00Z", "a": {"b": 1}}']),
+        "old_key": Target(_old_key, [b"{namespace}/{run}-{task}/x", b"{jobType}/{jobName}/{run}.log"]),
+        "old_gzip": Target(_old_gzip, [gzip.compress(b"some text\n" * 100) + gzip.compress(b"more") + bytes(9)]),
         "roster": Target(_roster, [pack_roster([_metadata(), _metadata()])]),
         "claim": Target(lambda data: parse_claim("archive", data), [_claim()]),
         "store_key": Target(lambda data: parse_store_key(data, "key"), [pack_store_key(wrapped.key)]),
