@@ -59,11 +59,22 @@ from joblog.leader.recovery import pack_recovery, parse_recovery
 from joblog.token import Token
 from joblog.v1 import types_pb2
 from joblog.worker.control import protocol
+from joblog.worker.docker.container import parse_container
+from joblog.worker.journald.entry import parse_entry
 from joblog.worker.spool.format import SpoolTask, decode_header, decode_segment_header, encode_segment_header
 from joblog.worker.spool.format import decode_task as decode_spool_task
 from tests.chunks import ChunkMaker, value_of, values
 
 RAW = b"a line\nanother one\n" * 12
+_DOCKER_CONFIG = (
+    b'{"State":{"Running":false,"ExitCode":1,"StartedAt":"2026-01-31T12:00:00Z"},"Name":"/web","RestartCount":2,'
+    b'"Config":{"Labels":{"a":"b"}},"Args":["x"],"Path":"sh","LogConfig":{"Config":{"max-size":"1"}},"Memory":7}'
+)
+_JOURNAL_ENTRY = (
+    b'{"__CURSOR":"s=00000000000000000000000000000000;i=1;b=00000000000000000000000000000000;m=1;t=1;x=1",'
+    b'"MESSAGE":[1,2],"_PID":"1","UNIT":"a","MESSAGE_ID":"98e322203f7a4ed290d09fe03c09fe15","COMMAND":"ExecStart",'
+    b'"EXIT_STATUS":"1","_SYSTEMD_UNIT":["b","c"]}'
+)
 
 
 def _old_metadata(data: bytes) -> None:
@@ -273,5 +284,7 @@ def targets() -> dict[str, Target]:
         "manifest": Target(lambda data: unpack_manifest(_BACKUP_KEYS, data, _BACKUP_ID), [_manifest()]),
         "backup_target": Target(parse_target, [_backup_target()]),
         "control": Target(protocol.decode, [protocol.encode({"version": 1, "op": "status"})]),
+        "docker_config": Target(lambda data: parse_container("0" * 64, data, data), [_DOCKER_CONFIG]),
+        "journal_entry": Target(parse_entry, [_JOURNAL_ENTRY]),
         "leader_file": Target(_leader_file, [b'{"grpc": "127.0.0.1:1", "pid": 1}']),
     }

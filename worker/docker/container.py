@@ -70,12 +70,18 @@ def is_container_id(text: str) -> bool:
 
 def read_container(folder: str, container_id: str) -> DockerContainer:
     """What the files in a container's folder say. Raises OSError, InvalidInput."""
-    said = object_of(_read_json(f"{folder}/{CONFIG_FILE}"))
+    config = _read(f"{folder}/{CONFIG_FILE}")
     try:
-        host = object_of(_read_json(f"{folder}/{HOST_CONFIG_FILE}"))
+        host_config = _read(f"{folder}/{HOST_CONFIG_FILE}")
     except (OSError, InvalidInput):
         # Bounds alone come from it.
-        host = {}
+        host_config = b"{}"
+    return parse_container(container_id, config, host_config)
+
+
+def parse_container(container_id: str, config_file: bytes, host_config_file: bytes) -> DockerContainer:
+    """What the contents of both files say. Raises InvalidInput for one that is no JSON."""
+    said, host = _parsed(config_file, CONFIG_FILE), _parsed(host_config_file, HOST_CONFIG_FILE)
     config, logging = object_of(said.get("Config")), object_of(host.get("LogConfig"))
     return DockerContainer(
         container_id,
@@ -111,7 +117,7 @@ def _max_files(options: Mapping[str, str]) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
-def _read_json(path: str) -> object:
+def _read(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -119,7 +125,11 @@ def _read_json(path: str) -> object:
         data = file.read(MAX_CONFIG_BYTES + 1)
     if len(data) > MAX_CONFIG_BYTES:
         raise InvalidInput(f"{path} has more than {MAX_CONFIG_BYTES} bytes")
+    return data
+
+
+def _parsed(data: bytes, name: str) -> Mapping[str, Any]:
     try:
-        return json.loads(data)
+        return object_of(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is no JSON: {error}") from None
+        raise InvalidInput(f"{name} is no JSON: {error}") from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joblog.errors import InvalidInput, InvalidSettings, Unavailable
+from joblog.printable import printable
 from joblog.worker.journald.cursor import Cursor
 from joblog.worker.journald.entry import FIELDS, JournalEntry, parse_entry
 
@@ -20,6 +21,7 @@ MAX_LINE_BYTES = 64 << 20
 _READ_BYTES = 1 << 20
 _MAX_BATCH_LINES = 5000
 _STOP_SECONDS = 2.0
+_MAX_WARNINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class JournalReader:
 
     def __init__(self, program: str, place: JournalPlace, after: Cursor | None) -> None:
         self.too_long = 0
-        self._command = [program, "--follow", "--output=json", "--all", "--no-pager", "--quiet"]
+        self._command = [program, "--follow", "--output=json", "--all", "--no-pager"]
         self._command.append(f"--output-fields={','.join(FIELDS)}")
         if place.directory:
             self._command.append(f"--directory={place.directory}")
@@ -76,7 +78,7 @@ class JournalReader:
             limit=_READ_BYTES,
         )
         assert self._process.stderr is not None
-        self._said = asyncio.create_task(_last_words(self._process.stderr))
+        self._said = asyncio.create_task(_pass_on(self._process.stderr))
 
     async def read(self) -> list[JournalEntry]:
         """What there is, when there is something. Raises Unavailable when journalctl has ended."""
@@ -104,7 +106,7 @@ class JournalReader:
     def _lines(self) -> list[bytes]:
         lines = self._rest.split(b"\n", _MAX_BATCH_LINES)
         self._rest = bytearray(lines.pop())
-        return [bytes(line) for line in lines if line]
+        return [bytes(line) for line in lines if line.startswith(b"{")]
 
     async def _last_words(self) -> str:
         assert self._process is not None
@@ -131,11 +133,15 @@ class JournalReader:
             await asyncio.gather(self._said, return_exceptions=True)
 
 
-async def _last_words(stream: asyncio.StreamReader) -> bytes:
-    """The end of what is said on standard error."""
-    kept = b""
+async def _pass_on(stream: asyncio.StreamReader) -> bytes:
+    """Says what journalctl says, as that it may not read the journal, and goes on all the same. Returns its end."""
+    kept, said = b"", 0
     while data := await stream.read(_READ_BYTES):
         kept = (kept + data)[-4096:]
+        for line in data.decode(errors="replace").splitlines():
+            if line.strip() and said < _MAX_WARNINGS:
+                said += 1
+                log.warning("journalctl: %s", printable(line[:500]))
     return kept
 
 

@@ -284,7 +284,9 @@ class Recorder:
         if found.result:
             end = end_of(found.result, found.code, found.signal, found.ended_ns)
         # Before the end is written: one that is noted and not written is taken up from its spool.
-        self._finished.add(log_key, Finished(_part_of(found.source), True, place))
+        finished = Finished(_part_of(found.source), True, place)
+        if self._finished.get(log_key) != finished:
+            self._finished.add(log_key, finished)
         if not found.writer.end(outcome_of(end, found.why or why, started_ns)):
             return
         del self._logs[log_key], self._spools.by_source[found.source]

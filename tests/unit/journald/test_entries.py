@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from joblog.batch import STDERR, STDOUT
-from joblog.errors import InvalidInput
+from joblog.errors import InvalidInput, Unavailable
 from joblog.worker.journald.cursor import Cursor
 from joblog.worker.journald.entry import FAILURE_RESULT, JournalEntry, parse_entry
 from joblog.worker.journald.place import ReadPlace
+from joblog.worker.journald.reader import JournalPlace, JournalReader
 from joblog.worker.journald.units import Units, end_of
 
 A, B = "a" * 32, "b" * 32
@@ -98,6 +101,39 @@ def test_how_a_unit_ended() -> None:
     killed = end_of("oom-kill", -1, 9, 5)
     assert (killed.exit_code, killed.signal, killed.oom_killed, killed.ended_ns) == (137, 9, True, 5)
     assert end_of("timeout", -1, 15, 5).reason == "DeadlineExceeded"
+
+
+async def test_what_journalctl_warns_of_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    program = shutil.which("journalctl")
+    if program is None:
+        pytest.skip("journalctl is not installed")
+    (tmp_path / "damaged.journal").write_bytes(b"no journal")
+    reader = JournalReader(program, JournalPlace(str(tmp_path), "all"), None)
+    await reader.start()
+    reading = asyncio.create_task(reader.read())
+    async with asyncio.timeout(20):
+        while "ignoring file" not in caplog.text:
+            await asyncio.sleep(0.01)
+    assert not reading.done()
+    reading.cancel()
+    await reader.stop()
+    gone = JournalReader(program, JournalPlace(str(tmp_path / "none"), "all"), None)
+    await gone.start()
+    with pytest.raises(Unavailable, match=r"journalctl ended: .*No such file"):
+        await gone.read()
+    await gone.stop()
+
+
+async def test_an_entry_that_is_too_long_is_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joblog.worker.journald.reader.MAX_LINE_BYTES", 1000)
+    reader = JournalReader("journalctl", JournalPlace(), None)
+    line = json.dumps({"__CURSOR": cursor(1).text, "_SYSTEMD_UNIT": "a", "MESSAGE": "x"}).encode()
+    found = []
+    for data in (line + b"\n" + b'{"MESSAGE":"', b"y" * 5000, b"y" * 5000, b'"}\n-- a remark --\n', line, b"\n"):
+        reader._take(data)
+        found += reader._lines()
+    assert found == [line, line]
+    assert reader.too_long == 1
 
 
 def test_reading_begins_where_it_was_and_earlier_on_a_machine_that_lost_its_power(tmp_path: Path) -> None:
