@@ -155,7 +155,7 @@ def to_name(text: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
+    return text.encode(errors="surrogatepass")
 
 
 def to_label(text: str) -> str:

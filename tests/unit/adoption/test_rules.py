@@ -209,6 +209,7 @@ def test_what_means_nothing_becomes_labels_or_is_kept_beside() -> None:
         "bad name!": "ev\x1b[31mil",
         "long": "x" * 5000,
         "flag": True,
+        "half \ud800": "\udfff",
         "host": "h\ud800",
         "command": ["make", "all"],
         "labels": {"a/b": "c", "jobType": "mine"},
@@ -221,6 +222,7 @@ def test_what_means_nothing_becomes_labels_or_is_kept_beside() -> None:
         "spec.image": "a:1",
         "bad=20name=21": "ev?[31mil",
         "flag": "true",
+        "half=20=ED=A0=80": "?",
     }
     assert json.loads(facts.rest) == {"spec.args": ["x", 1], "long": "x" * 5000}
     assert (facts.host, list(facts.command)) == ("h?", ["make", "all"])
