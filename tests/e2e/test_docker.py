@@ -224,4 +224,12 @@ def test_nothing_is_twice_and_nothing_missing_through_kills_rotation_and_restart
             found = completed(host, name)
             assert host.content(name) == run.printed, (seed, name)
             assert not losses(found), (seed, found.events)
+    # What has ended is not collected again.
+    host.kill()
+    host.start()
+    last = container(host, "last")
+    last.start(first=b"x\n")
+    until(lambda: record(host, LogName("host", "last", "last", 1)), "the worker collects again")
+    for files in made:
+        assert record(host, LogName("host", files.name, files.name, len(files.runs) + 1)) is None
     host.cluster.assert_no_crash()
