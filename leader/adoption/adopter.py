@@ -15,13 +15,14 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from joblog.errors import Conflict, Corrupt, Interrupted, InvalidInput, NotFound
+from joblog.errors import Conflict, Corrupt, Interrupted, InvalidInput, NotFound, WrongVersion
 from joblog.identity import LogName
 from joblog.leader.adoption.facts import MAX_METADATA_BYTES, Facts, NotOver
 from joblog.leader.adoption.order import Order, Told
 from joblog.leader.adoption.rule import Matched
 from joblog.leader.adoption.writing import Wanted, Written, write
 from joblog.leader.archive import failpoints
+from joblog.leader.archive.census import load_metadata
 from joblog.leader.archive.context import ArchiveContext
 from joblog.leader.archive.foreign import ForeignInfo, ForeignSource
 from joblog.leader.archive.foreign_gzip import read_pieces
@@ -214,18 +215,20 @@ class Adopter:
     def _adopt(self, order: Order, batch: Sequence[Candidate], told: Told, pool: ThreadPoolExecutor) -> None:
         names: set[LogName] = set()
         with ExitStack() as marks:
+            marked = [(candidate, self._mark(candidate, names, marks)) for candidate in batch]
+            archived = pool.map(self._archived, [candidate for candidate, why in marked if not why])
             mine: list[Candidate] = []
-            for candidate in batch:
-                why = self._mark(candidate, names, marks)
+            for candidate, not_marked in marked:
+                why = not_marked or next(archived)
                 if why:
                     found = _found(candidate)
                     found.why = why
                     told.add(ADOPT_RESULT_REFUSED, found)
                 else:
                     mine.append(candidate)
-            keys = [key for one in mine for key in _keys(one.matched.name)]
             if not mine:
                 return
+            keys = [key for one in mine for key in _keys(one.matched.name)]
             self._context.claim.ensure()
             self._context.putter.announce(keys)
             failpoints.reach("adopt.announced")
@@ -245,6 +248,23 @@ class Adopter:
             return "a log of that name was begun just now"
         names.add(name)
         return ""
+
+    def _archived(self, candidate: Candidate) -> str:
+        """Why the log's objects can't be put: another log's are there. "" where none are, or an earlier try's.
+
+        The catalog may lack a log whose key did not open when it was rebuilt; announcing its objects would delete them.
+        """
+        key = metadata_key(candidate.matched.name)
+        objects = self._context.putter.objects
+        if objects.head(key) is None:
+            return ""
+        try:
+            there = load_metadata(objects, key).record.adopted.url
+        except (Corrupt, NotFound, WrongVersion):
+            there = ""
+        if there == candidate.url:
+            return ""
+        return f"the archive has {key} of another log, which the catalog does not know, or which was deleted just now"
 
     def _write(self, order: Order, candidate: Candidate, failing: threading.Event) -> Written:
         """failing: set once one of the batch fails with what concerns all; the others end early then."""

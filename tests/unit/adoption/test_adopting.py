@@ -213,6 +213,27 @@ async def test_what_can_not_be_adopted_is_said(site: AdoptingSite, old: OldFolde
     assert totals.adopted == 5
 
 
+async def test_what_the_archive_has_of_a_log_that_the_catalog_lacks_is_left(site: AdoptingSite, old: OldFolder) -> None:
+    log = site.leader.log(LogName("t", "j", "s", 1))
+    log.append((1, b"its own text"))
+    log.complete()
+    site.seal()
+    objects = {key: site.objects.get(key) for key in ("t/j/s/1/log.joblog", "t/j/s/1/metadata.json")}
+    changes = Changes()
+    changes.delete_log(log.number)
+    site.store.write(changes)
+    # As after a rebuild that could not use it: nothing names the objects, nor shall they be deleted.
+    changes = Changes()
+    changes.forget_objects(objects)
+    site.store.write(changes)
+    old.put("t/b/s/j/logs.txt", b"another text", ENDED)
+    totals, [found] = site.adopt()
+    assert (totals.adopted, totals.refused) == (0, 1)
+    assert "has t/j/s/1/metadata.json of another log" in found.why
+    site.clean()
+    assert {key: site.objects.get(key) for key in objects} == objects
+
+
 async def test_a_log_of_joblogs_own_is_not_replaced(site: AdoptingSite, old: OldFolder) -> None:
     log = site.leader.log()
     name = log.record.id
