@@ -57,7 +57,7 @@ run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them,
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
 test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
-	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 2 --dist loadfile -m '(not fault or short) and not browser'
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 3 --dist loadfile -m '(not fault or short) and not browser'
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real daemons
@@ -69,8 +69,8 @@ fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many roun
 drill: $(INSTALLED) ## lose a leader's disk and restore it, in every mode, to a folder and to S3 servers (DRILL_MIB=N: more load)
 	DRILL_MIB=$(or $(DRILL_MIB),16) $(BIN)/python -m pytest --timeout 1800 tests/e2e/test_drill.py
 
-fuzz: $(INSTALLED) ## fuzzing in full: parsers, messages, HTTP (FUZZ_EXAMPLES=N each; about a quarter of an hour with 2000)
-	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 tests/fuzz
+fuzz: $(INSTALLED) ## fuzzing and properties in full: parsers, messages, HTTP (FUZZ_EXAMPLES=N each; about a quarter of an hour with 2000)
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) PROPERTY_PERCENT=100 $(BIN)/python -m pytest --timeout 3600 tests/fuzz tests/property
 
 audit: $(INSTALLED) ## dependencies against what is known of vulnerabilities; needs the network
 	.ci/audit

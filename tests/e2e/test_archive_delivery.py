@@ -210,7 +210,7 @@ async def _send_all(push, data: bytes, count: int) -> None:  # type: ignore[no-u
 
 
 async def test_space_comes_back_however_much_goes_through(tmp_path: Path, objects: Flaky) -> None:
-    budget = 64 << 20
+    budget, times = 64 << 20, 8
     limits = ArchiverLimits(
         flush_interval_seconds=0.2, pack_bytes=8 << 20, buffer_budget_bytes=budget, grace_seconds=0.0
     )
@@ -223,12 +223,12 @@ async def test_space_comes_back_however_much_goes_through(tmp_path: Path, object
         await push.open(open_of(1))
         number = push.opened[1].number
         most = 0
-        for at in range(20 * (budget >> 20)):
+        for at in range(times * (budget >> 20)):
             await push.send(appends=[append_of(1, at * len(data), data)])
             if at % 16 == 15:
                 await push.until(lambda at=at: push.acks.get(1, 0) >= (at - 24) * len(data))
                 most = max(most, leader.store.disk_bytes())
-        await push.until(lambda: push.archived.get(1) == 20 * budget)
+        await push.until(lambda: push.archived.get(1) == times * budget)
         assert most < 4 * budget
         await until(lambda: leader.store.disk_bytes() < 2 * budget, "the space is back")
         assert len(list(leader.store.extents(number))) < 100

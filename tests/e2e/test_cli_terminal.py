@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import DEADLINE_SECONDS, JOBLOG, Machine
+from tests.e2e.machine import DEADLINE_SECONDS, JOBLOG, Machine, until
 
 HOSTILE = b"a\x1b[2Jb\x1b]52;c;eA==\x07\x1b[31mred\x9b1A\xc2\x9d0;t\x1b[8mz\n10%\r20%\n"
 SHOWN = b"a^[[2Jb^[]52;c;eA==^G\x1b[31mred\\x9b1A<U+009D>0;t^[[8mz\r\n10%\r\r\n20%\r\n\x1b[0m"
@@ -107,6 +107,7 @@ def test_colours_end_when_following_is_interrupted(machine: Machine) -> None:
         "printf '\\033[31mred\\n'; read x",
         stdin=subprocess.PIPE,
     )
+    until(lambda: machine.record("demo/slow")["state"] == "live", "the log is live")
     screen = Screen(machine, "logs", "-f", "demo/slow")
     try:
         screen.sees(b"red\r\n")

@@ -22,6 +22,7 @@ from joblog.leader.reading.piece import ReadSpec, Start, StartKind
 from joblog.v1.archive_pb2 import ForeignRange
 from tests.adopting import AdoptingSite, OldFolder
 from tests.archiving import CountedPuts
+from tests.examples import examples
 
 LINES = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=60)
 
@@ -49,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, small: None) -> Iterator[tup
     site.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     LINES,
     st.booleans(),

@@ -37,6 +37,7 @@ from joblog.worker.spool.bound import SpoolBounds
 from joblog.worker.spool.format import BLOCK, TRUNCATE, SpoolTask
 from joblog.worker.spool.writer import SpoolWriter
 from tests.e2e.push_stream import Leader, leader_in
+from tests.examples import examples
 from tests.fault.proxy import Proxy
 from tests.unit.spool.spool_building import SPOOL_KEY
 
@@ -426,7 +427,7 @@ class Chain(RuleBasedStateMachine):
 
 TestChain = pytest.mark.timeout(300)(Chain.TestCase)
 TestChain.settings = settings(
-    max_examples=70,
+    max_examples=examples(70),
     stateful_step_count=25,
     deadline=None,
     # What it finds depends on time as well, so that making it smaller takes long and seldom succeeds.

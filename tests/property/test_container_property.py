@@ -13,6 +13,7 @@ from joblog.errors import Corrupt, WrongVersion
 from joblog.leader.archive import container
 from joblog.leader.archive.container import FOOTER_BYTES, KIND_PACK, KIND_SEALED
 from tests.chunks import ChunkMaker, values
+from tests.examples import examples
 
 Logs = list[tuple[bytes, list[tuple[int, bytes]]]]
 
@@ -68,7 +69,7 @@ def test_any_flipped_bit_is_noticed() -> None:
             read(_flip(data, at), len(data))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_cut_inserted_and_swapped_bytes_are_noticed(chosen: st.DataObject) -> None:
     logs = chosen.draw(_logs())

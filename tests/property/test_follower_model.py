@@ -16,6 +16,7 @@ from joblog.worker.following.files import FileKey
 from joblog.worker.following.follower import Follower
 from joblog.worker.following.place import decode_place
 from joblog.worker.formats.cri import Cri
+from tests.examples import examples
 from tests.kubelet_writer import ContainerLog
 
 texts = st.lists(st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" ") + b"\n"), min_size=1, max_size=5)
@@ -204,4 +205,4 @@ class Following(RuleBasedStateMachine):
 TestFollowing = Following.TestCase
 # Without a look at why an example failed, which would trace each line.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
-TestFollowing.settings = settings(max_examples=25, stateful_step_count=25, deadline=None, phases=PHASES)
+TestFollowing.settings = settings(max_examples=examples(25), stateful_step_count=25, deadline=None, phases=PHASES)

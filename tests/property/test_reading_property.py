@@ -18,6 +18,7 @@ from joblog.batch import STDERR, STDOUT
 from joblog.errors import InvalidInput
 from joblog.identity import LogName
 from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
+from tests.examples import examples
 from tests.stored_log import Model, StoredLeader, StoredLog, stored_leader
 
 BYTES = st.lists(st.sampled_from(b"\n\nab\r\xff"), min_size=1, max_size=12).map(bytes)
@@ -80,7 +81,7 @@ def chosen_places(model: Model, stream: int | None) -> list[int]:
     return [place for place, of in enumerate(model.streams) if of in wanted]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=PARTS, stream=st.sampled_from([None, STDOUT, STDERR]), frames=st.booleans(), data=st.data())
 def test_reading_from_any_offset_gives_the_models_bytes(
     leader: StoredLeader, parts: list[object], stream: int | None, frames: bool, data: st.DataObject
@@ -105,7 +106,7 @@ def test_reading_from_any_offset_gives_the_models_bytes(
     assert seen.pieces[-1].state == log.record.state
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(FRAMES, max_size=8), data=st.data())
 def test_lines_are_where_the_newlines_say(leader: StoredLeader, parts: list[object], data: st.DataObject) -> None:
     log = build(leader, parts)
@@ -121,7 +122,7 @@ def test_lines_are_where_the_newlines_say(leader: StoredLeader, parts: list[obje
     assert seen.pieces[0].line == line
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(FRAMES, max_size=8),
     stream=st.sampled_from([None, STDOUT, STDERR]),
@@ -146,7 +147,7 @@ def test_the_last_lines_and_bytes(
     assert seen.data == expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=PARTS, start=st.integers(0, 40), stream=st.sampled_from([None, STDOUT, STDERR]), cut=st.integers(0, 8))
 def test_a_tail_gets_what_is_there_and_what_comes(
     leader: StoredLeader, parts: list[object], start: int, stream: int | None, cut: int
@@ -168,7 +169,7 @@ def test_a_tail_gets_what_is_there_and_what_comes(
     assert seen.pieces[-1].state == log.record.state
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(FRAMES, min_size=1, max_size=8), start=st.integers(0, 100), data=st.data())
 def test_damaged_and_lost_chunks_are_gaps_and_the_rest_is_served(
     leader: StoredLeader, parts: list[list[tuple[int, bytes]]], start: int, data: st.DataObject

@@ -20,6 +20,7 @@ from joblog.leader.retention.sweep import Sweep
 from joblog.v1 import types_pb2
 from joblog.v1.retention_pb2 import Hold
 from joblog.v1.types_pb2 import LogId, LogRecord, Outcome, TaskStart
+from tests.examples import examples
 
 OPTIONS = StoreOptions(write_buffers_bytes=MIB, cache_bytes=MIB)
 HOUR = 3600 * 10**9
@@ -151,7 +152,7 @@ def _descending(name: str) -> tuple[int, ...]:
     return tuple(-ord(character) for character in name)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     made=st.lists(RUN, max_size=14),
     rules=st.lists(RULE, max_size=4, unique_by=lambda rule: rule.text),

@@ -12,6 +12,7 @@ from joblog.worker.spool.format import BLOCK, LOST, SPOOL_FULL, TRUNCATE
 from joblog.worker.spool.reader import Record, SpoolReader
 from joblog.worker.spool.sealing import SpoolKey
 from joblog.worker.spool.writer import SpoolWriter
+from tests.examples import examples
 from tests.unit.spool.spool_building import SPOOL_KEY, append, content, make_writer, open_reader
 
 SIZES = st.one_of(st.integers(1, 50), st.integers(1, 3_000), st.sampled_from([65_535, 65_536, 70_000]))
@@ -51,7 +52,7 @@ def drain(reader: SpoolReader, step: int) -> list[Record]:
     return records
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data(), segment=st.integers(100, 5_000), policy=st.sampled_from([BLOCK, TRUNCATE]), key=KEYS)
 def test_reader_yields_what_was_written(data: st.DataObject, segment: int, policy: str, key: SpoolKey | None) -> None:
     """Writes, reads, seeks, reopened readers, releases, in any order."""
@@ -94,7 +95,7 @@ def test_reader_yields_what_was_written(data: st.DataObject, segment: int, polic
         reader.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000), key=KEYS)
 def test_cut_anywhere(data: st.DataObject, sizes: list[int], segment: int, key: SpoolKey | None) -> None:
     """The last segment cut at any byte after the supervisor's death: a beginning of the log, the rest a gap."""
@@ -114,7 +115,7 @@ def test_cut_anywhere(data: st.DataObject, sizes: list[int], segment: int, key: 
         reader.close()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data(), sizes=st.lists(SIZES, min_size=1, max_size=12), segment=st.integers(100, 5_000), key=KEYS)
 def test_damaged_anywhere(data: st.DataObject, sizes: list[int], segment: int, key: SpoolKey | None) -> None:
     """Any byte of any segment changed: never another byte in the log, never a hash that the bytes do not have."""

@@ -21,6 +21,7 @@ from joblog.leader.buffer.options import MIB, StoreOptions
 from joblog.leader.buffer.store import RunFilter, Store
 from joblog.v1 import types_pb2
 from joblog.v1.types_pb2 import LogId, LogRecord, TaskStart
+from tests.examples import examples
 
 LIVE, COMPLETED, INTERRUPTED = types_pb2.LOG_STATE_LIVE, types_pb2.LOG_STATE_COMPLETED, types_pb2.LOG_STATE_INTERRUPTED
 OPTIONS = StoreOptions(write_buffers_bytes=MIB, cache_bytes=MIB)
@@ -227,6 +228,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(25), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestStoreModel = StoreMachine.TestCase

@@ -24,6 +24,7 @@ from joblog.leader.archive.folder import FolderStore
 from joblog.leader.reading.piece import Piece, ReadSpec, Start, StartKind
 from joblog.v1 import types_pb2
 from tests.archived_log import Archived, Mover
+from tests.examples import examples
 from tests.stored_log import StoredLeader
 
 _TRIES = 400
@@ -296,4 +297,4 @@ class TiersModel(RuleBasedStateMachine):
 
 
 TestTiers = TiersModel.TestCase
-TestTiers.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestTiers.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
