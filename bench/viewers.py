@@ -142,6 +142,8 @@ def _add(result: Result, name: str, without: Span, beside: Span, least: float) -
     result.add(f"{name}: the viewers' own CPU", beside.viewers_cpu / beside.seconds, "cores")
     for kind, what in (("scroll", "a window of a completed log"), ("list", "a list of runs or logs")):
         times = beside.got[kind]["milliseconds"]
+        if not times:
+            raise RuntimeError(f"{name}: nobody had {what} in time: the machine does too much else to measure this")
         result.add(f"{name}: {what}: p50", percentile(times, 50), "ms")
         result.add(f"{name}: {what}: p99", percentile(times, 99), "ms", at_most=MAX_PAGE_P99_MS)
     follow = beside.got["follow"]["bytes"] / beside.seconds / 1e6

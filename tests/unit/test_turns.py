@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from joblog.leader.api.http.turns import BUSY_BYTES_PER_SECOND, REST, Turns
+import pytest
+
+from joblog.leader.api.http.turns import BUSY_BYTES_PER_SECOND, MAX_TURN_SECONDS, REST, Turns
 
 
 class Leader:
@@ -75,3 +78,19 @@ async def test_after_a_turn_comes_a_rest_and_nobody_waits_for_ones_who_gave_up()
         assert loop.time() - began >= REST * 0.05 * 0.9
         assert loop.time() - first_ended < 5
         assert order[-1] == "second"
+
+
+async def test_a_turn_that_takes_too_long_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader = Leader()
+    loop = asyncio.get_running_loop()
+    errors: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, error: errors.append(error))
+    async with leader.taking_in(2 * BUSY_BYTES_PER_SECOND):
+        async with leader.turns.turn():
+            await asyncio.sleep(1.2 * MAX_TURN_SECONDS)
+            now = loop.time
+            # As with a loop that is early with its timers.
+            monkeypatch.setattr(loop, "time", lambda: now() - MAX_TURN_SECONDS)
+        monkeypatch.undo()
+        assert await most_at_once(leader, 3) == 1
+    assert not errors

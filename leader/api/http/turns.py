@@ -41,15 +41,22 @@ class Turns:
             return
         await self._lock.acquire()
         loop, began = asyncio.get_running_loop(), self._clock()
-        too_long = loop.call_later(MAX_TURN_SECONDS, self._lock.release)
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+            self._lock.release()
+
+        too_long = loop.call_later(MAX_TURN_SECONDS, end)
         try:
             yield
         finally:
             rest = min(MAX_REST_SECONDS, REST * (self._clock() - began)) if self._is_busy() else 0.0
-            # Its time may have come: then the turn is over already.
-            if loop.time() < too_long.when():
+            # Where its time has come the next one has the turn already. The clock does not tell: timers may be early.
+            if not is_over:
                 too_long.cancel()
-                loop.call_later(rest, self._lock.release)
+                loop.call_later(rest, end)
 
     def _is_busy(self) -> bool:
         now = self._clock()
