@@ -210,7 +210,6 @@ class Ingest(Service, ingest_pb2_grpc.IngestServicer):
             if reading.done():
                 reading.result()
                 await session.finish()
-                writing.cancel()
                 await session.outbox.flush(context)
             return None
         except (grpc.aio.AbortError, asyncio.InvalidStateError, grpc.RpcError):

@@ -26,6 +26,8 @@ class Outbox:
         self._acks: dict[int, tuple[int, int]] = {}
         self._outgoing = asyncio.Event()
         self._flushed = asyncio.Event()
+        # gRPC takes one write at a time, and one that is cancelled is not over.
+        self._one_write = asyncio.Lock()
 
     async def until_room(self) -> None:
         """Waits for a worker that sends what must be answered and does not read the answers."""
@@ -88,7 +90,11 @@ class Outbox:
             await self.flush(context)
 
     async def flush(self, context: PushContext) -> None:
-        """Sends what there is to say now."""
+        """Sends what there is to say now, after what is being sent."""
+        async with self._one_write:
+            await self._flush(context)
+
+    async def _flush(self, context: PushContext) -> None:
         self._outgoing.clear()
         self._flushed.clear()
         message, self._message = self._message, ingest_pb2.PushResponse()
