@@ -28,6 +28,68 @@ _WORDS = {
     adoption_pb2.ADOPT_RESULT_LATER: "later",
 }
 
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="Where the logs lie: s3://BUCKET/PREFIX or file:///FOLDER, in one of the leader's adoption.sources.",
+    ),
+]
+RuleOption = Annotated[
+    str,
+    typer.Option(
+        "--rule",
+        metavar="RULE",
+        help="Which objects below URL are logs: {namespace}/{jobType}/{serviceName}/{jobName}/logs.txt. What "
+        "stands in braces is a part of the key, without a slash.",
+    ),
+]
+NamespaceOption = Annotated[
+    str,
+    typer.Option("--namespace", "-n", metavar="TEXT", help="The namespace, where no part is called so: a name."),
+]
+RunOption = Annotated[
+    str, typer.Option("--run", metavar="TEXT", help="The run, put together of parts: {jobName}-{day}.")
+]
+TaskOption = Annotated[str, typer.Option("--task", metavar="TEXT", help="The same for the task.")]
+AttemptOption = Annotated[str, typer.Option("--attempt", metavar="TEXT", help="The same for the attempt.")]
+MetadataOption = Annotated[
+    str,
+    typer.Option(
+        "--metadata", metavar="NAME", help="The JSON beside each log; may have parts in it. `-`: there is none."
+    ),
+]
+FieldOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        metavar="MEANING=PATH",
+        help="A field of the metadata that means something: exit_code=result.rc. Also signal, status, started, "
+        "ended, host, message, command, labels.",
+    ),
+]
+StatusOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        metavar="WORD=MEANING",
+        help="A word in `status`: GREEN=succeeded. Also failed, timed_out, evicted, node_lost, unknown, running.",
+    ),
+]
+Otherwise = Annotated[
+    str,
+    typer.Option("--otherwise", metavar="MEANING", help="Logs of whose end nothing is known count as `succeeded`."),
+]
+IgnoreMetadata = Annotated[
+    bool, typer.Option("--ignore-bad-metadata", help="Adopt a log whose metadata can't be used without it.")
+]
+MinAge = Annotated[
+    str, typer.Option("--min-age", metavar="TIME", help="Leave objects that were written since: 30m, 2h, 0s.")
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Adopt so many at most; 0: all.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be adopted, and under which names.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only tell of what was not adopted.")]
+
 
 @contextmanager
 def adoption_stub(leader: str | None, data_dir: Path | None) -> Iterator[Any]:
@@ -40,70 +102,22 @@ def adoption_stub(leader: str | None, data_dir: Path | None) -> Iterator[Any]:
 
 
 def adopt(
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL",
-            help="Where the logs lie: s3://BUCKET/PREFIX or file:///FOLDER, in one of the leader's adoption.sources.",
-        ),
-    ],
+    url: Url,
     *,
-    rule: Annotated[
-        str,
-        typer.Option(
-            "--rule",
-            metavar="RULE",
-            help="Which objects below URL are logs: {namespace}/{jobType}/{serviceName}/{jobName}/logs.txt. What "
-            "stands in braces is a part of the key, without a slash.",
-        ),
-    ],
-    namespace: Annotated[
-        str,
-        typer.Option("--namespace", "-n", metavar="TEXT", help="The namespace, where no part is called so: a name."),
-    ] = "",
-    run: Annotated[
-        str, typer.Option("--run", metavar="TEXT", help="The run, put together of parts: {jobName}-{day}.")
-    ] = "",
-    task: Annotated[str, typer.Option("--task", metavar="TEXT", help="The same for the task.")] = "",
-    attempt: Annotated[str, typer.Option("--attempt", metavar="TEXT", help="The same for the attempt.")] = "",
-    metadata: Annotated[
-        str,
-        typer.Option(
-            "--metadata", metavar="NAME", help="The JSON beside each log; may have parts in it. `-`: there is none."
-        ),
-    ] = "metadata.json",
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--field",
-            metavar="MEANING=PATH",
-            help="A field of the metadata that means something: exit_code=result.rc. Also signal, status, started, "
-            "ended, host, message, command, labels.",
-        ),
-    ] = None,
-    status: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--status",
-            metavar="WORD=MEANING",
-            help="A word in `status`: GREEN=succeeded. Also failed, timed_out, evicted, node_lost, unknown, running.",
-        ),
-    ] = None,
-    otherwise: Annotated[
-        str,
-        typer.Option("--otherwise", metavar="MEANING", help="Logs of whose end nothing is known count as `succeeded`."),
-    ] = "",
-    ignore_metadata: Annotated[
-        bool, typer.Option("--ignore-bad-metadata", help="Adopt a log whose metadata can't be used without it.")
-    ] = False,
-    min_age: Annotated[
-        str, typer.Option("--min-age", metavar="TIME", help="Leave objects that were written since: 30m, 2h, 0s.")
-    ] = "1h",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Adopt so many at most; 0: all.")] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be adopted, and under which names.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only tell of what was not adopted.")] = False,
+    rule: RuleOption,
+    namespace: NamespaceOption = "",
+    run: RunOption = "",
+    task: TaskOption = "",
+    attempt: AttemptOption = "",
+    metadata: MetadataOption = "metadata.json",
+    field: FieldOptions = None,
+    status: StatusOptions = None,
+    otherwise: Otherwise = "",
+    ignore_metadata: IgnoreMetadata = False,
+    min_age: MinAge = "1h",
+    limit: Limit = 0,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     leader: Leader = None,
     data_dir: DataDir = None,
