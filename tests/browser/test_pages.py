@@ -27,7 +27,7 @@ PAGES = {
     "workers": ("workers", ""),
     "storage": ("storage", ""),
     "access": ("access", ""),
-    "audit": ("access?tab=audit", "This is where the audit log begins"),
+    "audit": ("access?tab=audit", "log.read"),
     "nothing there": ("nowhere", ""),
 }
 MAX_FIRST_PAGE_BYTES = 350_000
