@@ -218,8 +218,14 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon allow pool size one = true
 mon data = {folder}/mon
+# Or each change of the cluster's maps waits for a second.
+paxos propose interval = 0.02
+paxos min wait = 0.01
 mon warn on pool no redundancy = false
 osd data = {folder}/osd
+# What an OSD says of itself before it knows the cluster is refused, and ends it.
+osd class update on start = false
+osd crush update on start = false
 osd objectstore = memstore
 memstore device bytes = 4294967296
 [client.rgw.a]
