@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from joblog.leader.buffer import keys
@@ -12,19 +13,23 @@ from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.cursor import scan
 from joblog.leader.buffer.engine import Engine
 from joblog.leader.buffer.holds import HoldTable
-from joblog.leader.buffer.ledger import logs_of, read_log, read_run
+from joblog.leader.buffer.ledger import COUNTERS, logs_of, read_log, read_run
 from joblog.v1.types_pb2 import LogRecord, RunRecord
 
 Deleting = Callable[[int], None]
 
 
 class Expired(NamedTuple):
-    """What was done. runs: that are gone. bytes: that their logs took. held: runs that a hold kept."""
+    """What was done. runs: that are gone. bytes: that their logs took. held: runs that a hold kept.
+
+    broken: runs that stay as they are, since their logs are not those that they count.
+    """
 
     runs: int = 0
     logs: int = 0
     bytes: int = 0
     held: int = 0
+    broken: tuple[RunRecord, ...] = ()
     # Runs that were not looked at, or of which logs are left, as the write was large enough.
     left: tuple[RunRecord, ...] = ()
 
@@ -70,6 +75,9 @@ class Expiry:
                 logs = self._logs(now, room)
                 if self._is_held(now, logs):
                     done = done._replace(held=done.held + 1)
+                    continue
+                if not _are_counted(logs, now, room):
+                    done = done._replace(broken=(*done.broken, now))
                     continue
                 for log in logs:
                     changes.delete_log(log.number)
@@ -122,6 +130,13 @@ class Expiry:
         with self._lock:
             self._write(changes, lambda _number: None)
         self._engine.sync()
+
+
+def _are_counted(logs: Sequence[LogRecord], run: RunRecord, limit: int) -> bool:
+    """Whether these first `limit` logs are such as the run counts: else it would never be counted down to nothing."""
+    states = Counter(COUNTERS.get(log.state, "") for log in logs)
+    within = all(count <= getattr(run, counter, 0) for counter, count in states.items())
+    return within and len(logs) == min(limit, logs_of(run)) > 0
 
 
 def _is_as_seen(now: RunRecord, seen: RunRecord) -> bool:

@@ -67,7 +67,7 @@ def task_counter(newest: LogRecord | None) -> str:
 
 
 def _add_to(run: RunRecord, counter: str, step: int) -> None:
-    # What an earlier version counted nothing of must not go below nothing.
+    # What an earlier version counted nothing of, or a damaged store lost, must not go below nothing.
     setattr(run, counter, max(0, getattr(run, counter) + step))
 
 
@@ -147,6 +147,8 @@ class Ledger:
             self._put_log(record)
         for number, stored_bytes in changes.merged.items():
             self._put_merged(number, stored_bytes)
+        for place in changes.deleted_runs:
+            self._delete_run(*place)
         self._finish_runs()
         self._note_expiring(changes)
         self._places.take(changes)
@@ -183,8 +185,7 @@ class Ledger:
         run = self._run(log.id.namespace, log.id.run)
         for record, step in ((old, -1), (new, 1)):
             if record is not None:
-                counter = COUNTERS[record.state]
-                setattr(run, counter, getattr(run, counter) + step)
+                _add_to(run, COUNTERS[record.state], step)
         _add_to(run, "completed_bytes", _completed_bytes(new) - _completed_bytes(old))
         if new is not None:
             run.created_ns = run.created_ns or new.created_ns
@@ -274,6 +275,18 @@ class Ledger:
         puts.append((keys.INDEX, key, keys.pack_writer(number, deleted=True)))
         self.deleted_numbers.add(number)
         self._count(old, None)
+
+    def _delete_run(self, namespace: str, run: str) -> None:
+        """Whatever it counted, and what names logs of which no record is there, go with it."""
+        record = self._run(namespace, run)
+        if logs_of(record):
+            self._holds.check(namespace, run, record.labels)
+        for counter in COUNTERS.values():
+            setattr(record, counter, 0)
+        prefix = keys.attempt_prefix(namespace, run)
+        left = scan(self._source, keys.INDEX, prefix, keys.after(prefix))
+        lost = [key for key, value in left if keys.number_of(value) not in self.deleted_numbers]
+        self.operations.deletes.extend((keys.INDEX, key) for key in lost)
 
     def _check_hold(self, record: LogRecord) -> None:
         """Raises Held. A log is held with its run, whose labels are those of all its logs, and by its own."""

@@ -121,6 +121,8 @@ class Retention(Service):
         self._untold = False
         self._problem = ""
         self._problems: list[str] = []
+        # Of the pass that is under way.
+        self._broken: list[str] = []
 
     def warnings(self) -> list[str]:
         """What is wrong now, for people."""
@@ -185,6 +187,7 @@ class Retention(Service):
     async def _pass(self) -> Done:
         began = time.monotonic()
         self.progress = Done()
+        self._broken = []
         self._told_at = began
         try:
             await self._go_on()
@@ -193,7 +196,7 @@ class Retention(Service):
             while (found := await self._timed(partial(next, slices, None))) is not None:
                 await self._delete(found)
                 self.progress = replace(self.progress, runs_looked_at=sweep.looked_at, seconds=time.monotonic() - began)
-            self._problems = sweep.problems
+            self._take_problems(sweep.problems)
         finally:
             self._tell()
         done = self.progress
@@ -204,6 +207,20 @@ class Retention(Service):
         if done.runs:
             log.info("%d runs were due: %d logs are deleted, %d bytes", done.runs, done.logs, done.bytes)
         return done
+
+    def _take_problems(self, found: list[str]) -> None:
+        """Notes what the pass could not do; what the one before had told is not logged again."""
+        if broken := self._broken:
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            found = [
+                *found,
+                f"run {broken[0]}{more}: due, and not deleted, as records of its logs are missing or are others than "
+                "it counts. The store is damaged: restore a backup, or delete the run with `joblog delete`",
+            ]
+        for one in found:
+            if one not in self._problems:
+                log.warning("%s", one)
+        self._problems = found
 
     async def _timed(self, work: Callable[[], T]) -> T:
         """Does it in the pool, and then pauses, so that it takes no more than its share of a core."""
@@ -300,6 +317,7 @@ class Retention(Service):
             self._on_deleted()
 
     def _count(self, done: Expired) -> Expired:
+        self._broken += (f"{run.namespace}:{run.run}" for run in done.broken)
         before = self.progress
         self.progress = replace(
             before,

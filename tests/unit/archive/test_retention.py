@@ -25,6 +25,9 @@ from joblog.leader.archive.takeover import Takeover
 from joblog.leader.archive.verify import Verifier
 from joblog.leader.archived_holds import HoldWriter, hold_keeper, restore_holds
 from joblog.leader.archived_state import StateKeeper
+from joblog.leader.buffer import keys
+from joblog.leader.buffer.cursor import scan
+from joblog.leader.buffer.engine import Operations
 from joblog.leader.buffer.holds import Held, unpack_holds
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
@@ -191,6 +194,40 @@ async def test_a_run_that_was_begun_is_left_alone_once_it_is_held_or_goes_on(
     assert (done_pass.runs, done_pass.held_runs) == (0, 1)
     assert site.store.expiry.begun() == []
     assert [len(site.store.list_logs("default", run)[0]) for run in ("one", "two")] == [3, 4]
+
+
+@pytest.mark.parametrize("lost", ["some", "all", "miscounted"])
+async def test_a_run_whose_logs_are_not_what_it_counts_is_named_and_holds_up_no_other(
+    open_site: Callable[[], ArchiveSite], lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = open_site()
+    add_run(site, "after")
+    broken = add_run(site, "broken", 5)
+    records = [(keys.LOGS, keys.record_key(log.number)) for log in broken]
+    if lost == "miscounted":
+        record = site.store.get_run("default", "broken")
+        assert record is not None
+        record.logs_interrupted, record.logs_completed = 3, 2
+        put = [(keys.RUNS, keys.run_key("default", "broken"), record.SerializeToString())]
+        site.store._engine.write(Operations([], [], put))
+    else:
+        site.store._engine.write(Operations([], records if lost == "all" else records[1:3], []))
+    made = retention(site)
+    for _ in range(2):
+        async with asyncio.timeout(30):
+            done = await one_pass(made)
+        assert names(site.store) == ["broken"]
+    assert (done.runs, done.logs) == (0, 0)
+    [warning] = made.warnings()
+    assert "run default:broken: due, and not deleted" in warning
+    assert len([line for line in caplog.messages if "default:broken" in line]) == 1
+    # What it says to do helps.
+    prefix = keys.attempt_prefix("default", "broken")
+    await Deleter(site.store, Fence(), site.reader.forget, ThreadPoolExecutor(1)).delete("default", "broken")
+    assert names(site.store) == []
+    assert list(scan(site.store._engine, keys.INDEX, prefix, keys.after(prefix))) == []
+    await one_pass(made)
+    assert made.warnings() == []
 
 
 async def test_the_audit_log_is_told_before_anything_goes(open_site: Callable[[], ArchiveSite]) -> None:
