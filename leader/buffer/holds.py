@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from google.protobuf.message import DecodeError
 
 from joblog.errors import Conflict, Corrupt, InvalidInput
-from joblog.identity import AUDIT_NAMESPACE, MAX_LABEL_VALUE_LENGTH, check_name
+from joblog.identity import AUDIT_NAMESPACE, MAX_LABEL_VALUE_LENGTH, MAX_LABELS, check_name
 from joblog.leader.buffer import keys
 from joblog.leader.buffer.cursor import Source, scan
 from joblog.leader.buffer.engine import Engine, Operations
@@ -61,7 +61,7 @@ class Holds:
     def __init__(self, holds: Iterable[Hold] = (), unreadable: str = "") -> None:
         self.all = {key_of(hold): hold for hold in holds}
         self.unreadable = unreadable
-        self._has_labels = any(hold.label for hold in self.all.values())
+        self._labels = {(hold.namespace, hold.label) for hold in self.all.values() if hold.label}
 
     @classmethod
     def load(cls, source: Source) -> Holds:
@@ -73,14 +73,20 @@ class Holds:
     @property
     def has_labels(self) -> bool:
         """Whether any of them is on a label: a log's own labels matter then."""
-        return self._has_labels
+        return bool(self._labels)
+
+    def may_be_on_logs(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether one may be on a log's own label that a run with these has not: it says the first value of each."""
+        if len(labels) >= MAX_LABELS:
+            return any(where in ("", namespace) for where, _ in self._labels)
+        return any(label in labels and where in ("", namespace) for where, label in self._labels)
 
     def of(self, namespace: str, run: str, labels: Mapping[str, str]) -> list[Hold]:
         """Those that hold the run, or a log of it with these labels."""
         if not self.all:
             return []
         wanted = [keys.hold_key(namespace, run, "", "")]
-        if self._has_labels:
+        if self._labels:
             for label, value in labels.items():
                 wanted += [keys.hold_key(where, "", label, value) for where in (namespace, "")]
         return [self.all[key] for key in wanted if key in self.all]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from joblog.formats import rfc3339_nano
 from joblog.leader.buffer.store import RunFilter, Store
+from joblog.leader.retention.held import holds_on
 from joblog.leader.retention.policy import ENDED, Policies, Policy
 from joblog.leader.retention.sweep import last_heard_ns
 from joblog.v1 import types_pb2
@@ -14,6 +15,9 @@ from joblog.values import format_size
 # So many runs are looked at to tell whether one is among the last of its group.
 _LOOKED = 2000
 _PAGE = 500
+# So many logs of a run are looked at for held labels of their own; in a list, of each run.
+_LOOKED_LOGS = 10_000
+_LISTED_LOGS = 100
 
 
 class Keeping:
@@ -26,7 +30,7 @@ class Keeping:
     def kept(self, run: RunRecord, *, counting: bool = False) -> Kept:
         """How long the run is kept, as of now. counting: also looks how many newer ones there are; reads the store."""
         policy = self._policies.of(run)
-        held = self._held_by(run)
+        held = self._held_by(run, _LOOKED_LOGS if counting else _LISTED_LOGS)
         due_ns, says = self._due(run, policy, counting)
         quota = self._policies.quota_of(run.namespace) if run.state in ENDED else None
         if quota is not None:
@@ -43,10 +47,10 @@ class Keeping:
         record = self._store.get_run(namespace, run)
         return None if record is None else self.kept(record, counting=True)
 
-    def _held_by(self, run: RunRecord) -> list[str]:
-        holds = self._store.holds.present
-        found = [_words(hold) for hold in holds.of(run.namespace, run.run, run.labels)]
-        return ["what could not be read of a former leader's holds", *found] if holds.unreadable else found
+    def _held_by(self, run: RunRecord, max_logs: int) -> list[str]:
+        found = list(map(_words, holds_on(self._store, run, max_logs)))
+        unreadable = self._store.holds.present.unreadable
+        return ["what could not be read of a former leader's holds", *found] if unreadable else found
 
     def _due(self, run: RunRecord, policy: Policy | None, counting: bool) -> tuple[int, str]:
         if run.state == types_pb2.RUN_STATE_LIVE:

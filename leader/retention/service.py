@@ -212,11 +212,11 @@ class Retention(Service):
         """Notes what the pass could not do; what the one before had told is not logged again."""
         if broken := self._broken:
             more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-            found = [
-                *found,
+            said = (
                 f"run {broken[0]}{more}: due, and not deleted, as records of its logs are missing or are others than "
-                "it counts. The store is damaged: restore a backup, or delete the run with `joblog delete`",
-            ]
+                "it counts. The store is damaged: restore a backup, or delete the run with `joblog delete`"
+            )
+            found = [*found, said]
         for one in found:
             if one not in self._problems:
                 log.warning("%s", one)

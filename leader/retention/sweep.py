@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from joblog.leader.buffer.every import logs_of_run
 from joblog.leader.buffer.store import Store
+from joblog.leader.retention.held import holds_on
 from joblog.leader.retention.policy import ENDED, Policies, Policy, StoredQuota
 from joblog.v1.types_pb2 import RunRecord
 
@@ -118,9 +119,8 @@ class Sweep:
         return Due(run, why, held)
 
     def is_held(self, run: RunRecord) -> bool:
-        """Whether a hold is on the run or on one of its labels."""
-        holds = self._store.holds.present
-        return bool(holds.unreadable or holds.of(run.namespace, run.run, run.labels))
+        """Whether a hold is on the run, on one of its labels, or on one of its logs' own."""
+        return bool(self._store.holds.present.unreadable or holds_on(self._store, run))
 
     def _ended_ns(self, run: RunRecord) -> int:
         """When the run ended; an interrupted one, when something was heard of it last."""

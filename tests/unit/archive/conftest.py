@@ -31,3 +31,19 @@ def start(tmp_path: Path, objects: CountedPuts) -> Iterator[Start]:
     yield begin
     for site in sites:
         site.close()
+
+
+@pytest.fixture
+def open_site(tmp_path: Path, objects: CountedPuts) -> Iterator[Callable[[], ArchiveSite]]:
+    """Opens the leader's store, once more where it was opened before: another life."""
+    made: list[ArchiveSite] = []
+
+    def make() -> ArchiveSite:
+        if made:
+            made[-1].close()
+        made.append(ArchiveSite(tmp_path / "one", objects))
+        made[-1].context.claim.ensure()
+        return made[-1]
+
+    yield make
+    made[-1].close()
