@@ -31,6 +31,7 @@ from joblog.leader.retention.keeping import Keeping
 from joblog.leader.retention.policy import Policies
 from joblog.leader.retention.sweep import Sweep
 from joblog.v1.retention_pb2 import Hold
+from joblog.v1.types_pb2 import LogRecord
 from tests.archiving import ArchiveSite, CountedPuts
 from tests.retaining import POLICIES, Fence, add_run, names, one_pass, retention
 from tests.stored_log import fill
@@ -85,13 +86,18 @@ async def test_logs_are_read_for_their_labels_only_where_a_hold_may_be_on_one(
     add_run(site, "a", 2)
     record = site.store.get_run("default", "a")
     assert record is not None
-    asked = []
-    monkeypatch.setattr(held, "logs_of_run", lambda *_: asked.append(1) or [])
+    asked: list[str] = []
+
+    def logs_of_run(_store: Store, _namespace: str, run: str) -> list[LogRecord]:
+        asked.append(run)
+        return []
+
+    monkeypatch.setattr(held, "logs_of_run", logs_of_run)
     for hold in (Hold(namespace="default", run="b"), Hold(label="case", value="1"), Hold(namespace="n", label="kind")):
         site.store.holds.set(hold)
         assert (held.holds_on(site.store, record), asked) == ([], [])
     site.store.holds.set(Hold(label="kind", value="odd"))
-    assert (held.holds_on(site.store, record), asked) == ([], [1])
+    assert (held.holds_on(site.store, record), asked) == ([], ["a"])
 
 
 async def test_a_rebuild_knows_holds_and_deletes_nothing_where_it_can_not(
