@@ -14,6 +14,7 @@ import {
 } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
+import { Account } from "./account";
 import { Failure, Loading } from "./parts/states";
 import { type Permission, useSession } from "./session";
 
@@ -29,7 +30,7 @@ const places: readonly Place[] = [
   { path: "/search", label: "Search", icon: IconSearch, needs: ["log.read"] },
   { path: "/workers", label: "Workers", icon: IconServer, needs: ["workers.manage", "leader.operate"] },
   { path: "/storage", label: "Storage", icon: IconDatabase, needs: ["leader.operate", "keys.manage"] },
-  { path: "/access", label: "Access", icon: IconKey, needs: ["access.manage", "audit.read"] },
+  { path: "/access", label: "Access", icon: IconKey, needs: ["access.manage", "workers.manage", "audit.read"] },
 ];
 
 function ThemeToggle(): ReactNode {
@@ -55,6 +56,7 @@ export function Frame(): ReactNode {
   const session = useSession();
   const location = useLocation();
   const [open, { toggle, close }] = useDisclosure(false);
+  if (session.left !== null) return <Navigate to="/login" replace />;
   if (session.unauthenticated) {
     return (
       <Navigate to={`/login?to=${encodeURIComponent(location.pathname + location.search + location.hash)}`} replace />
@@ -76,11 +78,7 @@ export function Frame(): ReactNode {
             </Text>
           </Group>
           <Group gap="xs" wrap="nowrap">
-            {session.who && session.who.kind !== "open" ? (
-              <Text size="sm" c="dimmed" truncate maw={200}>
-                {session.who.name}
-              </Text>
-            ) : null}
+            {session.who && session.who.kind !== "open" ? <Account who={session.who} /> : null}
             <ThemeToggle />
           </Group>
         </Group>

@@ -1,7 +1,7 @@
 // Who the leader takes this browser for, and what that allows.
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { createContext, type ReactNode, useContext, useEffect, useMemo } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { ApiError, getJson, whenUnauthenticated } from "./api/client";
 
 export type Permission =
@@ -32,12 +32,18 @@ export interface Session {
   error: ApiError | null;
   may: (permission: Permission) => boolean;
   refresh: () => void;
+  /** Where somebody who signed out signs out at the provider, too, "": nowhere; null: nobody signed out. */
+  left: string | null;
+  /** Somebody signed out, or in: what was loaded is dropped, as it was for somebody else. */
+  leave: (providerUrl: string) => void;
+  enter: () => void;
 }
 
 const Context = createContext<Session | null>(null);
 
 export function SessionProvider({ children }: { children: ReactNode }): ReactNode {
   const queries = useQueryClient();
+  const [left, setLeft] = useState<string | null>(null);
   const { data, error, isPending } = useQuery({
     queryKey: ["whoami"],
     queryFn: ({ signal }) => getJson<WhoAmI>("/whoami", {}, signal),
@@ -56,8 +62,17 @@ export function SessionProvider({ children }: { children: ReactNode }): ReactNod
       error: problem,
       may: (permission) => who?.permissions.includes(permission) ?? false,
       refresh: () => void queries.invalidateQueries(),
+      left,
+      leave: (providerUrl) => {
+        setLeft(providerUrl);
+        void queries.resetQueries();
+      },
+      enter: () => {
+        setLeft(null);
+        void queries.resetQueries();
+      },
     };
-  }, [data, error, isPending, queries]);
+  }, [data, error, isPending, left, queries]);
   return <Context value={session}>{children}</Context>;
 }
 

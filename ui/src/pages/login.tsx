@@ -1,4 +1,4 @@
-import { Alert, Button, Card, Center, Divider, PasswordInput, Stack, Text, Title } from "@mantine/core";
+import { Alert, Anchor, Button, Card, Center, Divider, PasswordInput, Stack, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useCallback, useEffect, useRef, useState } from "react";
@@ -38,14 +38,14 @@ export default function Login(): ReactNode {
     staleTime: 60_000,
   });
 
-  const { refresh } = session;
+  const { enter, left } = session;
   const signIn = useCallback(
     async (body: { token: string } | { code: string }): Promise<void> => {
       setBusy(true);
       setError(null);
       try {
         await sendJson("POST", "/session", body);
-        refresh();
+        enter();
         navigate(target, { replace: true });
       } catch (caught) {
         const problem = caught instanceof ApiError ? caught : null;
@@ -58,7 +58,7 @@ export default function Login(): ReactNode {
         setBusy(false);
       }
     },
-    [navigate, refresh, target],
+    [navigate, enter, target],
   );
 
   // A link that the command line gave: the code is good once.
@@ -84,6 +84,15 @@ export default function Login(): ReactNode {
           {error !== null ? (
             <Alert color="red" role="alert">
               {error}
+            </Alert>
+          ) : null}
+          {left && ways.data?.oidc ? (
+            <Alert color="blue" role="status">
+              This leader knows you no more; {ways.data.oidc.name} may still. Where others use this browser,{" "}
+              <Anchor href={left} inherit>
+                sign out there
+              </Anchor>
+              , too.
             </Alert>
           ) : null}
           {ways.data?.oidc ? (
