@@ -58,6 +58,10 @@ class TooLate(NotAuthenticated):
     """The browser brings back nothing that it was given, or too late: it is to begin again."""
 
 
+class ProviderRefused(Denied):
+    """The provider says no, or whoever was asked to sign in there left."""
+
+
 class OidcSignIn(Service):
     """Belongs to the event loop; the provider is asked in threads. clock: seconds since 1970.
 
@@ -146,7 +150,7 @@ class OidcSignIn(Service):
 
     async def _identity(self, answer: Mapping[str, str], way: _OnTheWay) -> Identity:
         if "error" in answer:
-            raise Denied(f"the provider says {answer['error'][:60]!r}")
+            raise ProviderRefused(f"the provider says {answer['error'][:60]!r}")
         code = answer.get("code")
         if not code:
             raise NotAuthenticated("the provider's answer has no code")

@@ -101,7 +101,9 @@ class ProxiedSite(Site):
         shown = self.folder / "proxy.pem"
         shown.touch(0o600)
         shown.write_bytes(pair.chain + pair.key)
-        (documented,) = re.findall(r"^    location /joblog/ \{.*?^    \}", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+        (documented,) = re.findall(
+            r"^    location /joblog/ \{.*?^    \}", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE
+        )
         ca = DataFolder(self.machine.data_dir).leader / "access" / "ca.pem"
         location = documented.replace("127.0.0.1:7081", f"127.0.0.1:{self._leader_port}").replace(
             "/var/lib/joblog/leader/access/ca.pem", str(ca)

@@ -147,6 +147,28 @@ async def test_names_that_a_leader_answers_to(tmp_path: Path) -> None:
         assert api.http_server.page() == "https://logs.example:8443/"
 
 
+async def test_a_page_at_the_leaders_own_url_may_change_things_whatever_port_a_proxy_tells(tmp_path: Path) -> None:
+    place = Place(url="https://logs.example:8443")
+    async with api_in(tmp_path, lambda store: Gate(store, Recogniser(store)), web=Web(place=place)) as api:
+        body = {"token": make_callers(api.access_store).tokens["reader"]}
+
+        async def status(origin: str, host: str) -> int:
+            headers = {**MEANT, "Origin": origin, "Host": host}
+            return (await api.http.post("/api/v1/session", json=body, headers=headers)).status_code
+
+        for host in ("logs.example", "logs.example:8443", "127.0.0.1"):
+            assert await status("https://logs.example:8443", host) == 201, host
+            for origin in (
+                "https://logs.example:8444",
+                "http://logs.example:8443",
+                "https://evil.example:8443",
+                "null",
+            ):
+                # A leader without TLS of its own can't tell whether a proxy that it does not know ended it.
+                if origin.partition("://")[2] != host:
+                    assert await status(origin, host) == 403, (origin, host)
+
+
 def test_places_that_are_none_are_refused() -> None:
     for path in ("/", "/joblog/", "/a/b-c/"):
         assert check_base_path(path) == path

@@ -205,7 +205,7 @@ async def test_who_is_in_no_group_that_counts_may_not_come_in(stage: Stage) -> N
 async def test_who_changes_their_mind_at_the_provider_is_told_so(stage: Stage) -> None:
     form = await stage.browser.to_provider(START)
     back = await stage.browser._follow(await stage.browser.get(f"{form.url}/abort"))
-    assert_problem(await stage.browser.get(back.headers["location"]), "denied")
+    assert_problem(await stage.browser.get(back.headers["location"]), "refused")
     assert "access_denied" in stage.notes.events[-1].detail["reason"]
 
 

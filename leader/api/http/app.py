@@ -65,7 +65,7 @@ def make_app(context: ApiContext, *, hosts: Collection[str] | None, place: Place
     place = place or Place()
     cookies = Cookies(context.status.leader_id, place.base_path)
     gated = HttpGate(make_routes(context, place, cookies), context.gate, cookies)
-    guarded = Guard(gated, hosts=hosts, metrics=context.metrics.api, base_path=place.base_path)
+    guarded = Guard(gated, hosts=hosts, metrics=context.metrics.api, base_path=place.base_path, url=place.url)
     if not place.trusted_proxies:
         return guarded
     return ProxyHeadersMiddleware(guarded, list(place.trusted_proxies))  # type: ignore[arg-type, return-value]

@@ -37,6 +37,11 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _STRICT_TRANSPORT = "max-age=31536000"
+_STANDARD_PORTS = {"http": 80, "https": 443}
+_ANOTHER_ORIGIN = (
+    "a page of another origin may not change anything here "
+    "(the leader's own behind a proxy: let that pass the Host header on with its port, or set http.url)"
+)
 
 
 def host_name(host: str) -> str:
@@ -59,7 +64,8 @@ def _is_browsers_for_good(scope: Scope, host: str) -> bool:
 class Guard:
     """ASGI middleware. hosts: names that a Host header may have, each may begin with `*.`; None: any.
 
-    base_path: taken off the paths of requests where a proxy left it there; a slash at both ends.
+    base_path: taken off the paths of requests where a proxy left it there; a slash at both ends. url: where browsers
+    find the leader, whatever Host a proxy passes on; empty: by that Host.
 
     A server on the loopback address must be given names: a page from elsewhere could otherwise make its own name point
     to this machine and read the logs. Requests that change something are refused when a page of another origin sends
@@ -67,9 +73,10 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str] | None, metrics: ApiMetrics, base_path: str = "/"
+        self, app: ASGIApp, *, hosts: Collection[str] | None, metrics: ApiMetrics, base_path: str = "/", url: str = ""
     ) -> None:
         self._app = app
+        self._origin = _origin_of(url)
         self._base = base_path.rstrip("/")
         self._hosts = None if hosts is None else frozenset(name.lower() for name in hosts)
         self._metrics = metrics
@@ -119,11 +126,27 @@ class Guard:
         if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")
-        if origin is not None and not _is_same_origin(origin, scope["scheme"], asked):
-            return 403, "PERMISSION_DENIED", "a page of another origin may not change anything here"
+        if origin is not None and not self._is_ours(origin, scope["scheme"], asked):
+            return 403, "PERMISSION_DENIED", _ANOTHER_ORIGIN
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return 403, "PERMISSION_DENIED", "a page of another site may not change anything here"
         return None
+
+    def _is_ours(self, origin: str, scheme: str, host: str) -> bool:
+        if self._origin is not None and _origin_of(origin) == self._origin:
+            return True
+        return _is_same_origin(origin, scheme, host)
+
+
+def _origin_of(text: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None where it is no address of a web page."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    standard = _STANDARD_PORTS.get(parts.scheme)
+    return (parts.scheme, host, port or standard) if host and standard else None
 
 
 def _is_same_origin(origin: str, scheme: str, host: str) -> bool:

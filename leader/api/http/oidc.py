@@ -12,7 +12,7 @@ from joblog.errors import Conflict, Denied, InvalidInput, JoblogError, NotAuthen
 from joblog.leader.api.http import cookies
 from joblog.leader.api.http.context import Context, CookieJar, Where
 from joblog.leader.api.http.gate import peer_of
-from joblog.leader.api.oidc_sign_in import WAY_SECONDS, OidcSignIn, TooLate
+from joblog.leader.api.oidc_sign_in import WAY_SECONDS, OidcSignIn, ProviderRefused, TooLate
 
 router = APIRouter(prefix="/api/v1/oidc", tags=["access"], include_in_schema=False)
 
@@ -79,6 +79,8 @@ def _to_sign_in_page(base_path: str, error: JoblogError, to: str) -> RedirectRes
         problem = "wait"
     elif isinstance(error, NotAuthenticated):
         problem = "failed"
+    elif isinstance(error, ProviderRefused):
+        problem = "refused"
     elif isinstance(error, Denied | Conflict):
         problem = "denied"
     else:

@@ -185,7 +185,7 @@ export const Row = memo(function Row(props: RowProps): ReactNode {
         )}
         <a
           className={styles.number}
-          href={`#L${number}`}
+          href={`${window.location.pathname}#L${number}`}
           aria-label={`Line ${number}`}
           data-number=""
           tabIndex={props.tabStop ? 0 : -1}

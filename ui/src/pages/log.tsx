@@ -113,8 +113,10 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
     if (selection !== null) show(selection.first);
     else if (log.state === "live") setLive(true);
     else if (failed) requestAnimationFrame(() => viewer.current?.showEnd());
+    // Only what comes from now on is new.
+    setSeen(lines);
     viewer.current?.focus();
-  }, [ready, log, selection, show, location.hash]);
+  }, [ready, log, selection, show, location.hash, lines]);
 
   // A link to another line of the same log.
   useEffect(() => {

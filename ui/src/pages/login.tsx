@@ -10,6 +10,7 @@ type Ways = Schemas["SignInWays"];
 
 const problems: Record<string, string> = {
   denied: "Your account may not use this leader: ask an administrator for a role.",
+  refused: "You were not signed in there: its page was left, or it refused you. Try again.",
   failed: "Signing in did not work. Try again; the leader's log says why.",
   expired: "Signing in took too long. Try again.",
   unavailable: "The place where you sign in can't be reached right now.",
