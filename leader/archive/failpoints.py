@@ -42,6 +42,7 @@ COMMAND_STEPS = (
     "rebuild.batch",
     "rebuild.live",
     "gc.found",
+    "gc.deleting",
     "gc.deleted",
     *KEY_STEPS,
     *ACCESS_STEPS,

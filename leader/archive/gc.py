@@ -113,7 +113,12 @@ class Collector:
     def _delete(self, batch: list[Orphan]) -> list[Orphan]:
         failpoints.reach("gc.found")
         keys = [orphan.key for orphan in batch]
+        # No list shows old versions of what is deleted: the leader asks again if this does not come to its end.
+        changes = Changes()
+        changes.announce_objects(keys)
+        self._store.write(changes, sync=True)
         self._objects.delete(keys)
+        failpoints.reach("gc.deleting")
         kept = self._objects.purge(keys)
         failpoints.reach("gc.deleted")
         changes = Changes()

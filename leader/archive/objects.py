@@ -140,7 +140,8 @@ class ObjectStore(Protocol):
         """Deletes all versions of objects that were deleted, in batches.
 
         Gives those of which versions are left, as a lock or a denial keeps them: until when, in ns, or for how long it
-        is of no use to ask again. Does nothing where versions are not kept.
+        is of no use to ask again. Does nothing where versions are not kept. Raises Unavailable for what failed in
+        passing; it may be asked again.
         """
         ...
 

@@ -30,6 +30,8 @@ _DAMAGED = frozenset(
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "507"})
 # Two conditional writes at once: which of them has won is seen when it is looked up.
 _RETRIED = frozenset({"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "429"})
+# Of one object among several, for which no status is told.
+PASSING = _RETRIED | {"InternalError", "ServiceUnavailable", "Throttling"}
 _SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 _TOKENS = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _SERVER_ERROR = 500

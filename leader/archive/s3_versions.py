@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from joblog.errors import Denied
+from joblog.errors import Denied, Unavailable
 from joblog.leader.archive.objects import MAX_DELETES
-from joblog.leader.archive.s3_errors import code_of, translated
+from joblog.leader.archive.s3_errors import PASSING, code_of, translated
 
 if TYPE_CHECKING:
     from joblog.leader.archive.s3 import S3Store
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 # What servers say that know no versions.
 _NONE = frozenset({"NotImplemented", "MethodNotAllowed"})
 _LATER_SECONDS = 86_400
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
 
 
 def has_versions(store: S3Store) -> bool:
@@ -40,7 +41,10 @@ def has_versions(store: S3Store) -> bool:
 
 
 def purge_versions(store: S3Store, keys: Sequence[str], lock_days: int) -> dict[str, int]:
-    """As ObjectStore.purge(). lock_days: how long new objects are locked."""
+    """As ObjectStore.purge(). lock_days: how long new objects are locked.
+
+    Raises Unavailable when the server failed to delete some, once all others are deleted.
+    """
     wanted = {store.full_key(key): key for key in keys}
     found = [version for group in _groups(sorted(wanted)) for version in _versions(store, group)]
     mine = [(version, is_marker) for version, is_marker in found if version["Key"] in wanted]
@@ -79,16 +83,24 @@ def _versions(store: S3Store, keys: Sequence[str]) -> Iterator[tuple[dict[str, A
         fields = {"KeyMarker": reply["NextKeyMarker"], "VersionIdMarker": reply.get("NextVersionIdMarker", "")}
 
 
-def _refused(store: S3Store, versions: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Deletes the versions; gives those that are kept."""
+def _refused(store: S3Store, versions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deletes the versions; gives those that are kept. Raises Unavailable for what failed in passing."""
+    kept: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
     for begin in range(0, len(versions), MAX_DELETES):
         some = versions[begin : begin + MAX_DELETES]
         entries = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in some]
         with translated(store.name, store) as client:
             reply = client.delete_objects(Bucket=store.bucket, Delete={"Objects": entries, "Quiet": True})
-        failed = {
-            (error.get("Key"), error.get("VersionId"))
-            for error in reply.get("Errors", [])
-            if error.get("Code") not in ("NoSuchKey", "NoSuchVersion")
-        }
-        yield from (one for one in some if (one["Key"], one["VersionId"]) in failed)
+        errors = [error for error in reply.get("Errors", []) if error.get("Code") not in _GONE]
+        passing = [error for error in errors if error.get("Code") in PASSING]
+        # Whatever else is said, such as that it is locked, will be said again.
+        refused = {(error.get("Key"), error.get("VersionId")) for error in errors if error not in passing}
+        kept += [one for one in some if (one["Key"], one["VersionId"]) in refused]
+        failed += passing
+    if failed:
+        first = failed[0]
+        raise Unavailable(
+            f"{store.name}: {len(failed)} old versions were not deleted, {first.get('Key')}: {first.get('Code')}"
+        )
+    return kept

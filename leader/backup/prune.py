@@ -79,11 +79,11 @@ class Pruner:
             return Pruned(keep, doomed, len(sizes), sum(sizes.values()), [])
         # Before anything goes: whether all that stay can be read.
         self._needed(set(doomed))
+        if doomed and self._objects.keeps_versions():
+            # No list shows old versions of what is deleted.
+            put_trash(self._objects, TrashList(new_trash_key(), (), (), tuple(doomed)))
         for backup_id in doomed:
-            keys = [backup_key(backup_id), verified_key(backup_id)]
-            self._objects.delete(keys)
-            if self._objects.purge(keys):
-                log.warning("backup %s is deleted; the store keeps old versions of its manifest for now", backup_id)
+            self._objects.delete(_manifest_keys(backup_id))
             failpoints.reach("prune.manifest")
             log.info("backup %s is deleted", backup_id)
         pieces, size, waits_for = self.sweep()
@@ -156,13 +156,21 @@ class Pruner:
             self._progress(min(at + MAX_DELETES, len(names)), len(names))
         # What a backup wants of a list it stores under another name: so nothing that is purged is wanted again.
         keys = {piece_key(name): name for name in sorted(wanted)}
-        if kept := self._objects.purge(list(keys)):
-            put_trash(self._objects, trash._replace(names=tuple(keys[key] for key in kept)))
-            log.warning("%d pieces are deleted; the store keeps old versions of them for now", len(kept))
+        there = set(self._repository.backup_ids()) if trash.backups else set()
+        manifests = {key: one for one in trash.backups if one not in there for key in _manifest_keys(one)}
+        if kept := self._objects.purge([*keys, *manifests]):
+            left = [keys[key] for key in kept if key in keys]
+            backups = dict.fromkeys(manifests[key] for key in kept if key in manifests)
+            put_trash(self._objects, trash._replace(names=tuple(left), backups=tuple(backups)))
+            log.warning("%d objects are deleted; the store keeps old versions of them for now", len(kept))
         else:
             # Those that are needed after all are found anew should that change.
             self._objects.delete([trash.key])
         return len(sizes), sum(sizes.values())
+
+
+def _manifest_keys(backup_id: str) -> list[str]:
+    return [backup_key(backup_id), verified_key(backup_id)]
 
 
 def prune_backups(

@@ -1,4 +1,4 @@
-"""Pieces that a prune means to delete, written down in the target before it does so."""
+"""What a prune means to delete, written down in the target before it does so."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from joblog.leader.backup.layout import TRASH_PREFIX, is_backup_id, is_copy_name
 _MAX_BYTES = 64 << 20
 # Of one list: some 4 MB.
 MAX_NAMES = 50_000
-_VERSION = 1
+# The first one has no `backups`.
+_VERSION = 2
 
 
 class TrashList(NamedTuple):
-    """names: of objects with pieces. waits_for: backups that ran when it was written; None: not looked at yet."""
+    """names: of objects with pieces. waits_for: backups that ran when it was written; None: not looked at yet.
+
+    backups: ids of those of which old versions of the manifest are to go, once they are deleted.
+    """
 
     key: str
     names: tuple[str, ...]
     waits_for: tuple[str, ...] | None
+    backups: tuple[str, ...] = ()
 
 
 def new_trash_key() -> str:
@@ -33,7 +38,7 @@ def new_trash_key() -> str:
 
 def put_trash(objects: ObjectStore, trash: TrashList) -> None:
     """Writes the list, or writes it again."""
-    said = {"version": _VERSION, "names": trash.names, "waits_for": trash.waits_for}
+    said = {"version": _VERSION, "names": trash.names, "waits_for": trash.waits_for, "backups": trash.backups}
     objects.put(trash.key, json.dumps(said).encode() + b"\n")
 
 
@@ -46,11 +51,13 @@ def trash_lists(objects: ObjectStore) -> list[TrashList]:
         except NotFound:
             continue
         fields = parse_document(data, info.key, _MAX_BYTES)
-        if fields.integer("version") != _VERSION:
+        version = fields.integer("version")
+        if not 1 <= version <= _VERSION:
             fields.fail("version", "is not known to this joblog")
         names = fields.texts("names")
         waits = None if fields.is_null("waits_for") else tuple(fields.texts("waits_for"))
-        if not all(map(is_copy_name, names)) or not all(map(is_backup_id, waits or ())):
-            fields.fail("names", "are not those of pieces")
-        found.append(TrashList(info.key, tuple(names), waits))
+        backups = fields.texts("backups") if version > 1 else []
+        if not all(map(is_copy_name, names)) or not all(map(is_backup_id, (*(waits or ()), *backups))):
+            fields.fail("names", "are not those of pieces and backups")
+        found.append(TrashList(info.key, tuple(names), waits, tuple(backups)))
     return found

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -339,3 +343,58 @@ def test_urls(tmp_path: Path) -> None:
         with pytest.raises(InvalidInput) as raised:
             open_store(ArchiveOptions(url))
         assert "pass" not in str(raised.value).replace("password", "")
+
+
+@pytest.mark.parametrize(("code", "message"), [("InternalError", ""), ("SlowDown", "Please reduce your request rate.")])
+def test_a_version_that_is_not_deleted_as_the_server_failed_is_no_locked_one(
+    moto: str, code: str, message: str
+) -> None:
+    store, key = _versioned(moto, "d/1")
+    refuse = _refusing(store, code, message)
+    with pytest.raises(Unavailable, match=f"1 old versions were not deleted.*{code}"):
+        store.purge([key])
+    retrying = RetryingStore(store, 60.0, sleep=lambda _seconds: refuse(None))
+    assert retrying.purge([key]) == {}
+    assert "Versions" not in store.client.list_object_versions(Bucket=store.bucket)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDenied", ""),
+        ("SomethingElse", ""),
+        ("InvalidRequest", "Object is WORM protected and cannot be overwritten"),
+    ],
+)
+def test_a_locked_version_is_kept_for_a_day_at_least(moto: str, code: str, message: str) -> None:
+    store, key = _versioned(moto, "d/1")
+    _refusing(store, code, message)
+    kept = store.purge([key])
+    assert set(kept) == {key}
+    assert kept[key] > time.time_ns() + 86_000 * 10**9
+
+
+def _versioned(endpoint: str, key: str) -> tuple[S3Store, str]:
+    """A store that keeps versions, and an object in it that was deleted."""
+    store = S3Store(f"joblog-{uuid.uuid4().hex[:12]}", "p/", options_for(endpoint))
+    store.check(create=True)
+    store.client.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    store.put(key, b"x")
+    store.delete([key])
+    return store, key
+
+
+def _refusing(store: S3Store, code: str, message: str) -> Callable[[None], None]:
+    """The server answers so for each version; gives what ends it."""
+
+    def answer(params: dict[str, Any], **_: object) -> tuple[SimpleNamespace, dict[str, Any]]:
+        names = re.findall(rb"<Key>([^<]*)</Key><VersionId>([^<]*)</VersionId>", params["body"])
+        errors = [
+            {"Key": key.decode(), "VersionId": version.decode(), "Code": code, "Message": message}
+            for key, version in names
+        ]
+        return SimpleNamespace(status_code=200), {"Errors": errors}
+
+    event = "before-call.s3.DeleteObjects"
+    store.client.meta.events.register(event, answer)
+    return lambda _: store.client.meta.events.unregister(event, answer)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joblog.errors import Corrupt, NotFound
+from joblog.errors import Corrupt, NotFound, Unavailable
 from joblog.leader.archive.folder import FolderStore
 from joblog.leader.archive.objects import walk
 from joblog.leader.archive.s3 import S3Store
@@ -303,9 +303,17 @@ class KeepingVersions(FolderStore):
     """A folder whose store keeps old versions of some objects, as a lock of a bucket does."""
 
     held: frozenset[str] = frozenset()
+    failing = False
+    purged: frozenset[str] = frozenset()
+
+    def keeps_versions(self) -> bool:
+        return True
 
     def purge(self, keys: Sequence[str]) -> dict[str, int]:
         assert not any(self.head(key) for key in keys)
+        if self.failing:
+            raise Unavailable("1 old versions were not deleted")
+        self.purged |= {key for key in keys if key not in self.held}
         return {key: 2**62 for key in keys if key in self.held}
 
 
@@ -331,6 +339,38 @@ def test_pieces_whose_versions_are_kept_are_asked_for_again(tmp_path: Path) -> N
         check_all(leader)
     finally:
         leader.close()
+
+
+@pytest.mark.parametrize("ends", ["refused", "locked", "killed"])
+def test_old_versions_of_a_manifest_go_with_a_later_prune(tmp_path: Path, ends: str) -> None:
+    target = KeepingVersions(tmp_path / "target")
+    leader = BackedUpLeader(tmp_path / "data", target)
+    try:
+        fill(leader.log(), [b"a line\n"])
+        ids = [leader.backup().id for _ in range(3)]
+        target.failing = ends == "refused"
+        target.held = frozenset({backup_key(ids[0])} if ends == "locked" else ())
+        if ends == "killed":
+            failpoints.arm("prune.manifest", _kill)
+        if ends == "locked":
+            prune(leader, KeepRules(last=1))
+        else:
+            with pytest.raises(Unavailable if ends == "refused" else Killed):
+                prune(leader, KeepRules(last=1))
+        failpoints.disarm()
+        target.failing, target.held = False, frozenset()
+        # By a prune that has nothing else to do, unless it is to delete the other one still.
+        prune(leader, KeepRules(last=1))
+        assert {backup_key(one) for one in ids[:2]} <= target.purged
+        assert backup_key(ids[2]) not in target.purged
+        assert not trash_lists(target)
+        check_all(leader)
+    finally:
+        leader.close()
+
+
+def _kill() -> None:
+    raise Killed
 
 
 def test_no_version_of_what_is_pruned_is_left(tmp_path: Path, moto: str) -> None:
