@@ -1,7 +1,8 @@
 """What a leader does at its first start after a restore, before it takes anything in.
 
 The archive has gone on since the backup: the catalog is brought up to date with it. Live logs are told of what may be
-missing. And whoever was the leader of before must not go on.
+missing. And whoever was the leader of before must not go on. At each start, halves of logs that were being taken from a
+backup when the leader was killed are deleted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from joblog.leader.archive.objects import ObjectStore
 from joblog.leader.archive.reconcile import Reconcile
 from joblog.leader.backup.fence import Replaced
 from joblog.leader.backup.restored import RestoredNote, forget_restored, restored_note
+from joblog.leader.backup.runs import drop_half_taken
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
@@ -50,6 +52,7 @@ class AfterRestore(Service):
 
     async def start(self) -> None:
         """Raises ClaimLost and the like; an archive that can't be reached now is waited for."""
+        await asyncio.to_thread(drop_half_taken, self._store)
         note = restored_note(self._store)
         if note is None:
             return

@@ -22,6 +22,9 @@ STEPS = (
     "restore.aside",
     "restore.swapped",
     "restore.done",
+    "taking.begun",
+    "taking.written",
+    "taking.completed",
 )
 
 _armed: dict[str, Callable[[], None]] = {}

@@ -1,6 +1,7 @@
 """Takes single runs from the store in a backup into a running leader's store, under the names that they had.
 
-A log is written as one that is live, and becomes completed by the last write: so nobody takes a half for the whole.
+A log is written as one that is live, and becomes completed by the last write: so nobody takes a half for the whole. The
+numbers of those under way are noted first: what a kill left of one is deleted by the next start, or the next restore.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from joblog.errors import Conflict, Interrupted, JoblogError, NotFound
 from joblog.identity import LogName, check_name
 from joblog.leader.archive.fetch import ExtentReader
+from joblog.leader.backup import failpoints
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.chunk import KIND_GAP, pack_gap
 from joblog.leader.buffer.every import logs_of_run
@@ -26,7 +28,27 @@ from joblog.v1.types_pb2 import LogRecord
 log = logging.getLogger(__name__)
 
 _WRITE_BYTES = 8 << 20
+# Among the keyring's records, which are synced one by one: u64 each.
+_NOTE = b"restored/taking"
 RunNames = Sequence[tuple[str, str]]
+
+
+def drop_half_taken(store: Store) -> int:
+    """Deletes logs that were being taken from a backup when the leader was killed; how many. Raises Unavailable."""
+    noted = store.get_key(_NOTE) or b""
+    if not noted:
+        return 0
+    changes, dropped = Changes(), 0
+    for at in range(0, len(noted) - 7, 8):
+        record = store.get_log(int.from_bytes(noted[at : at + 8], "big"))
+        if record is not None and record.state != types_pb2.LOG_STATE_COMPLETED:
+            changes.drop_half(record.number)
+            dropped += 1
+            log.warning("%s: was being restored when the leader was killed: restore its run again", _name(record))
+    if dropped:
+        store.write(changes)
+    store.put_key(_NOTE, b"")
+    return dropped
 
 
 class TakenRuns(NamedTuple):
@@ -78,8 +100,10 @@ class RunTaker:
     def take(self, runs: RunNames) -> TakenRuns:
         """All logs of these runs; before any is written, it is looked whether all can be.
 
-        Raises NotFound for a run that the backup does not hold, Conflict for a log whose name is another one's now.
+        What a kill left of an earlier try is deleted first. Raises NotFound for a run that the backup does not hold,
+        Conflict for a log whose name is another one's now.
         """
+        drop_half_taken(self._store)
         wanted, there = [], 0
         for namespace, run in runs:
             found = list(self._wanted(check_name("namespace", namespace, reserved=True), check_name("run", run)))
@@ -93,13 +117,19 @@ class RunTaker:
                 else:
                     wanted.append(record)
         checked = [_Wanted(record, self._verify(record)) for record in wanted]
-        taken = total = 0
-        for one in checked:
-            self._check_stopped()
-            total += self._take(one)
-            taken += 1
-            self._progress(taken, len(checked))
-        return TakenRuns(taken, total, there, self._problems)
+        numbers = [self._store.next_number() for _ in checked]
+        total = 0
+        self._store.put_key(_NOTE, b"".join(number.to_bytes(8, "big") for number in numbers))
+        try:
+            for taken, (number, one) in enumerate(zip(numbers, checked, strict=True), start=1):
+                self._check_stopped()
+                self._write(number, one)
+                total += int(one.verdict.found.length)
+                self._progress(taken, len(checked))
+        finally:
+            # A half of the one that failed is worse than none.
+            drop_half_taken(self._store)
+        return TakenRuns(len(checked), total, there, self._problems)
 
     def _check_stopped(self) -> None:
         if self._stopped():
@@ -160,19 +190,6 @@ class RunTaker:
         self._problems.extend(f"{name}: {problem}" for problem in verdict.problems)
         return verdict
 
-    def _take(self, wanted: _Wanted) -> int:
-        """One log; returns its bytes."""
-        number = self._store.next_number()
-        try:
-            self._write(number, wanted)
-        except BaseException:
-            # A half of it is worse than none.
-            changes = Changes()
-            changes.delete_log(number)
-            self._store.write(changes)
-            raise
-        return int(wanted.verdict.found.length)
-
     def _write(self, number: int, wanted: _Wanted) -> None:
         old = wanted.record
         wrapped = self._old.get_dek(old.number)
@@ -193,7 +210,9 @@ class RunTaker:
             if self._exists is not None and self._exists(extent.object):
                 changes.put_extent(number, extent)
         self._store.write(changes)
+        failpoints.reach("taking.begun")
         self._write_chunks(number, old.number)
+        failpoints.reach("taking.written")
         done = self._completed(number, wanted)
         changes = Changes()
         changes.put_log(done)
@@ -203,6 +222,7 @@ class RunTaker:
             types_pb2.Event(offset=done.next_offset, time_ns=time.time_ns(), kind="restored", message=note),
         )
         self._store.write(changes)
+        failpoints.reach("taking.completed")
 
     def _write_chunks(self, number: int, old_number: int) -> None:
         at = 0

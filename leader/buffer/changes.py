@@ -32,6 +32,7 @@ class Changes:
         "gaps",
         "gone",
         "guards",
+        "half_logs",
         "locked",
         "logs",
         "merged",
@@ -64,6 +65,7 @@ class Changes:
         self.deks: list[tuple[int, bytes]] = []
         self.logs: dict[int, LogRecord] = {}
         self.deleted_logs: list[int] = []
+        self.half_logs: set[int] = set()
         self.deleted_runs: list[tuple[str, str]] = []
         self.expiring: dict[tuple[str, str], bool] = {}
         self.size_bytes = 0
@@ -181,6 +183,11 @@ class Changes:
     def delete_log(self, number: int) -> None:
         """Everything of log `number`, its DEK among it; a tombstone for its writer id stays."""
         self.deleted_logs.append(number)
+
+    def drop_half(self, number: int) -> None:
+        """delete_log() for a log of which only a part was put by whoever copied it here: no hold keeps that."""
+        self.delete_log(number)
+        self.half_logs.add(number)
 
     def delete_run(self, namespace: str, run: str) -> None:
         """delete_log() for every log of the run."""

@@ -140,7 +140,7 @@ class Ledger:
     def take(self, changes: Changes) -> Operations:
         """The operations for everything in `changes` but its chunks. Raises Conflict, Held."""
         for number in self._numbers_to_delete(changes):
-            self._delete_log(number)
+            self._delete_log(number, is_held=number not in changes.half_logs)
         if self.deleted_numbers:
             self.operations.puts.append((keys.KEYS, keys.SHRED, os.urandom(8)))
         for record in changes.logs.values():
@@ -250,12 +250,14 @@ class Ledger:
             record.stored_bytes = stored_bytes
             puts.append((keys.LOGS, keys.record_key(number), record.SerializeToString()))
 
-    def _delete_log(self, number: int) -> None:
+    def _delete_log(self, number: int, *, is_held: bool) -> None:
+        """is_held: where a hold is on it. Raises Held then."""
         old = read_log(self._source, number)
         if old is None:
             return
         name = old.id
-        self._check_hold(old)
+        if is_held:
+            self._check_hold(old)
         ranges, deletes, puts = self.operations
         ranges.append((keys.CHUNKS, keys.chunk_key(number, 0), keys.chunk_key(number + 1, 0)))
         self._places.delete_log(number)

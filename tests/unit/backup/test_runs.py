@@ -7,19 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from joblog.errors import Conflict, NotFound
+from joblog.errors import Conflict, NotFound, OutOfSpace
 from joblog.identity import LogName
+from joblog.leader.backup import failpoints
+from joblog.leader.backup.after import AfterRestore
 from joblog.leader.backup.fetch import Fetcher
-from joblog.leader.backup.runs import RunTaker, TakenRuns
+from joblog.leader.backup.runs import RunTaker, TakenRuns, drop_half_taken
 from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.file_kms import FileKms
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.reading.reader import CipherCache
 from joblog.leader.reading.verify import verify_log
+from joblog.leader.start_note import StartNote
 from joblog.v1 import types_pb2
+from joblog.v1.retention_pb2 import Hold
 from tests.backing_up import BackedUpLeader
 from tests.stored_log import StoredLog, fill
+
+
+class Killed(BaseException):
+    """The leader was killed."""
+
 
 NAME = LogName("team", "run-7", "build", 2)
 
@@ -126,3 +135,64 @@ def test_a_run_of_a_store_key_that_was_rotated_since(leader: BackedUpLeader, tmp
     take(leader, backup, tmp_path / "scratch", ("team", "run-7"))
     record, sha256, problems = verdict(leader, NAME)
     assert not problems and sha256 == record.seal.sha256
+
+
+@pytest.mark.parametrize("step", ["taking.begun", "taking.written", "taking.completed"])
+@pytest.mark.parametrize("again", ["start", "restore"])
+async def test_a_kill_leaves_no_half_log(
+    leader: BackedUpLeader, tmp_path: Path, step: str, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written from the kill on. A hold keeps what was restored, and no half of it."""
+    logs = [leader.log(NAME._replace(task=f"t{at}")) for at in range(3)]
+    for log in logs:
+        fill(log, [os.urandom(9000) for _ in range(3)])
+        log.complete()
+    backup = leader.backup().id
+    for log in logs:
+        delete(leader, log)
+    leader.store.holds.set(Hold(label="kind", value="test"))
+    reached = 0
+
+    def kill() -> None:
+        nonlocal reached
+        reached += 1
+        if reached == 2:
+            monkeypatch.setattr(leader.store._engine, "write", refuse)
+            raise Killed
+
+    def refuse(*_: object) -> None:
+        raise Killed
+
+    failpoints.arm(step, kill)
+    with pytest.raises(Killed):
+        take(leader, backup, tmp_path / "scratch", ("team", "run-7"))
+    failpoints.disarm()
+    monkeypatch.undo()
+
+    whole = 2 if step == "taking.completed" else 1
+    if again == "start":
+        await AfterRestore(leader.store, leader.keyring, None, StartNote(leader.folder.leader_file)).start()
+        assert len(leader.store.list_logs("team", "run-7")[0]) == whole
+        assert not leader.store.open_numbers()
+    done = take(leader, backup, tmp_path / "again", ("team", "run-7"))
+    assert (done.logs, done.there, done.problems) == (3 - whole, whole, [])
+    for log in logs:
+        record, sha256, problems = verdict(leader, NAME._replace(task=log.record.id.task))
+        assert not problems and sha256 == record.seal.sha256 == log.record.seal.sha256
+    assert drop_half_taken(leader.store) == 0
+
+
+async def test_an_error_in_the_middle_leaves_no_half_log_either(leader: BackedUpLeader, tmp_path: Path) -> None:
+    log = leader.log(NAME)
+    fill(log, [b"text\n"])
+    log.complete()
+    backup = leader.backup().id
+    delete(leader, log)
+
+    def fail() -> None:
+        raise OutOfSpace("the disk is full")
+
+    failpoints.arm("taking.written", fail)
+    with pytest.raises(OutOfSpace):
+        take(leader, backup, tmp_path / "scratch", ("team", "run-7"))
+    assert leader.store.find_log(NAME) is None
