@@ -78,7 +78,7 @@ class Fetcher:
         NotFound for a piece that is missing, Corrupt, WrongVersion, OutOfSpace, Unavailable.
         """
         wanted = list(files)
-        self._total = sum(file.size for file in wanted)
+        self._total += sum(file.size for file in wanted)
         folders = {self._folder / file.path for file in wanted}
         for folder in {path.parent for path in folders}:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from joblog.leader.archive.fetch import ExtentReader
 from joblog.leader.backup.create import Creator, Progress
-from joblog.leader.backup.fetch import Fetcher, check_room
+from joblog.leader.backup.fetch import Fetcher
 from joblog.leader.backup.jobs import Job
 from joblog.leader.backup.manifest import Manifest
 from joblog.leader.backup.options import CreateLimits
+from joblog.leader.backup.partly import PartlyFetched
 from joblog.leader.backup.repository import Repository
 from joblog.leader.backup.restore import Keys, open_keys
 from joblog.leader.backup.runs import RunNames, RunTaker
-from joblog.leader.backup.source import ACCESS_PATH, Source
+from joblog.leader.backup.source import Source
 from joblog.leader.backup.verify import BackupVerifier, VerifiedBackup, note_verified
-from joblog.leader.buffer.store import Store
+from joblog.leader.buffer.every import logs_of_run
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.remembered import KmsSource, open_present
 from joblog.leader.crypto.store_keys import StoreKeys
@@ -82,10 +83,9 @@ class BackupWork:
         )
 
     def restore(self, repository: Repository, manifest: Manifest, runs: RunNames, job: Job) -> None:
-        """Fetches the store in the backup into a scratch folder, and takes the runs from there."""
+        """Fetches what it needs of the store in the backup into a scratch folder, and takes the runs from there."""
         stopping = threading.Event()
         scratch = self._scratch(manifest)
-        check_room(scratch.parent, manifest.summary.bytes)
 
         def show(done: int, total: int) -> None:
             job.tell(done_bytes=done, total_bytes=total)
@@ -97,13 +97,15 @@ class BackupWork:
             fetcher.stop()
 
         job.stops_by(stop)
+        partly = PartlyFetched(fetcher, manifest, scratch)
         try:
-            # Who may come in is not asked for: the CA's key need not lie there.
-            fetcher.run(file for file in manifest.files if file.path != ACCESS_PATH)
-            old = Store.open(scratch / "store")
+            old = partly.open()
             try:
                 warnings = open_keys(old, repository, Keys(self._kms_source))
                 keyring = Keyring(StoreKeys(old, open_present(old, self._kms_source).kms, old.store_id))
+                for namespace, run in runs:
+                    for record in partly.trying(lambda: list(logs_of_run(old, namespace, run))):  # noqa: B023
+                        partly.fetch_chunks(old, record.number)
                 taker = RunTaker(
                     manifest.summary.id,
                     old,
@@ -115,7 +117,7 @@ class BackupWork:
                     progress=lambda done, _total: job.tell(logs=done),
                     stopped=stopping.is_set,
                 )
-                taken = taker.take(runs)
+                taken = partly.trying(lambda: taker.take(runs))
             finally:
                 old.close()
         finally:

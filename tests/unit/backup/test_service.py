@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from joblog.errors import Denied, Interrupted, OutOfSpace
+from joblog.identity import LogName
 from joblog.leader.backup import failpoints, scheduled
 from joblog.leader.backup.fence import Replaced, fenced_at, keep_fence
 from joblog.leader.backup.jobs import Job
@@ -22,10 +25,13 @@ from joblog.leader.backup.restore import Keys, Restore
 from joblog.leader.backup.schedule import Schedule
 from joblog.leader.backup.service import VERIFY, BackupPlan, BackupService
 from joblog.leader.backup.verify import verified_note
+from joblog.leader.buffer.changes import Changes
 from joblog.leader.buffer.store import Store
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.crypto.remembered import open_present
 from joblog.leader.crypto.store_keys import StoreKeys
+from joblog.leader.reading.reader import CipherCache
+from joblog.leader.reading.verify import verify_log
 from joblog.leader.recovery import RecoveryKms, wrap_again
 from joblog.paths import DataFolder
 from tests.backing_up import BackedUpLeader, FileSource, opened, service_of
@@ -217,3 +223,36 @@ def test_a_backup_that_keeps_to_a_low_rate_ends_when_it_is_told_to(leader: Backe
     creator.stop()
     thread.join(60)
     assert not thread.is_alive() and "was stopped" in str(found[0])
+
+
+async def test_one_run_is_taken_with_no_more_of_the_backup_than_it_needs(
+    leader: BackedUpLeader, tmp_path: Path
+) -> None:
+    logs = [leader.log(LogName("default", run, "t", 1)) for run in ("a", "b", "c", "live")]
+    # Each moment writes what is new to a file of its own.
+    for half in range(2):
+        for log in logs:
+            fill(log, [os.urandom(60_000) for _ in range(5)])
+            leader.store.checkpoint(tmp_path / f"{log.number}-{half}")
+    for log in logs[:3]:
+        log.complete()
+    summary = leader.backup()
+    blobs = [file.size for file in leader.repository.manifest(summary.id).files if file.path.endswith(".blob")]
+    assert len(blobs) >= 8
+    changes = Changes()
+    for log in logs:
+        changes.delete_log(log.number)
+    leader.store.write(changes)
+    service = service_of(leader)
+    for run in ("b", "live"):
+        job = await service.start_restore(summary.id, [("default", run)])
+        await job.ended()
+        assert (job.state.error, job.state.logs) == ("", 1)
+        assert job.state.total_bytes == job.state.done_bytes < summary.bytes - sum(blobs) / 2
+    for log in (logs[1], logs[3]):
+        number = leader.store.find_log(LogName("default", log.record.id.run, "t", 1))
+        assert number is not None
+        found = verify_log(leader.store, number, CipherCache(leader.store, leader.keyring).open, lambda _d, _a: None)
+        assert not found.problems
+        assert found.found.sha256 == hashlib.sha256(log.model.present(0, log.length, None)).digest()
+    assert not list(leader.store.path.parent.glob(".backup-*"))
