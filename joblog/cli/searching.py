@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from joblog.cli.listing import RUN_STATES, StateName, parse_labels
 from joblog.cli.options import DEFAULT, AsJson, DataDir, Leader, Namespace, open_client, parse_target
-from joblog.cli.output import err
+from joblog.cli.output import err, progress_console
 from joblog.cli.terminal import LogOutput
 from joblog.cli.words import bytes_text
 from joblog.errors import InvalidInput
@@ -83,6 +84,13 @@ def search(
         list[str] | None,
         typer.Option("--label", metavar="KEY=VALUE", help="Only runs with this label; repeatable."),
     ] = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", metavar="N", min=1, max=100_000, help="Only the newest N of the runs that are left."),
+    ] = None,
+    run_text: Annotated[
+        str, typer.Option("--run-text", metavar="TEXT", help="Only runs with this in their name or a label KEY=VALUE.")
+    ] = "",
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0.1, max=600, help="Give up after so long.")
     ] = 600,
@@ -104,8 +112,10 @@ def search(
         max_seconds=seconds,
     )
     if path:
-        if since or until or state or label:
-            raise InvalidInput("--since, --until, --state and --label choose among runs: leave the path out")
+        if since or until or state or label or last or run_text:
+            raise InvalidInput(
+                "--last, --since, --until, --state, --label and --run-text choose among runs: leave the path out"
+            )
         target = parse_target(path, namespace)
         request.run, request.task, request.attempt = target.run, target.task, target.attempt
     else:
@@ -114,6 +124,7 @@ def search(
         request.created_before_ns = moment_ns(until, now_ns) if until else 0
         request.states.extend(RUN_STATES[one] for one in state or ())
         request.labels.update(parse_labels(label or []))
+        request.max_runs, request.run_text = last or 0, run_text
     with open_client(leader, data_dir) as client:
         found = _show(client.search(request), as_json=as_json, logs_only=logs_only)
     raise typer.Exit(0 if found else 1)
@@ -123,7 +134,7 @@ def _show(responses: Iterable[logs_pb2.SearchResponse], *, as_json: bool, logs_o
     found = False
     last = logs_pb2.SearchResponse()
     colour = os.isatty(1)
-    with LogOutput() as output:
+    with LogOutput() as output, _SearchProgress() as progress:
         for response in responses:
             path = _path(response.id)
             if response.hits:
@@ -134,15 +145,67 @@ def _show(responses: Iterable[logs_pb2.SearchResponse], *, as_json: bool, logs_o
                     text = path + b"\n"
                 else:
                     text = b"".join(_hit_text(path, hit, colour=colour) for hit in response.hits)
+                progress.hide()
                 output.write(1, text)
             for gap in response.skipped:
+                progress.hide()
                 say(f"{path.decode()}: {gap.length} bytes from offset {gap.offset} on are missing")
+            progress.show(response)
             last = response
     if last.stopped:
         why = {"hits": "there may be more hits, raise --max", "time": "the time is up, raise --seconds"}
         said = why.get(last.stopped, last.stopped)
-        say(f"not searched to the end: {said} ({bytes_text(last.bytes_done)} were searched)")
+        say(f"not searched to the end: {said} ({_progress_text(last)} were searched)")
     return found
+
+
+def _progress_text(response: logs_pb2.SearchResponse) -> str:
+    runs = f"{response.runs_done:,}"
+    if response.runs_total:
+        runs += f" of {max(response.runs_total, response.runs_done):,}"
+    return f"{runs} runs, {response.logs_done:,} logs, {bytes_text(response.bytes_done)}"
+
+
+class _SearchProgress:
+    """How far a search is, in a line on stderr, which is there on a terminal only and goes away at the end."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=progress_console,
+            transient=True,
+            auto_refresh=False,
+            disable=not os.isatty(2),
+        )
+        self._bar = self._progress.add_task("searching", total=None)
+        self._is_shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hide()
+
+    def show(self, response: logs_pb2.SearchResponse) -> None:
+        """Brings it up to date."""
+        if not self._is_shown:
+            self._progress.start()
+            self._is_shown = True
+        self._progress.update(
+            self._bar,
+            description=f"{_progress_text(response)} searched",
+            completed=response.runs_done,
+            total=response.runs_total or None,
+        )
+        self._progress.refresh()
+
+    def hide(self) -> None:
+        """Clears its line, for something else to be written there."""
+        if self._is_shown:
+            self._progress.stop()
+            self._is_shown = False
 
 
 def say(message: str) -> None:

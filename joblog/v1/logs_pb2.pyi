@@ -189,7 +189,7 @@ class VerifyResponse(_message.Message):
     def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ..., unchanged: _Optional[bool] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("namespace", "run", "task", "attempt", "pattern", "regex", "ignore_case", "stream", "context_lines", "max_hits", "max_hits_per_log", "max_seconds", "from_offset", "until_offset", "states", "labels", "created_from_ns", "created_before_ns")
+    __slots__ = ("namespace", "run", "task", "attempt", "pattern", "regex", "ignore_case", "stream", "context_lines", "max_hits", "max_hits_per_log", "max_seconds", "from_offset", "until_offset", "states", "labels", "created_from_ns", "created_before_ns", "run_text", "max_runs")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,8 @@ class SearchRequest(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FROM_NS_FIELD_NUMBER: _ClassVar[int]
     CREATED_BEFORE_NS_FIELD_NUMBER: _ClassVar[int]
+    RUN_TEXT_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNS_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     run: str
     task: str
@@ -233,10 +235,12 @@ class SearchRequest(_message.Message):
     labels: _containers.ScalarMap[str, str]
     created_from_ns: int
     created_before_ns: int
-    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., pattern: _Optional[str] = ..., regex: _Optional[bool] = ..., ignore_case: _Optional[bool] = ..., stream: _Optional[_Union[_types_pb2.Stream, str]] = ..., context_lines: _Optional[int] = ..., max_hits: _Optional[int] = ..., max_hits_per_log: _Optional[int] = ..., max_seconds: _Optional[float] = ..., from_offset: _Optional[int] = ..., until_offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[_types_pb2.RunState, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_from_ns: _Optional[int] = ..., created_before_ns: _Optional[int] = ...) -> None: ...
+    run_text: str
+    max_runs: int
+    def __init__(self, namespace: _Optional[str] = ..., run: _Optional[str] = ..., task: _Optional[str] = ..., attempt: _Optional[int] = ..., pattern: _Optional[str] = ..., regex: _Optional[bool] = ..., ignore_case: _Optional[bool] = ..., stream: _Optional[_Union[_types_pb2.Stream, str]] = ..., context_lines: _Optional[int] = ..., max_hits: _Optional[int] = ..., max_hits_per_log: _Optional[int] = ..., max_seconds: _Optional[float] = ..., from_offset: _Optional[int] = ..., until_offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[_types_pb2.RunState, str]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_from_ns: _Optional[int] = ..., created_before_ns: _Optional[int] = ..., run_text: _Optional[str] = ..., max_runs: _Optional[int] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("id", "hits", "at", "length", "skipped", "log_truncated", "logs_done", "runs_done", "bytes_done", "done", "stopped")
+    __slots__ = ("id", "hits", "at", "length", "skipped", "log_truncated", "logs_done", "runs_done", "bytes_done", "done", "stopped", "runs_total")
     ID_FIELD_NUMBER: _ClassVar[int]
     HITS_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +252,7 @@ class SearchResponse(_message.Message):
     BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     id: _types_pb2.LogId
     hits: _containers.RepeatedCompositeFieldContainer[SearchHit]
     at: int
@@ -259,7 +264,8 @@ class SearchResponse(_message.Message):
     bytes_done: int
     done: bool
     stopped: str
-    def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., at: _Optional[int] = ..., length: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[_types_pb2.Gap, _Mapping]]] = ..., log_truncated: _Optional[bool] = ..., logs_done: _Optional[int] = ..., runs_done: _Optional[int] = ..., bytes_done: _Optional[int] = ..., done: _Optional[bool] = ..., stopped: _Optional[str] = ...) -> None: ...
+    runs_total: int
+    def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ..., hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., at: _Optional[int] = ..., length: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[_types_pb2.Gap, _Mapping]]] = ..., log_truncated: _Optional[bool] = ..., logs_done: _Optional[int] = ..., runs_done: _Optional[int] = ..., bytes_done: _Optional[int] = ..., done: _Optional[bool] = ..., stopped: _Optional[str] = ..., runs_total: _Optional[int] = ...) -> None: ...
 
 class SearchHit(_message.Message):
     __slots__ = ("line", "offset", "spans", "stream", "time_ns", "before", "after")

@@ -6,7 +6,8 @@ from joblog.leader.buffer.catalog import RunFilter
 from joblog.leader.search.lines import Hit, ShownLine
 from joblog.leader.search.log_search import SearchSpec
 from joblog.leader.search.pattern import Pattern
-from joblog.leader.search.searcher import Report, Scope, SearchLimits
+from joblog.leader.search.scope import Scope, SearchLimits
+from joblog.leader.search.searcher import Report
 from joblog.v1 import logs_pb2, types_pb2
 
 _DEFAULTS = SearchLimits()
@@ -19,8 +20,9 @@ def scope_of(request: logs_pb2.SearchRequest) -> Scope:
         tuple(request.labels.items()),
         request.created_from_ns,
         request.created_before_ns,
+        request.run_text,
     )
-    return Scope(request.namespace, request.run, request.task, request.attempt, where).check()
+    return Scope(request.namespace, request.run, request.task, request.attempt, where, request.max_runs).check()
 
 
 def spec_of(request: logs_pb2.SearchRequest) -> SearchSpec:
@@ -50,6 +52,7 @@ def response_of(report: Report) -> logs_pb2.SearchResponse:
         log_truncated=report.log_truncated,
         logs_done=report.logs_done,
         runs_done=report.runs_done,
+        runs_total=report.runs_total,
         bytes_done=report.bytes_done,
         done=report.done,
         stopped=report.stopped,

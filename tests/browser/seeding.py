@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from joblog.batch import STDOUT
 from joblog.identity import LogName
-from joblog.leader.buffer import keys
-from joblog.leader.buffer.engine import Operations
-from joblog.leader.buffer.store import Store
 from joblog.paths import make_folder
 from joblog.v1 import types_pb2
-from joblog.v1.types_pb2 import RunRecord
+from tests.many_runs import put_runs, run_of
 from tests.stored_log import StoredLeader
 
 MANY_RUNS = 100_000
 MANY = "many"
 GAPPED = LogName("default", "gapped", "task", 1)
-AT_ONCE = 5_000
 
 
 def seed(leader_folder: Path) -> None:
@@ -26,7 +21,7 @@ def seed(leader_folder: Path) -> None:
     make_folder(leader_folder)
     leader = StoredLeader(leader_folder)
     try:
-        _put_runs(leader.store)
+        put_runs(leader.store, MANY, MANY_RUNS)
         log = leader.log(GAPPED)
         log.append((STDOUT, b"".join(b"before %d\n" % number for number in range(1, 101))))
         log.event("worker_lost", 1_700_000_001_000_000_000)
@@ -42,32 +37,4 @@ def seed(leader_folder: Path) -> None:
 
 def run_name(number: int) -> str:
     """The name of one of the many runs; 0 is the newest."""
-    return f"nightly-{MANY_RUNS - number:06d}"
-
-
-def _put_runs(store: Store) -> None:
-    """Records of runs as the ledger writes them, without logs; it would take a minute."""
-    now = time.time_ns()
-    puts: list[tuple[str, bytes, bytes]] = []
-    for number in range(MANY_RUNS):
-        failed = number % 7 == 3
-        created_ns = now - (number + 1) * 60 * 10**9
-        run = RunRecord(
-            namespace=MANY,
-            run=run_name(number),
-            state=types_pb2.RUN_STATE_FAILED if failed else types_pb2.RUN_STATE_SUCCEEDED,
-            created_ns=created_ns,
-            completed_ns=created_ns + (number % 50 + 1) * 10**9,
-            logs_completed=4,
-            tasks_failed=int(failed),
-            tasks_succeeded=3 - failed,
-            completed_bytes=number * 1000,
-        )
-        place = keys.position(created_ns, run.run)
-        puts.append((keys.RUNS, keys.run_key(MANY, run.run), run.SerializeToString()))
-        for prefix in (keys.time_prefix(MANY), keys.state_prefix(MANY, run.state)):
-            puts.append((keys.INDEX, prefix + place, b""))
-        if len(puts) > AT_ONCE:
-            store._engine.write(Operations([], [], puts))
-            puts = []
-    store._engine.write(Operations([], [], puts))
+    return run_of(number, MANY_RUNS)

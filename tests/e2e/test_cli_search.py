@@ -37,8 +37,11 @@ def test_where_and_how(machine: Machine) -> None:
     assert done.stdout == (b"one/build/1-2-needle here\none/build/1-3-\none/build/1:4:NEEDLE\none/build/1-5-end\n--\n")
     assert machine.call("search", "needle", "--stream", "stderr").stdout.startswith(b"two/test/1:1:")
     assert machine.call("search", "needle", "--label", "team=a", "--since", "1h", "-l").stdout == b"two/test/1\n"
+    assert machine.call("search", "-i", "-l", "needle", "--last", "1").stdout == b"two/test/1\n"
+    assert machine.call("search", "-l", "needle", "--run-text", "ON", "--last", "1").stdout == b"one/build/1\n"
     done = machine.call("search", "e", "--max", "1", check=False)
     assert b"raise --max" in done.stderr
+    assert b"0 of 2 runs, " in done.stderr
     [hit] = map(json.loads, machine.call("search", "needle", "two/test", "--json").stdout.splitlines())
     assert (hit["line"], hit["stream"], hit["spans"], hit["text"][-1]) == (1, "stderr", [2, 8], "\ufffd")
 
@@ -49,6 +52,8 @@ def test_where_and_how(machine: Machine) -> None:
         (("nothing like it",), 1, b""),
         (("a(", "-E"), 2, b"regular expression"),
         (("a", "one/build", "--since", "1d"), 2, b"leave the path out"),
+        (("a", "one", "--last", "3"), 2, b"leave the path out"),
+        (("a", "--last", "0"), 2, b"--last"),
         (("a", "--since", "yesterday"), 2, b"is no time"),
         (("a", "none"), 3, b"no run default:none"),
     ],
@@ -69,6 +74,19 @@ def test_a_terminal_gets_colours_and_nothing_else(machine: Machine) -> None:
     os.close(ours)
     assert b"\x1b[1;31mneedle\x1b[0m" in shown
     assert b"\x1b]0;" not in shown
+
+
+def test_a_terminal_is_told_how_far_it_is(machine: Machine) -> None:
+    ours, theirs = pty.openpty()
+    searching = machine.start("search", "needle", "--last", "500", stderr=theirs)
+    assert searching.wait(60) == 0
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert b"2 of 2 runs, " in shown
+    assert b" searched" in shown
+    # Nothing of it stays.
+    assert shown.rstrip().endswith((b"\x1b[2K", b"\x1b[?25h"))
 
 
 def test_times() -> None:

@@ -14,11 +14,12 @@ import pytest
 from joblog.batch import STDERR, STDOUT
 from joblog.identity import LogName
 from joblog.leader.api.searching import limits_of, scope_of, spec_of
-from joblog.leader.search import log_search, searcher
+from joblog.leader.search import log_search, places, searcher
 from joblog.leader.search.searcher import Report, Searcher
 from joblog.v1 import logs_pb2, types_pb2
 from tests.archived_log import Archived, CountedFolder
 from tests.e2e.api_server import Api, api_in
+from tests.many_runs import put_runs, run_of
 from tests.stored_log import StoredLeader, fill, stored_leader
 
 LOG = "/api/v1/namespaces/default/runs/demo/tasks/build/attempts"
@@ -109,6 +110,20 @@ async def test_runs_and_namespaces(api: Api) -> None:
         await found(api, pattern="x", run="none")
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
+    # The last runs of those that the filters let through; how many there are is counted.
+    for names, fields in (
+        (["run-3", "run-1"], {"max_runs": 4}),
+        (["run-3"], {"max_runs": 3}),
+        ([], {"max_runs": 1}),
+        (["run-1"], {"max_runs": 3, "run_text": "RUN-1"}),
+        ([], {"max_runs": 3, "states": [types_pb2.RUN_STATE_FAILED]}),
+    ):
+        responses = await found(api, pattern="out of memory", **fields)
+        assert list(dict.fromkeys(response.id.run for response in responses if response.hits)) == names, fields
+        end = responses[-1]
+        expected = {"states": 0, "run_text": 1}.get(list(fields)[-1], fields["max_runs"])
+        assert (end.runs_done, end.runs_total, end.logs_done) == (expected, expected, 2 * expected), fields
+
 
 @pytest.mark.parametrize(
     ("fields", "why"),
@@ -120,6 +135,10 @@ async def test_runs_and_namespaces(api: Api) -> None:
         ({"pattern": "a", "max_seconds": 601}, "seconds"),
         ({"pattern": "a", "task": "build"}, "whole path"),
         ({"pattern": "a", "namespace": "../x"}, "namespace"),
+        ({"pattern": "a", "max_runs": 100_001}, "max_runs 100001 is out of range: 1 to 100000"),
+        ({"pattern": "a", "run": "demo", "max_runs": 1}, "leave the run out"),
+        ({"pattern": "a", "run": "demo", "labels": {"a": "b"}}, "leave the run out"),
+        ({"pattern": "a", "states": [17]}, "run state 17 is not known"),
     ],
 )
 async def test_refused(api: Api, fields: dict[str, Any], why: str) -> None:
@@ -141,14 +160,22 @@ async def test_http(api: Api) -> None:
     assert (hit["line"]["line"], hit["stream"], hit["line"]["parts"][0]["text"]) == (2, "stdout", "\ufffd ")
     reply = await api.http.get("/api/v1/namespaces/default/search", params={"q": "here", "state": "failed"})
     assert json.loads(reply.text.splitlines()[0])["runs_done"] == 0
+    for params, runs in (({"max_runs": 1}, 1), ({"text": "dem"}, 1), ({"text": "none"}, 0)):
+        reply = await api.http.get("/api/v1/namespaces/default/search", params={"q": "here"} | params)
+        last = json.loads(reply.text.splitlines()[-1])
+        assert (last["runs_done"], last["runs_total"], last["logs_done"]) == (runs, runs, runs), params
     wrong: list[tuple[dict[str, str | int], int]] = [
         ({"q": "a(", "regex": True}, 400),
         ({}, 400),
         ({"q": "a", "what": 1}, 400),
+        ({"q": "a", "max_runs": 3}, 400),
     ]
     for params, status in wrong:
         assert (await api.http.get(f"{LOG}/1/search", params=params)).status_code == status
     assert (await api.http.get(f"{LOG}/2/search", params={"q": "a"})).status_code == 404
+    for most in ("-1", "100001", "many"):
+        reply = await api.http.get("/api/v1/namespaces/default/search", params={"q": "a", "max_runs": most})
+        assert (reply.status_code, "max_runs" in reply.text) == (400, True), most
 
 
 async def test_marks(api: Api) -> None:
@@ -189,6 +216,29 @@ async def test_in_both_tiers(leader: StoredLeader, tmp_path: Path) -> None:
     assert [hit.shown.text for report in reports for hit in report.hits] == [b"needle %d" % n for n in range(30)]
     await searching.stop()
     archived.close()
+
+
+async def test_many_runs_are_told_of_and_stopped_in_time(leader: StoredLeader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(places, "_PAGE", 7)
+    put_runs(leader.store, "default", 300)
+    fill(leader.log(LogName("default", run_of(5, 300), "t", 1)), [b"needle\n"])
+    searching = Searcher(leader.store, leader.reader.open_cipher)
+    request = logs_pb2.SearchRequest(namespace="default", pattern="needle", max_runs=150)
+    reports = await collect(searching, request)
+    assert [str(report.name) for report in reports if report.hits] == [f"default:{run_of(5, 300)}/t/1"]
+    # Also where runs have no logs, it is told how far it is, and of how many.
+    assert [report.runs_done for report in reports] == sorted(report.runs_done for report in reports)
+    assert {report.runs_total for report in reports[100:]} == {150}
+    assert len(reports) > 150
+    assert (reports[-1].runs_done, reports[-1].logs_done) == (150, 1)
+    monkeypatch.setattr(searcher, "_REPORT_SECONDS", 60.0)
+    assert len(await collect(searching, request)) == 2
+    # The time is looked at between runs without logs, too.
+    request.max_seconds = 1e-6
+    [last] = await collect(searching, request)
+    assert (last.done, last.stopped, last.runs_done) == (True, "time", 0)
+    await searching.stop()
 
 
 async def test_ends_in_time_and_when_nobody_listens(leader: StoredLeader, monkeypatch: pytest.MonkeyPatch) -> None:

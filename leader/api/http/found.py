@@ -83,6 +83,7 @@ class SearchReport(BaseModel):
     log_truncated: bool = Field(description="The log has had its share of hits: go on with from_offset = at")
     logs_done: int
     runs_done: int
+    runs_total: int = Field(description="Runs that are to be searched; 0 as long as they are not counted")
     bytes_done: int
     done: bool = Field(description="True in the last report")
     stopped: str = Field(description="hits or time, when the search ended before its end")
@@ -102,6 +103,7 @@ class SearchReport(BaseModel):
             log_truncated=response.log_truncated,
             logs_done=response.logs_done,
             runs_done=response.runs_done,
+            runs_total=response.runs_total,
             bytes_done=response.bytes_done,
             done=response.done,
             stopped=response.stopped,

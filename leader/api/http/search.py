@@ -19,7 +19,8 @@ from joblog.leader.api.waiting import until
 from joblog.leader.reading.piece import MAX_OFFSET
 from joblog.leader.search.log_search import SearchSpec
 from joblog.leader.search.marks import CANDIDATES, MAX_MARKS
-from joblog.leader.search.searcher import Report, Scope, SearchLimits
+from joblog.leader.search.scope import MAX_RUNS, Scope, SearchLimits
+from joblog.leader.search.searcher import Report
 from joblog.v1 import logs_pb2
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
@@ -154,10 +155,18 @@ async def search_run(
 
 @router.get("/namespaces/{namespace}/search", response_class=StreamingResponse, responses=_REPLY)
 async def search_namespace(
-    *, context: Context, namespace: names.Namespace, asked: Asked, wanted: RunsWanted
+    *,
+    context: Context,
+    namespace: names.Namespace,
+    asked: Asked,
+    wanted: RunsWanted,
+    max_runs: Annotated[
+        int, Query(ge=0, le=MAX_RUNS, description="Only the newest so many of the runs that are wanted; 0: all")
+    ] = 0,
 ) -> StreamingResponse:
     """Looks for a pattern in the logs of a namespace's runs, the newest run first."""
     asked.namespace = namespace
+    asked.run_text, asked.max_runs = wanted.text, max_runs
     asked.states.extend(wanted.states)  # type: ignore[arg-type]
     asked.labels.update(dict(wanted.labels))
     asked.created_from_ns, asked.created_before_ns = wanted.created_from_ns, wanted.created_before_ns

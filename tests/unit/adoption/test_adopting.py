@@ -20,7 +20,8 @@ from joblog.leader.buffer.changes import Changes
 from joblog.leader.reading.piece import ReadSpec, Start, StartKind
 from joblog.leader.search.log_search import SearchSpec
 from joblog.leader.search.pattern import Pattern
-from joblog.leader.search.searcher import Scope, Searcher, SearchLimits
+from joblog.leader.search.scope import Scope, SearchLimits
+from joblog.leader.search.searcher import Searcher
 from joblog.v1 import types_pb2
 from joblog.v1.adoption_pb2 import ADOPT_RESULT_CHANGED, ADOPT_RESULT_LATER, ADOPT_RESULT_REFUSED
 from tests.adopting import ENDED, AdoptingSite, OldFolder

@@ -2504,6 +2504,11 @@ export interface components {
             /** Runs Done */
             runs_done: number;
             /**
+             * Runs Total
+             * @description Runs that are to be searched; 0 as long as they are not counted
+             */
+            runs_total: number;
+            /**
              * Skipped
              * @description Ranges of the log that are missing; nothing could be found there
              */
@@ -6692,6 +6697,8 @@ export interface operations {
     search_namespace: {
         parameters: {
             query: {
+                /** @description Only the newest so many of the runs that are wanted; 0: all */
+                max_runs?: number;
                 /** @description What to look for, within lines */
                 q: string;
                 /** @description q is a regular expression in RE2's syntax */

@@ -17,7 +17,10 @@ export interface SearchState {
   length: number;
   logs: number;
   runs: number;
+  /** Runs to search; 0: not known yet. */
+  runsTotal: number;
   bytes: number;
+  /** Why it has ended before its end: hits, time, you; "" if it has not. */
   stopped: string;
   error: unknown;
 }
@@ -29,6 +32,7 @@ const nothing: SearchState = {
   length: 0,
   logs: 0,
   runs: 0,
+  runsTotal: 0,
   bytes: 0,
   stopped: "",
   error: null,
@@ -47,7 +51,7 @@ export function useSearch(path: string): {
   const stop = useCallback(() => {
     running.current?.abort();
     running.current = null;
-    setState((before) => ({ ...before, running: false }));
+    setState((before) => (before.running ? { ...before, running: false, stopped: "you" } : before));
   }, []);
   const clear = useCallback(() => {
     running.current?.abort();
@@ -75,6 +79,7 @@ export function useSearch(path: string): {
             length: report.done ? before.length : report.length,
             logs: report.logs_done,
             runs: report.runs_done,
+            runsTotal: report.runs_total,
             bytes: further ? before.bytes + more : report.bytes_done,
             stopped: report.stopped,
           }));
