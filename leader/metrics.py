@@ -71,6 +71,7 @@ class ReadMetrics:
         self.reads = Counter("joblog_reads", "Reads that were started", ["kind"], registry=registry)
         self.bytes = Counter("joblog_read_bytes", "Bytes of logs that were given to readers", registry=registry)
         self.active = Gauge("joblog_reads_active", "Reads and tails that are open", registry=registry)
+        self.searches = Gauge("joblog_searches_active", "Searches that are under way", registry=registry)
         self.corrupt_chunks = Counter(
             "joblog_read_corrupt_chunks",
             "Chunks that could not be opened, or were missing, when read",

@@ -127,7 +127,7 @@ def open_parts(core: Core, archive: ArchiveParts | None) -> Parts:
 
     return Parts(
         reader,
-        Searcher(store, reader.open_cipher, extents),
+        Searcher(store, reader.open_cipher, extents, core.metrics.reads.searches),
         Deleter(store, core.ingest, reader.forget, core.readers, on_deleted=on_deleted),
         shredder,
         _reports(core, reader),

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from prometheus_client import Gauge
+
 from joblog.errors import InvalidInput, NotFound, Unavailable
 from joblog.identity import LogName
 from joblog.leader.archive.fetch import ExtentReader
@@ -107,14 +109,21 @@ class Searcher(Service):
     name = "search"
 
     def __init__(
-        self, store: Store, open_cipher: Callable[[int], LogCipher], archive: ExtentReader | None = None
+        self,
+        store: Store,
+        open_cipher: Callable[[int], LogCipher],
+        archive: ExtentReader | None = None,
+        active: Gauge | None = None,
     ) -> None:
+        """active: shows how many searches are under way."""
         self._store = store
         self._open_cipher = open_cipher
         self._archive = archive
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="search", initializer=step_aside)
         self._turns = asyncio.Semaphore(_THREADS)
         self._open = 0
+        if active is not None:
+            active.set_function(lambda: self._open)
 
     async def stop(self) -> None:
         """Ends the threads; searches that are open fail."""

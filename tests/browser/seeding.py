@@ -1,4 +1,4 @@
-"""What a leader's store has before the leader starts: very many runs, and a log with ranges missing and events."""
+"""What a leader's store has before the leader starts: very many runs, few of them with a log, and a log with ranges missing and events."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tests.stored_log import StoredLeader
 
 MANY_RUNS = 100_000
 MANY = "many"
+NEEDLE = "a needle in a run"
+NEEDLES = range(100, 3_100, 100)
+"""Those of the many runs that have a log, which says NEEDLE in its second line."""
 GAPPED = LogName("default", "gapped", "task", 1)
 
 
@@ -22,6 +25,10 @@ def seed(leader_folder: Path) -> None:
     leader = StoredLeader(leader_folder)
     try:
         put_runs(leader.store, MANY, MANY_RUNS)
+        for number in NEEDLES:
+            log = leader.log(LogName(MANY, run_name(number), "task", 1))
+            log.append((STDOUT, f"begun\n{NEEDLE} {number}\n".encode()))
+            log.complete()
         log = leader.log(GAPPED)
         log.append((STDOUT, b"".join(b"before %d\n" % number for number in range(1, 101))))
         log.event("worker_lost", 1_700_000_001_000_000_000)

@@ -145,6 +145,11 @@ class Tab:
         self.open(f"logs/default/{run}/{task}/1{fragment}")
         expect(self.row_texts().first).to_be_attached()
 
+    def metrics(self) -> str:
+        """What the leader counts, as Prometheus would have it."""
+        headers = {"Authorization": f"Bearer {self.site.admin_token()}"}
+        return self._context.request.get(f"{self.site.url}/metrics", headers=headers).text()
+
     def cut(self, *, offline: bool) -> None:
         """Takes the network away, or gives it back."""
         self._context.set_offline(offline)

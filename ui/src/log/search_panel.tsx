@@ -127,12 +127,13 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
               }
             }}
           />
+          {/* Two buttons: one that became the other would submit the form with the click that stopped. */}
           {state.running ? (
-            <Button variant="default" onClick={halt}>
+            <Button key="stop" variant="default" onClick={halt}>
               Stop
             </Button>
           ) : (
-            <Button type="submit">Search</Button>
+            <Button key="start" type="submit">Search</Button>
           )}
         </Group>
         <Group px="sm" pb="xs" gap="md">

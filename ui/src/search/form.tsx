@@ -155,12 +155,13 @@ export function SearchForm({
           </>
         ) : null}
         <LineFields wanted={wanted} change={change} />
+        {/* Two buttons: one that became the other would submit the form with the click that stopped. */}
         {running ? (
-          <Button variant="default" onClick={onStop}>
+          <Button key="stop" variant="default" onClick={onStop}>
             Stop
           </Button>
         ) : (
-          <Button type="submit">Search</Button>
+          <Button key="start" type="submit">Search</Button>
         )}
       </Group>
       <Group gap="md" mt="xs">

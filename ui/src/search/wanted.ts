@@ -64,10 +64,14 @@ export function parametersOf(wanted: Wanted, inOneRun: boolean, now: number): Pa
 
 const ends: Record<string, string> = { hits: "; there are more", time: "; the time was up", you: "; stopped" };
 
+const counted = (count: number, noun: string): string => `${countText(count)} ${noun}${count === 1 ? "" : "s"}`;
+
 export function progressText(state: SearchState): string {
   const runs =
-    state.runs < state.runsTotal ? `${countText(state.runs)} of ${countText(state.runsTotal)}` : countText(state.runs);
-  const where = `${runs} runs, ${countText(state.logs)} logs, ${bytesText(state.bytes)} searched`;
-  const found = `${countText(state.found.length)} ${state.found.length === 1 ? "line" : "lines"} found`;
-  return `${state.running ? "Searching: " : ""}${found}; ${where}${ends[state.stopped] ?? ""}`;
+    state.runs < state.runsTotal
+      ? `${countText(state.runs)} of ${counted(state.runsTotal, "run")}`
+      : counted(state.runs, "run");
+  const where = `${runs}, ${counted(state.logs, "log")}, ${bytesText(state.bytes)} searched`;
+  const begin = state.running ? "Searching: " : "";
+  return `${begin}${counted(state.found.length, "line")} found; ${where}${ends[state.stopped] ?? ""}`;
 }
