@@ -1,4 +1,4 @@
-"""What a leader's store has before the leader starts: very many runs, few of them with a log, and a log with ranges missing and events."""
+"""What a leader's store has before it starts: very many runs, a few with a log, and one with ranges missing."""
 
 from __future__ import annotations
 
