@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 import os
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,15 +15,15 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from joblog.errors import Corrupt, InvalidInput, JoblogError, NotFound
+from joblog.errors import Corrupt, InvalidInput, NotFound
 from joblog.leader.access.authority import Authority, Pair, general_name, read_certificates
 from joblog.private_file import read_private, write_private
+from joblog.reread import Reread, server_credentials
 
 log = logging.getLogger(__name__)
 
 SERVER_FILE = "server.pem"
 SERVER_KEY_FILE = "server.key"
-_LOOK_SECONDS = 1.0
 # A new certificate is made when so much of the old one's life is over.
 _SHARE_OF_LIFE = 2 / 3
 # Names of a machine change seldom, and looking for them takes a while.
@@ -65,7 +63,7 @@ class Shown:
 class ServerCertificate:
     """Keeps the certificate fresh. Thread-safe: gRPC asks in threads of its own, once for each connection.
 
-    What can't be used, such as a file that is half written, leaves the old certificate in force and is warned of once.
+    What can't be used leaves the old certificate in force: see Reread.
     """
 
     def __init__(
@@ -85,13 +83,9 @@ class ServerCertificate:
         self._given = given or GivenFiles()
         self._lifetime_seconds = lifetime_seconds
         self._clock = clock
-        self._lock = threading.Lock()
-        self._looked = time.monotonic()
         self._named = float("-inf")
-        self._stamps = self._stamp()
-        self._warned = ""
         self._contexts: list[ssl.SSLContext] = []
-        self._shown = self._read()
+        self._fresh = Reread(self._given.all(), self._read, taken=self._show, is_due=self._is_due)
 
     @property
     def is_foreign(self) -> bool:
@@ -100,51 +94,22 @@ class ServerCertificate:
 
     def current(self) -> Shown:
         """What is shown now; looks for something newer at most once a second."""
-        with self._lock:
-            now = time.monotonic()
-            if now - self._looked >= _LOOK_SECONDS:
-                self._looked = now
-                self._look()
-            return self._shown
+        return self._fresh.current()
 
     def renew(self) -> None:
         """Looks at once, as the CA is another one now. Raises JoblogError; the old one then stays in force."""
-        with self._lock:
-            self._take(self._read())
+        self._fresh.renew()
 
-    def _take(self, fresh: Shown) -> None:
-        if fresh != self._shown:
-            for context in self._contexts:
-                _load(context, fresh.pair)
-            self._shown = fresh
-            log.info("a new certificate is shown from now on")
+    def _show(self, fresh: Shown) -> None:
+        for context in self._contexts:
+            _load(context, fresh.pair)
 
-    def _look(self) -> None:
-        stamps = self._stamp()
-        try:
-            if stamps == self._stamps and not self._is_due():
-                return
-            self._take(self._read())
-            self._stamps, self._warned = self._stamp(), ""
-        except (JoblogError, OSError) as error:
-            if str(error) != self._warned:
-                log.warning("the old certificate stays in force: %s", error)
-                self._warned = str(error)
-
-    def _stamp(self) -> list[tuple[int, int, int]]:
-        stamps = []
-        for path in self._given.all():
-            with contextlib.suppress(OSError):
-                found = path.stat()
-                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
-        return stamps
-
-    def _is_due(self) -> bool:
+    def _is_due(self, shown: Shown) -> bool:
         if self._given.certificate is not None:
             return False
         if time.monotonic() - self._named >= _NAMES_SECONDS:
             return True
-        return _is_old(read_certificates(self._shown.pair.chain, SERVER_FILE)[0], self._clock())
+        return _is_old(read_certificates(shown.pair.chain, SERVER_FILE)[0], self._clock())
 
     def _read(self) -> Shown:
         given, authority = self._given, self._authority
@@ -200,25 +165,16 @@ class ServerCertificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
-        with self._lock:
-            _load(context, self._shown.pair)
+        with self._fresh.lock:
+            _load(context, self.current().pair)
             self._contexts.append(context)
         return context
 
     def credentials(self, *, for_workers: bool) -> grpc.ServerCredentials:
         """For a gRPC listener; for_workers: one that asks for a client certificate, and takes none without."""
-        last = [self.current()]
-
-        def fetch() -> grpc.ServerCertificateConfiguration | None:
-            now = self.current()
-            if now is last[0]:
-                return None
-            last[0] = now
-            return _configuration(now, for_workers=for_workers)
-
-        first = _configuration(last[0], for_workers=for_workers)
-        # None is what gRPC documents for no change.
-        return grpc.dynamic_ssl_server_credentials(first, fetch, require_client_authentication=for_workers)  # type: ignore[arg-type]
+        return server_credentials(
+            self.current, lambda shown: _configuration(shown, for_workers=for_workers), ask_clients=for_workers
+        )
 
 
 def _configuration(shown: Shown, *, for_workers: bool) -> grpc.ServerCertificateConfiguration:

@@ -106,7 +106,7 @@ async def test_a_ca_that_is_shown_by_one_who_does_not_have_its_key(tmp_path: Pat
     server = certificate(tmp_path / "b", other)
     shown = server.current()
     pair = shown.pair._replace(chain=shown.pair.chain.removesuffix(other.pem) + ca.pem)
-    server._shown = type(shown)(pair, shown.ca, shown.client_ca, shown.fingerprint)
+    server._fresh._value = type(shown)(pair, shown.ca, shown.client_ca, shown.fingerprint)
     async with listening(server) as address:
         trust = await asyncio.to_thread(resolved, address, Trust(fingerprint=ca.fingerprint, token="t"))
         assert isinstance(await error_at(address, trust), Denied)

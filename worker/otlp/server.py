@@ -22,6 +22,7 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 
 from joblog.errors import Conflict, JoblogError, OutOfSpace, Unavailable
+from joblog.reread import Reread, server_credentials
 from joblog.service import Service
 from joblog.worker.otlp.receiver import Receiver
 from joblog.worker.otlp.records import sort_request
@@ -41,11 +42,11 @@ _RETRY_INFO = "google.rpc.retryinfo-bin"
 
 @dataclass(frozen=True, slots=True)
 class OtlpOptions:
-    """listen: HOST:PORT. pair: key and certificate in PEM; None: without encryption. token: see the settings."""
+    """listen: HOST:PORT. certificate: chain and key in PEM; None: without encryption. token: see the settings."""
 
     listen: str
     token: str
-    pair: tuple[bytes, bytes] | None
+    certificate: Reread[tuple[bytes, bytes]] | None
     namespace: str
     may_choose: Sequence[str]
     as_json: bool
@@ -84,16 +85,16 @@ class OtlpServer(Service, logs_service_pb2_grpc.LogsServiceServicer):
         )
         logs_service_pb2_grpc.add_LogsServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         try:
-            if options.pair is None:
+            if options.certificate is None:
                 self.port = self._server.add_insecure_port(options.listen)
             else:
-                credentials = grpc.ssl_server_credentials([options.pair])
+                credentials = server_credentials(options.certificate.current, _configuration)
                 self.port = self._server.add_secure_port(options.listen, credentials)
         except RuntimeError:
             raise Conflict(f"otlp.listen {options.listen}: is in use, or is none of this machine's addresses") from None
         await self._server.start()
         host = options.listen.rpartition(":")[0]
-        log.info("otlp: takes logs at %s:%d%s", host, self.port, "" if options.pair else ", without encryption")
+        log.info("otlp: takes logs at %s:%d%s", host, self.port, "" if options.certificate else ", without encryption")
 
     async def run(self) -> None:
         """Ends logs for which nothing comes any more."""
@@ -144,6 +145,11 @@ class OtlpServer(Service, logs_service_pb2_grpc.LogsServiceServicer):
         shown = next((str(value) for name, value in metadata if name == "authorization"), "")
         if not hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "show otlp.token: authorization: Bearer TOKEN")
+
+
+def _configuration(shown: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
+    chain, key = shown
+    return grpc.ssl_server_certificate_configuration([(key, chain)])
 
 
 async def _try_again(context: grpc.aio.ServicerContext[Any, Any], message: str) -> NoReturn:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from joblog.errors import InvalidSettings, NotFound
-from joblog.private_file import read_private
+from joblog.errors import InvalidSettings, JoblogError
+from joblog.reread import Reread
 from joblog.worker.following.spools import RECEIVED, FollowedSpools
 from joblog.worker.following.wiring import follow_secret, node_name
+from joblog.worker.own_certificate import OwnFiles
 from joblog.worker.spool.bound import SharedBounds
 
 if TYPE_CHECKING:
@@ -38,16 +39,17 @@ def otlp_server(
     from joblog.worker.otlp.receiver import ReceiveLimits, Receiver
     from joblog.worker.otlp.server import OtlpOptions, OtlpServer
 
-    pair = None
+    certificate = None
     if otlp.certificate is not None and otlp.key is not None:
+        files = OwnFiles(otlp.certificate, otlp.key)
         try:
-            pair = (read_private(otlp.key), otlp.certificate.read_bytes())
-        except (OSError, NotFound) as error:
+            certificate = Reread((files.certificate, files.key), files.read, what="otlp.certificate")
+        except JoblogError as error:
             raise InvalidSettings(f"otlp.certificate, otlp.key: {error}") from None
     options = OtlpOptions(
         otlp.listen,
         otlp.token,
-        pair,
+        certificate,
         otlp.namespace,
         otlp.may_choose,
         otlp.format == "json",

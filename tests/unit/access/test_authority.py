@@ -155,7 +155,7 @@ def test_it_is_renewed_after_two_thirds_of_its_life(tmp_path: Path, monkeypatch:
     now = [time.time()]
     authority = Authority.open(tmp_path)
     server = ServerCertificate(tmp_path, authority, lambda: NAMES, lifetime_seconds=1000, clock=lambda: now[0])
-    monkeypatch.setattr("joblog.leader.access.shown._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("joblog.reread._LOOK_SECONDS", 0.0)
     first = server.current()
     now[0] += 500
     assert server.current() is first
@@ -187,7 +187,7 @@ def put(files: GivenFiles, pair: Pair) -> None:
 def test_own_files_are_shown_and_read_again_and_a_broken_one_keeps_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("joblog.leader.access.shown._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("joblog.reread._LOOK_SECONDS", 0.0)
     (tmp_path / "theirs").mkdir()
     mine, theirs = Authority.open(tmp_path), Authority.open(tmp_path / "theirs")
     files = given(tmp_path / "theirs", theirs, "logs.example")
