@@ -34,8 +34,8 @@ class OtlpSettings:
     )
     certificate: Path | None = setting(
         None,
-        "The endpoint's certificate, in PEM, with the chain to its CA. It is read again when the file changes. Empty: it "
-        "speaks without encryption.",
+        "The endpoint's certificate, in PEM, with the chain to its CA. It is read again when the file changes. Empty: "
+        "it speaks without encryption.",
     )
     key: Path | None = setting(None, "The key of otlp.certificate, in PEM without a passphrase, mode 0600.")
     namespace: str = setting("default", "Namespace of logs whose senders name none that they may choose.")
