@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.axe import problems_of
 from tests.browser.tab import Site, Tab
 
-AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = "BROWSER_SCREENSHOTS"
 """A variable: the folder that pictures of all pages are put into; a new one without it."""
 
@@ -70,24 +70,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def problems_of(tab: Tab) -> list[str]:
-    """What axe finds that is serious or critical."""
-    tab.page.evaluate(AXE.read_text())
-    found = cast("dict[str, Any]", tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})"))
-    return [
-        f"{one['id']}: {one['help']}: {node['html'][:200]} {(node['any'] or node['all'] or [{}])[0].get('message', '')}"
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"][:3]
-    ]
-
-
 @pytest.mark.parametrize(("theme", "width"), LOOKS)
 def test_every_page_can_be_used_by_everybody(
     built: str, new_tab: Callable[..., Tab], pictures: Path, theme: Literal["light", "dark"], width: int
 ) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm installs it")
     tab = new_tab(theme=theme, width=width)
     found = {}
     for name, (path, text) in PAGES.items():

@@ -27,7 +27,6 @@ export function Account({ who }: { who: WhoAmI }): ReactNode {
           size="compact-sm"
           fw={400}
           maw={220}
-          loading={signOut.running}
           leftSection={<IconUserCircle size={18} aria-hidden />}
           aria-label={`Account: ${who.name}`}
         >

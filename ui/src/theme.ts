@@ -1,4 +1,11 @@
-import { type CSSVariablesResolver, createTheme, type MantineColorsTuple } from "@mantine/core";
+import {
+  type CSSVariablesResolver,
+  createTheme,
+  type MantineColorsTuple,
+  Menu,
+  MultiSelect,
+  Select,
+} from "@mantine/core";
 
 const pine: MantineColorsTuple = [
   "#e9f7f2",
@@ -13,6 +20,8 @@ const pine: MantineColorsTuple = [
   "#073f2f",
 ];
 
+const scrolls = { maxHeight: 240, overflowY: "auto" } as const;
+
 export const theme = createTheme({
   primaryColor: "pine",
   primaryShade: { light: 7, dark: 7 },
@@ -22,6 +31,13 @@ export const theme = createTheme({
   fontFamilyMonospace: "ui-monospace, 'SF Mono', 'Cascadia Mono', 'DejaVu Sans Mono', Menlo, Consolas, monospace",
   defaultRadius: "sm",
   cursorType: "pointer",
+  components: {
+    // The first item has the focus, not an element that a menu may not have.
+    Menu: Menu.extend({ defaultProps: { withInitialFocusPlaceholder: false } }),
+    // A list that scrolls itself: within another element that does, arrow keys are not known to reach all of it.
+    Select: Select.extend({ defaultProps: { withScrollArea: false }, styles: { options: scrolls } }),
+    MultiSelect: MultiSelect.extend({ defaultProps: { withScrollArea: false }, styles: { options: scrolls } }),
+  },
 });
 
 /** Colours of text that Mantine has too pale to be read by everybody: a contrast of 4.5 at least. */

@@ -1,9 +1,9 @@
 // Certificates of workers.
 
-import { Badge, Button, Text, Tooltip } from "@mantine/core";
+import { Badge, Text, Tooltip } from "@mantine/core";
 import type { ReactNode } from "react";
 import { type Schemas, sendJson } from "../api/client";
-import { ask, useAct } from "../parts/act";
+import { ActButton, ask, useAct } from "../parts/act";
 import { countText, momentText } from "../parts/format";
 import { sinceText } from "../parts/since";
 import { Empty, Failure, Loading } from "../parts/states";
@@ -35,16 +35,16 @@ function Revoke({ certificate }: { certificate: Certificate }): ReactNode {
     dangerous: true,
   };
   return (
-    <Button
+    <ActButton
       size="compact-xs"
       variant="subtle"
       color="red"
-      loading={revoke.running}
+      busy={revoke.running}
       aria-label={`Revoke the certificate ${certificate.serial} of ${certificate.worker_id}`}
       onClick={() => ask(question, () => revoke.start(certificate.serial))}
     >
       Revoke…
-    </Button>
+    </ActButton>
   );
 }
 

@@ -3,6 +3,7 @@
 import { Text } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useRef } from "react";
+import { useKeptFocus } from "../parts/kept_focus";
 import styles from "./access.module.css";
 
 interface RowsProps<Item> {
@@ -30,6 +31,7 @@ export function Rows<Item>(props: RowsProps<Item>): ReactNode {
       return item === undefined ? index : keyOf(item);
     },
   });
+  const onFocus = useKeptFocus(scroller, items);
   const drawn = rows.getVirtualItems();
   const last = drawn.at(-1)?.index ?? 0;
   // biome-ignore lint/correctness/useExhaustiveDependencies: asked again when there are more, or others are seen
@@ -37,7 +39,7 @@ export function Rows<Item>(props: RowsProps<Item>): ReactNode {
     if (more && last >= items.length - 20) loadMore();
   }, [last, items.length, more]);
   return (
-    <div ref={scroller} className={styles.scroller} tabIndex={0} role="region" aria-label={label}>
+    <div ref={scroller} className={styles.scroller} tabIndex={0} role="region" aria-label={label} onFocus={onFocus}>
       <div role="table" aria-label={label} aria-rowcount={more ? -1 : items.length + 1}>
         <div role="row" className={`${styles.row} ${className} ${styles.header}`}>
           {columns.map((column) => (

@@ -1,9 +1,9 @@
 // Tokens: who has them, what they may do, and taking them away.
 
-import { Badge, Button, Group, SegmentedControl, Text, Tooltip } from "@mantine/core";
+import { Badge, Group, SegmentedControl, Text, Tooltip } from "@mantine/core";
 import { type ReactNode, useState } from "react";
 import { type Schemas, sendJson } from "../api/client";
-import { ask, useAct } from "../parts/act";
+import { ActButton, ask, useAct } from "../parts/act";
 import { bytesText, countText, momentText } from "../parts/format";
 import { sinceText } from "../parts/since";
 import { Empty, Failure, Loading } from "../parts/states";
@@ -79,16 +79,16 @@ function Revoke({ token }: { token: Token }): ReactNode {
     dangerous: true,
   };
   return (
-    <Button
+    <ActButton
       size="compact-xs"
       variant="subtle"
       color="red"
-      loading={revoke.running}
+      busy={revoke.running}
       aria-label={`Revoke ${token.name}`}
       onClick={() => ask(question, () => revoke.start(token.id))}
     >
       Revoke…
-    </Button>
+    </ActButton>
   );
 }
 

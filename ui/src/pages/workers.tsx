@@ -6,6 +6,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useMemo, useRef, useState } from "react";
 import { getJson, type Schemas } from "../api/client";
 import { bytesText, countText } from "../parts/format";
+import { useKeptFocus } from "../parts/kept_focus";
 import { PageHead } from "../parts/page";
 import { Rates } from "../parts/since";
 import { Empty, Failure, Loading } from "../parts/states";
@@ -38,6 +39,7 @@ export default function Workers(): ReactNode {
     return byAttention(found, data?.time ? Date.parse(data.time) : Date.now());
   }, [data, text]);
   const scroller = useRef<HTMLDivElement>(null);
+  const onFocus = useKeptFocus(scroller, workers);
   const rows = useVirtualizer({
     count: workers.length,
     getScrollElement: () => scroller.current,
@@ -86,7 +88,14 @@ export default function Workers(): ReactNode {
           )}
         </Empty>
       ) : (
-        <div ref={scroller} className={styles.scroller} tabIndex={0} role="region" aria-label="Workers">
+        <div
+          ref={scroller}
+          className={styles.scroller}
+          tabIndex={0}
+          role="region"
+          aria-label="Workers"
+          onFocus={onFocus}
+        >
           <div role="table" aria-label="Workers" aria-rowcount={workers.length + 1}>
             <div role="row" className={`${styles.row} ${styles.header}`}>
               {columns.map((column) => (

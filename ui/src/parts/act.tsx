@@ -1,6 +1,6 @@
 // Acts that change something: asked first, and said what came of them.
 
-import { Text } from "@mantine/core";
+import { Button, type ButtonProps, Text } from "@mantine/core";
 import { modals } from "@mantine/modals";
 import { notifications } from "@mantine/notifications";
 import { type QueryKey, useMutation, useQueryClient } from "@tanstack/react-query";
@@ -14,8 +14,15 @@ interface Question {
   dangerous?: boolean;
 }
 
+/** Gives the focus back to what opened the menu that has it: a dialog gives it back there, and the item will be gone. */
+export function leaveMenu(): void {
+  const menu = document.activeElement?.closest('[role="menu"]');
+  document.getElementById(menu?.getAttribute("aria-labelledby") ?? "")?.focus();
+}
+
 /** Asks; calls `then` only on a yes. */
 export function ask(question: Question, then: () => void): void {
+  leaveMenu();
   modals.openConfirmModal({
     title: question.title,
     children: (
@@ -25,6 +32,7 @@ export function ask(question: Question, then: () => void): void {
     ),
     labels: { confirm: question.act, cancel: "Cancel" },
     confirmProps: question.dangerous ? { color: "red.8" } : {},
+    cancelProps: { "data-autofocus": true },
     closeButtonProps: { "aria-label": "Close" },
     onConfirm: then,
   });
@@ -50,4 +58,18 @@ export function useAct<Input, Output>(act: {
     },
   });
   return { start: mutation.mutate, running: mutation.isPending };
+}
+
+/** A button of an act. It does nothing while that is under way, and keeps the focus, which a disabled one would lose. */
+export function ActButton({
+  busy,
+  onClick,
+  ...rest
+}: ButtonProps & { busy: boolean; onClick: () => void; "aria-label"?: string; children: ReactNode }): ReactNode {
+  return <Button {...rest} {...resting(busy)} onClick={() => (busy ? undefined : onClick())} />;
+}
+
+/** What makes a button look and sound as if it were disabled. */
+export function resting(busy: boolean): { "aria-disabled"?: true; "data-disabled"?: true } {
+  return busy ? { "aria-disabled": true, "data-disabled": true } : {};
 }

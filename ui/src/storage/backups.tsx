@@ -4,7 +4,7 @@ import { Alert, Badge, Button, Group, Menu, Modal, Progress, Stack, Table, Text,
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { ApiError, getJson, type Schemas, sendJson } from "../api/client";
-import { ask, useAct } from "../parts/act";
+import { ActButton, ask, leaveMenu, resting, useAct } from "../parts/act";
 import { bytesText, countText, momentText } from "../parts/format";
 import { Fact, Facts, Section } from "../parts/page";
 import styles from "../parts/page.module.css";
@@ -100,41 +100,45 @@ function Restore({ backup, onClose }: { backup: Backup; onClose: () => void }): 
     outdated: OUTDATED,
   });
   return (
-    <Modal opened onClose={onClose} title="Restore runs" closeButtonProps={{ "aria-label": "Close" }}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          restore.start(undefined);
-          onClose();
-        }}
-      >
-        <Stack gap="sm">
-          <Text size="sm">
-            Runs are taken from the backup of {momentText(backup.created_at)} into this leader, and read as before,
-            under the same links. What is there is not changed. The whole store comes back with{" "}
-            <code>joblog restore</code>, where no leader runs.
-          </Text>
-          <Textarea
-            label="Runs, one a line"
-            placeholder="default/nightly"
-            autosize
-            minRows={3}
-            data-autofocus
-            value={text}
-            error={wrong ? `Write NAMESPACE/RUN: ${wrong}` : null}
-            onChange={(event) => setText(event.currentTarget.value)}
-          />
-          <Button type="submit" disabled={runs.length === 0 || wrong !== ""}>
-            Restore
-          </Button>
-        </Stack>
-      </form>
-    </Modal>
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        restore.start(undefined);
+        onClose();
+      }}
+    >
+      <Stack gap="sm">
+        <Text size="sm">
+          Runs are taken from the backup of {momentText(backup.created_at)} into this leader, and read as before, under
+          the same links. What is there is not changed. The whole store comes back with <code>joblog restore</code>,
+          where no leader runs.
+        </Text>
+        <Textarea
+          label="Runs, one a line"
+          placeholder="default/nightly"
+          autosize
+          minRows={3}
+          data-autofocus
+          value={text}
+          error={wrong ? `Write NAMESPACE/RUN: ${wrong}` : null}
+          onChange={(event) => setText(event.currentTarget.value)}
+        />
+        <Button type="submit" disabled={runs.length === 0 || wrong !== ""}>
+          Restore
+        </Button>
+      </Stack>
+    </form>
   );
 }
 
 function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: boolean }): ReactNode {
   const [restoring, setRestoring] = useState<Backup | null>(null);
+  const [asked, setAsked] = useState(false);
+  const restore = (backup: Backup): void => {
+    leaveMenu();
+    setRestoring(backup);
+    setAsked(true);
+  };
   const verify = useAct({
     run: ({ id, restore }: { id: string; restore: boolean }) =>
       sendJson<Job>("POST", `/backups/${id}/verify`, { restore }),
@@ -184,12 +188,12 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
                   <Verified backup={backup} />
                 </Table.Td>
                 <Table.Td ta="right">
-                  <Menu position="bottom-end">
+                  <Menu position="bottom-end" disabled={busy}>
                     <Menu.Target>
                       <Button
                         size="compact-xs"
                         variant="default"
-                        disabled={busy}
+                        {...resting(busy)}
                         aria-label={`What to do with the backup of ${momentText(backup.created_at)}`}
                       >
                         …
@@ -198,7 +202,7 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
                     <Menu.Dropdown>
                       <Menu.Item onClick={() => askToVerify(backup, false)}>Verify…</Menu.Item>
                       <Menu.Item onClick={() => askToVerify(backup, true)}>Verify by restoring it aside…</Menu.Item>
-                      <Menu.Item onClick={() => setRestoring(backup)}>Restore runs…</Menu.Item>
+                      <Menu.Item onClick={() => restore(backup)}>Restore runs…</Menu.Item>
                     </Menu.Dropdown>
                   </Menu>
                 </Table.Td>
@@ -207,7 +211,14 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      {restoring ? <Restore backup={restoring} onClose={() => setRestoring(null)} /> : null}
+      <Modal
+        opened={asked}
+        onClose={() => setAsked(false)}
+        title="Restore runs"
+        closeButtonProps={{ "aria-label": "Close" }}
+      >
+        {restoring ? <Restore backup={restoring} onClose={() => setAsked(false)} /> : null}
+      </Modal>
     </>
   );
 }
@@ -232,15 +243,14 @@ export function BackupsSection(): ReactNode {
     act: "Make it",
   };
   const acts = (
-    <Button
+    <ActButton
       size="compact-sm"
       variant="default"
-      loading={create.running}
-      disabled={busy}
+      busy={busy || create.running}
       onClick={() => ask(question, () => create.start(undefined))}
     >
       Back up now…
-    </Button>
+    </ActButton>
   );
   return (
     <Section title="Backups" acts={data ? acts : null}>

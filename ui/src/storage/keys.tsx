@@ -1,10 +1,10 @@
 // The keys that logs are encrypted under.
 
-import { Alert, Badge, Button, Group, Table, Text } from "@mantine/core";
+import { Alert, Badge, Group, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { getJson, type Schemas, sendJson } from "../api/client";
-import { ask, useAct } from "../parts/act";
+import { ActButton, ask, useAct } from "../parts/act";
 import { countText } from "../parts/format";
 import { Fact, Facts, Section } from "../parts/page";
 import styles from "../parts/page.module.css";
@@ -96,14 +96,14 @@ export function KeysSection(): ReactNode {
   });
   const current = data?.store_keys.find((key) => key.current);
   const acts = (
-    <Button
+    <ActButton
       size="compact-sm"
       variant="default"
-      loading={rotate.running}
+      busy={rotate.running}
       onClick={() => ask(question, () => rotate.start(undefined))}
     >
       Rotate…
-    </Button>
+    </ActButton>
   );
   return (
     <Section title="Keys" acts={data ? acts : null}>

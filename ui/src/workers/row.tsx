@@ -4,7 +4,7 @@ import { ActionIcon, Badge, Menu, Progress, Text, Tooltip } from "@mantine/core"
 import { IconBan, IconDots } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { sendJson } from "../api/client";
-import { ask, useAct } from "../parts/act";
+import { ask, resting, useAct } from "../parts/act";
 import { bytesText, countText, momentText, spanText } from "../parts/format";
 import { sinceText } from "../parts/since";
 import { useSession } from "../session";
@@ -99,12 +99,12 @@ function Acts({ worker }: { worker: KnownWorker }): ReactNode {
     dangerous: true,
   };
   return (
-    <Menu position="bottom-end">
+    <Menu position="bottom-end" disabled={revoke.running}>
       <Menu.Target>
         <ActionIcon
           variant="subtle"
           color="gray"
-          loading={revoke.running}
+          {...resting(revoke.running)}
           aria-label={`What can be done with ${worker.worker_id}`}
         >
           <IconDots size={16} />

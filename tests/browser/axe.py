@@ -1,0 +1,26 @@
+"""Whether everybody can use what a tab shows, as far as axe-core can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.browser.tab import Tab
+
+_AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def problems_of(tab: Tab) -> list[str]:
+    """What axe finds that is serious or critical."""
+    if not _AXE.exists():
+        pytest.skip("axe-core is not there: npm installs it")
+    tab.page.evaluate(_AXE.read_text())
+    found = cast("dict[str, Any]", tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})"))
+    return [
+        f"{one['id']}: {one['help']}: {node['html'][:200]} {(node['any'] or node['all'] or [{}])[0].get('message', '')}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"][:3]
+    ]
