@@ -1,6 +1,16 @@
 // The frame around every page: name, navigation, theme, who is logged in.
 
-import { ActionIcon, AppShell, Burger, Group, NavLink, Text, Tooltip, useMantineColorScheme } from "@mantine/core";
+import {
+  ActionIcon,
+  AppShell,
+  Burger,
+  Group,
+  NavLink,
+  Text,
+  Tooltip,
+  UnstyledButton,
+  useMantineColorScheme,
+} from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import {
   IconDatabase,
@@ -12,9 +22,10 @@ import {
   IconSun,
   type TablerIcon,
 } from "@tabler/icons-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
 import { Account } from "./account";
+import styles from "./frame.module.css";
 import { Failure, Loading } from "./parts/states";
 import { type Permission, useSession } from "./session";
 
@@ -56,6 +67,12 @@ export function Frame(): ReactNode {
   const session = useSession();
   const location = useLocation();
   const [open, { toggle, close }] = useDisclosure(false);
+  const main = useRef<HTMLElement>(null);
+  // The link that led here may be gone with its page: who goes on by keyboard goes on in the new one.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: after each change of page
+  useEffect(() => {
+    if (document.activeElement === document.body) main.current?.focus({ preventScroll: true });
+  }, [location.pathname]);
   if (session.left !== null) return <Navigate to="/login" replace />;
   if (session.unauthenticated) {
     return (
@@ -69,6 +86,9 @@ export function Frame(): ReactNode {
       navbar={{ width: 180, breakpoint: "sm", collapsed: { mobile: !open } }}
       padding={0}
     >
+      <UnstyledButton className={styles.skip} onClick={() => main.current?.focus()}>
+        Skip to the page
+      </UnstyledButton>
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="sm" wrap="nowrap">
@@ -96,7 +116,7 @@ export function Frame(): ReactNode {
           />
         ))}
       </AppShell.Navbar>
-      <AppShell.Main h="100dvh">
+      <AppShell.Main h="100dvh" ref={main} tabIndex={-1} className={styles.main}>
         {session.loading ? (
           <Loading />
         ) : session.who ? (
