@@ -18,6 +18,7 @@ from joblog.worker.cluster.tail import LeaderTails
 from joblog.worker.cluster.track import ContainerTrack
 from joblog.worker.following.outcome import outcome_of
 from joblog.worker.following.spools import FollowedSpools
+from joblog.worker.following.trouble import Trouble
 from joblog.worker.kubernetes.api_pods import LabelSelection, target_of
 from joblog.worker.kubernetes.client import Connection
 from joblog.worker.kubernetes.pod import Pod
@@ -30,7 +31,8 @@ from joblog.worker.spool.sealing import SpoolKey
 log = logging.getLogger(__name__)
 
 SOURCE = "watch:"
-_RETRY_SECONDS = 2.0
+# What went wrong with one container is tried again so soon at the latest: its log may be rotated away.
+_LONGEST_PAUSE_SECONDS = 30.0
 _LOOK_SECONDS = 30.0
 # How long the keys of sealed spools that were left are waited for, and how often they are asked for.
 _KEYS_SECONDS = 60.0
@@ -178,6 +180,7 @@ class Watcher(Service):
 
     async def _follow(self, ref: ContainerRef) -> None:
         """Follows one run of a container; what fails is tried again as long as its pod is there."""
+        trouble = Trouble(_LONGEST_PAUSE_SECONDS)
         while True:
             track: ContainerTrack | None = None
             try:
@@ -197,13 +200,12 @@ class Watcher(Service):
             except asyncio.CancelledError:
                 self._let_go(track)
                 raise
-            except Exception as error:
-                trace = None if isinstance(error, OSError | JoblogError) else error
-                log.warning("%s: can't be followed now: %s", ref, error, exc_info=trace)
+            except Exception as error:  # noqa: BLE001 - what is wrong with one log must not end those beside it
                 self._let_go(track)
                 if self._find(ref) is None:
                     return
-                await asyncio.sleep(_RETRY_SECONDS)
+                again_at = trouble.failed(log, f"{ref}: can't be followed now", error)
+                await asyncio.sleep(again_at - time.monotonic())
 
     async def _end_orphans(self) -> None:
         """Ends logs whose pods went while nobody followed them: what came behind is not to be had any more.

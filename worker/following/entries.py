@@ -11,6 +11,7 @@ from joblog.worker.following.follower import Follower
 from joblog.worker.following.source import Found, Source
 from joblog.worker.following.spools import spool_source
 from joblog.worker.following.track import Track
+from joblog.worker.following.trouble import Trouble
 
 
 class Entry:
@@ -24,7 +25,6 @@ class Entry:
         "begun",
         "end_known_at",
         "excluded",
-        "failures",
         "follower",
         "found",
         "part",
@@ -32,6 +32,7 @@ class Entry:
         "retry_at",
         "run_ns",
         "track",
+        "trouble",
     )
 
     def __init__(self, found: Found, part: int = 1, place: object = None) -> None:
@@ -45,7 +46,7 @@ class Entry:
         self.excluded = ""
         self.retry_at = 0.0
         self.end_known_at = 0.0
-        self.failures = 0
+        self.trouble = Trouble()
 
     @property
     def id(self) -> str:

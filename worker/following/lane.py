@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from joblog.errors import JoblogError
 from joblog.worker.following.source import Found
 from joblog.worker.following.track import Track
 
@@ -22,12 +21,12 @@ RESCAN_SECONDS = 1.0
 class Lane:
     """Logs that are added are followed until they have ended, or `stop`. Calls `over` for each that is let go.
 
-    over: told, in the lane's thread, of a track that has ended or failed; it is closed by then. held_bytes: so much may
-    lie on the disk in deleted files that are held because there is no room for them in the spools; what is more is
-    read and left out, as a gap.
+    over: told, in the lane's thread, of a track that has ended or failed, and of what failed, which is not said here.
+    The track is closed by then. held_bytes: so much may lie on the disk in deleted files that are held because there is
+    no room for them in the spools; what is more is read and left out, as a gap.
     """
 
-    def __init__(self, number: int, over: Callable[[Track], None], *, held_bytes: int) -> None:
+    def __init__(self, number: int, over: Callable[[Track, Exception | None], None], *, held_bytes: int) -> None:
         self._over = over
         self._held_bytes = held_bytes
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -100,8 +99,8 @@ class Lane:
                 if track.is_due(now) or (must_drop and track.stuck):
                     busy |= self._step(track, now, must_drop=must_drop)
             except Exception as error:  # noqa: BLE001 - what is wrong with one log must not end those beside it
-                _say(logging.ERROR, f"{track.found.key}: can't be followed now", error)
-                self._let_go(track)
+                self._let_go(track, error)
+                continue
             if track.ended:
                 self._let_go(track)
         return busy
@@ -117,11 +116,11 @@ class Lane:
         return sum(track.follower.held_bytes() for track in self._tracks.values() if track.stuck) > self._held_bytes
 
     def _refresh(self, key: str) -> None:
-        if key in self._tracks:
+        if (track := self._tracks.get(key)) is not None:
             try:
-                self._tracks[key].refresh()
-            except Exception as error:  # noqa: BLE001 - the next look at it meets the same
-                _say(logging.WARNING, key, error)
+                track.refresh()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._let_go(track, error)
 
     def _tell(self, key: str, found: Found) -> None:
         if key in self._tracks:
@@ -131,18 +130,13 @@ class Lane:
         if key in self._tracks:
             self._tracks[key].outcome = outcome
 
-    def _let_go(self, track: Track) -> None:
+    def _let_go(self, track: Track, error: Exception | None = None) -> None:
         self._tracks.pop(track.found.key, None)
         self._close(track)
-        self._over(track)
+        self._over(track, error)
 
     def _close(self, track: Track) -> None:
         try:
             track.close()
         except Exception as error:  # noqa: BLE001 - as above
-            _say(logging.WARNING, track.found.key, error)
-
-
-def _say(level: int, what: str, error: Exception) -> None:
-    trace = None if isinstance(error, OSError | JoblogError) else error
-    log.log(level, "%s: %s", what, str(error) or repr(error), exc_info=trace)
+            log.warning("%s: can't be let go of as it should: %s", track.found.key, str(error) or repr(error))

@@ -24,6 +24,7 @@ from joblog.worker.following.track import Track
 from joblog.worker.following.watching import FolderWatch
 from joblog.worker.kubernetes.pods import ContainerEnd, Excluded, NotYet
 from joblog.worker.spool.bound import SharedBounds
+from joblog.worker.spool.followed import FollowedWriter
 from joblog.worker.spool.sealing import SpoolKey
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ _SETTLE_SECONDS = 0.02
 END_SETTLE_SECONDS = 2.0
 # How long the way in which a container ended is waited for, where somebody may still tell it.
 END_WAIT_SECONDS = 10.0
-_RETRY_SECONDS = 1.0
-_MAX_RETRY_SECONDS = 60.0
 _OPEN_AT_ONCE = 64
 # How long the keys of sealed spools that were left are waited for.
 _KEYS_SECONDS = 60.0
@@ -230,10 +229,8 @@ class FollowingService(Service):
     async def _begin(self, entry: Entry) -> None:
         try:
             await self._try_begin(entry)
-        except (OSError, JoblogError) as error:
-            log.error("%s: can't be followed now: %s", entry.found.key, error)
-            entry.failures += 1
-            entry.retry_at = time.monotonic() + min(_RETRY_SECONDS * 2.0**entry.failures, _MAX_RETRY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - what is wrong with one log must not end those beside it
+            entry.retry_at = entry.trouble.failed(log, f"{entry.found.key}: can't be followed now", error)
         finally:
             entry.begun = entry.track is not None or bool(entry.excluded)
 
@@ -276,9 +273,18 @@ class FollowingService(Service):
                 is_certain=self._is_certain(entry),
                 run_ns=entry.run_ns,
             )
+        await self._start_track(entry, writer)
+
+    async def _start_track(self, entry: Entry, writer: FollowedWriter) -> None:
         follower = entry.follower or Follower(entry.found.path, entry.found.roots)
-        track = Track(entry.found, follower, writer, self._rates, self._is_watched)
-        if not await asyncio.to_thread(track.begin):
+        try:
+            track = Track(entry.found, follower, writer, self._rates, self._is_watched)
+            stands = await asyncio.to_thread(track.begin)
+        except Exception:
+            # Else the next try would take its lock for that of somebody who goes on with it.
+            writer.close()
+            raise
+        if not stands:
             writer.close()
             entry.retry_at = time.monotonic() + RESCAN_SECONDS
             self._say_refused(follower)
@@ -323,21 +329,22 @@ class FollowingService(Service):
         self._finished.add(entry.found.key, Finished(entry.part, proven, encoded, entry.run_ns))
         self._lane(entry).end(entry.found.key, outcome_of(end, why, entry.track.writer.task.started_ns))
 
-    def _over(self, track: Track) -> None:
+    def _over(self, track: Track, error: Exception | None) -> None:
         """In a lane's thread: it has let go of a log."""
-        self._loop.call_soon_threadsafe(self._let_go, track)
+        self._loop.call_soon_threadsafe(self._let_go, track, error)
 
-    def _let_go(self, track: Track) -> None:
+    def _let_go(self, track: Track, error: Exception | None) -> None:
         entry = self._logs.get(track.found.key)
         if entry is None or entry.track is not track:
             return
         entry.track = entry.follower = None
+        if error is not None:
+            entry.retry_at = entry.trouble.failed(log, f"{entry.found.key}: can't be followed now", error)
         if track.ended:
             self._spools.by_source.pop(entry.id, None)
             self._logs.drop(track.found.key)
         else:
             entry.begun = False
-            entry.retry_at = time.monotonic() + _RETRY_SECONDS
         self._changed.set()
 
     async def _end_orphans(self, keys: set[str], failing: Sequence[Source]) -> None:

@@ -55,7 +55,8 @@ class JournalService(Service):
         self._units_wanted = units_wanted
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="journald")
         self._recorder: Recorder
-        self._complaint = ""
+        # What is wrong now, by what it is wrong with.
+        self._complaints: dict[str, str] = {}
         # Entries are deleted unread only where they had to wait.
         self._waited = False
 
@@ -80,8 +81,9 @@ class JournalService(Service):
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
                 await self._in_thread(self._recorder.end_ended)
+                self._complaints.pop("ending", None)
             except (OSError, JoblogError) as error:
-                self._complain(str(error))
+                self._complain("ending", str(error))
 
     async def _follow(self) -> None:
         pause = _MIN_PAUSE_SECONDS
@@ -92,7 +94,7 @@ class JournalService(Service):
                 await reader.start()
                 await self._read(reader)
             except (OSError, JoblogError) as error:
-                self._complain(f"the journal can't be read now: {error}")
+                self._complain("reading", f"the journal can't be read now: {error}")
             finally:
                 await reader.stop()
             pause = _MIN_PAUSE_SECONDS if time.monotonic() - began > pause else min(2 * pause, _MAX_PAUSE_SECONDS)
@@ -117,7 +119,7 @@ class JournalService(Service):
             if entries:
                 await self._take(entries)
                 last = entries[-1].cursor
-            self._complaint = ""
+            self._complaints.pop("reading", None)
 
     async def _begin(self, last: Cursor | None, entries: list[JournalEntry], began_ns: int) -> list[JournalEntry]:
         """The entries behind where reading is to begin."""
@@ -154,13 +156,13 @@ class JournalService(Service):
             except (Unavailable, OutOfSpace) as error:
                 # The journal has it.
                 self._waited = True
-                self._complain(str(error))
+                self._complain("reading", str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
         await self._in_thread(self._read_place.note, entries[-1].cursor)
 
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:
-            self._complaint = complaint
+    def _complain(self, about: str, complaint: str) -> None:
+        if complaint != self._complaints.get(about):
+            self._complaints[about] = complaint
             log.warning("journald: %s", complaint)
 
     async def stop(self) -> None:
