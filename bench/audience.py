@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
+import zstandard
 
 from joblog.address import own_token, read_leader_file
 
@@ -64,7 +65,7 @@ class Connection:
             host, port = self._where.hostname, self._where.port
             self._streams = await asyncio.open_connection(host, port, ssl=self._tls, limit=1 << 20)
         reader, writer = self._streams
-        writer.write(f"GET {path} HTTP/1.1\r\n{self._head}Accept-Encoding: gzip\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\n{self._head}Accept-Encoding: gzip, deflate, br, zstd\r\n\r\n".encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = re.search(rb"content-length: (\d+)", head)
         if length is None:
@@ -73,6 +74,8 @@ class Connection:
         begin = body[:_PACKED_BEGIN_BYTES]
         if b"content-encoding: gzip" in head:
             begin = zlib.decompressobj(31).decompress(begin)
+        elif b"content-encoding: zstd" in head:
+            begin = zstandard.ZstdDecompressor().decompressobj().decompress(body)
         return int(head.split(b" ", 2)[1]), begin, len(body)
 
     async def ask(self, path: str) -> tuple[int, bytes, int]:
@@ -141,10 +144,10 @@ class Audience:
                 found, behind = end or found, 0
             place = f"offset={found[b'next_offset']}&wait=25"
 
-    async def scroll(self) -> None:
-        """Looks at a completed log here and there."""
+    async def scroll(self, number: int) -> None:
+        """Looks at a completed log here and there, each one elsewhere."""
         connection = Connection(self._data_dir)
-        chance = random.Random(1)
+        chance = random.Random(number)
         first = True
         await asyncio.sleep(chance.random() * SCROLL_SECONDS)
         while True:
@@ -154,10 +157,11 @@ class Audience:
             first = self._note(first)
             await asyncio.sleep(SCROLL_SECONDS)
 
-    async def watch_runs(self) -> None:
+    async def watch_runs(self, number: int) -> None:
         """Has the list of runs open."""
         connection = Connection(self._data_dir)
         first = True
+        await asyncio.sleep(random.Random(number).random() * REFRESH_SECONDS)
         while True:
             await self._ask(connection, "list", "/api/v1/namespaces/default/runs?limit=100")
             await self._ask(connection, "list", f"/api/v1/namespaces/default/runs/{self._run}/logs?limit=200")
@@ -167,8 +171,8 @@ class Audience:
     async def run(self, viewers: int) -> None:
         """Lets them look until standard input ends."""
         looking = [asyncio.create_task(self.follow(number)) for number in range(viewers * 3 // 4)]
-        looking += [asyncio.create_task(self.scroll()) for _ in range(viewers // 8)]
-        looking += [asyncio.create_task(self.watch_runs()) for _ in range(viewers // 8)]
+        looking += [asyncio.create_task(self.scroll(number)) for number in range(viewers // 8)]
+        looking += [asyncio.create_task(self.watch_runs(number)) for number in range(viewers // 8)]
         self._waiting = len(looking)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._served.wait(), SERVED_SECONDS)

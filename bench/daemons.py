@@ -58,8 +58,14 @@ class Daemons:
 
     def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         command = [JOBLOG, *arguments, "--data-dir", str(self.folder.root)]
+        # As daemons have it: where the kernel shares the CPU out by session, not one of all together.
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=clean_environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=clean_environment(),
+            start_new_session=True,
         )
 
     def _leader_file(self) -> LeaderFile | None:

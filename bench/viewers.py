@@ -112,7 +112,12 @@ def _measure(running: Daemons, run: str, seconds: float, span: Span) -> None:
 def _measure_with_viewers(running: Daemons, run: str, lines: int, seconds: float, span: Span) -> None:
     command = [sys.executable, "-m", "bench.audience", str(running.folder.root), run, str(TASKS), str(lines)]
     audience = subprocess.Popen(
-        [*command, str(VIEWERS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+        [*command, str(VIEWERS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=HERE.parent,
+        start_new_session=True,
     )
     try:
         assert audience.stdout is not None

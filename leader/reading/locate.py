@@ -25,7 +25,7 @@ def _place_in_chunk(ranges: Sequence[tuple[int, int]], place: int) -> int:
 class Locator:
     """Finds offsets in one log, in one view, in both tiers; opens at most a few chunks unless it counts in one stream.
 
-    stopped: asked between chunks; a search ends with Interrupted once it says so.
+    stopped: asked between chunks; a search ends with Interrupted once it says so. opened: the last chunk that was.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Locator:
         self._cipher = cipher
         self._length = length
         self._stopped = stopped
+        self.opened: Opened | None = None
 
     def offset_of(self, start: Start, stream: int | None) -> int:
         """The offset where a read that starts so begins. Raises BeyondEnd when it lies beyond the log's end."""
@@ -117,6 +118,7 @@ class Locator:
         if header.kind == KIND_GAP:
             return None
         try:
-            return open_chunk(self._cipher, offset, header, sealed, self._source.foreign)
+            self.opened = open_chunk(self._cipher, offset, header, sealed, self._source.foreign)
         except (Corrupt, InvalidInput):
             return None
+        return self.opened

@@ -20,6 +20,7 @@ from joblog.leader.crypto.envelope import LogCipher
 from joblog.leader.crypto.keyring import Keyring
 from joblog.leader.metrics import Metrics
 from joblog.leader.reading.damage import DamageNotes
+from joblog.leader.reading.meter import metered
 from joblog.leader.reading.piece import PIECE_BYTES, Piece, ReadSpec
 from joblog.leader.reading.session import ReadSession
 from joblog.leader.reading.tiers import InArchive
@@ -149,7 +150,7 @@ class LogReader:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Runs blocking work on the store in the reader's pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, metered(work))
 
     async def find(self, name: LogName) -> int:
         """The number of the log; attempt 0 is the newest. Raises InvalidInput or NotFound."""
@@ -300,7 +301,7 @@ class _Read:
         if self._expiry is not None:
             self._expiry.cancel()
         self._fetching = fetching
-        work = functools.partial(self._session.load, fetching=fetching)
+        work = metered(functools.partial(self._session.load, fetching=fetching))
         self._ahead = self._loop.run_in_executor(self._archive_pool if fetching else self._pool, work)
         self._expiry = self._loop.call_later(self._hold_seconds(), self._let_go)
 

@@ -76,7 +76,8 @@ class Scan:
     """Goes through a log from an offset on; what it gives is contiguous and ends at the log's end.
 
     length: the log's length in this view; what is missing at the end comes as a gap too. lines: newlines in the log
-    before from_offset, where that is known; kept up to date. foreign: gives the text of an adopted log.
+    before from_offset, where that is known; kept up to date. foreign: gives the text of an adopted log. opened: a chunk
+    of this view that was opened already, which may be the first.
     Memory: one opened chunk, and one sealed one ahead.
     """
 
@@ -90,8 +91,10 @@ class Scan:
         *,
         lines: int | None = None,
         foreign: ForeignText | None = None,
+        opened: Opened | None = None,
     ) -> None:
         self._foreign = foreign
+        self._opened = opened
         self._source = source
         self._number = number
         self._cipher = cipher
@@ -114,6 +117,9 @@ class Scan:
             return self._lost(offset, header.lines_before, header.lines_before, "no chunk is stored for it")
         if header.kind == KIND_GAP:
             return self._move(self._declared(offset, header))
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.offset == offset:
+            return self._move(opened)
         try:
             return self._move(open_chunk(self._cipher, offset, header, sealed, self._foreign))
         except SourceChanged as error:

@@ -232,13 +232,17 @@ class ReadSession:
             missing=self._missing,
             fetching=self._fetching,
         )
+        opened = None
         if self.at is None:
             locator = Locator(source, cipher, length, lambda: self._closed)
             self.at = self._events_from = locator.offset_of(self._spec.start, self._spec.stream)
             self._first_length = length
+            opened = locator.opened
         lines = self._lines_at[1] if self._lines_at[0] == self.at else None
         self._unknown_begin = self.at if lines is None else 0
-        self._scan = Scan(source, self._number, cipher, self.at, length, lines=lines, foreign=source.foreign)
+        self._scan = Scan(
+            source, self._number, cipher, self.at, length, lines=lines, foreign=source.foreign, opened=opened
+        )
         self._events = [
             event
             for event in view.events(self._number)

@@ -59,10 +59,13 @@ async def list_runs(
     """Runs of a namespace, newest first."""
     check_name("namespace", namespace)
     work = functools.partial(context.store.list_runs, namespace, wanted, cursor, limit)
-    async with context.turns.turn():
+
+    async def read() -> Runs:
         runs, token = await context.reader.run(work)
         kept = await context.reader.run(lambda: [context.keeping.kept(run) for run in runs])
         return Runs(runs=[_run(context, *one) for one in zip(runs, kept, strict=True)], next_cursor=token)
+
+    return await context.turns.take(("runs", namespace, wanted, cursor, limit), read)
 
 
 @router.get("/namespaces/{namespace}/runs/{run}", tags=["runs"])
@@ -92,10 +95,13 @@ async def list_logs(
     if task:
         check_name("task", task, reserved=task == RUN_LOG_TASK)
     work = functools.partial(context.store.list_logs, namespace, run, task, cursor, limit)
-    async with context.turns.turn():
+
+    async def read() -> Logs:
         records, token = await context.reader.run(work)
         kept = await context.reader.run(lambda: context.keeping.of(namespace, run))
         return Logs(logs=[Log.of(record, kept=kept) for record in records], next_cursor=token)
+
+    return await context.turns.take(("logs", namespace, run, task, cursor, limit), read)
 
 
 @router.get(LOG_PATH, tags=["logs"])

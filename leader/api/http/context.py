@@ -78,14 +78,14 @@ class ApiContext:
         return Keeping(self.store, retention.policies if retention is not None else Policies())
 
 
-def context_of(request: Request) -> ApiContext:
+async def context_of(request: Request) -> ApiContext:
     """The application's context."""
     context = request.app.state.context
     assert isinstance(context, ApiContext)
     return context
 
 
-def log_name(namespace: names.Namespace, run: names.Run, task: names.Task, attempt: names.Attempt) -> LogName:
+async def log_name(namespace: names.Namespace, run: names.Run, task: names.Task, attempt: names.Attempt) -> LogName:
     """The log that a path names. Raises InvalidInput, NotFound for an attempt that there can't be."""
     number = 0
     if attempt != names.LATEST:
@@ -98,23 +98,23 @@ def log_name(namespace: names.Namespace, run: names.Run, task: names.Task, attem
     return name
 
 
-def numbered_log_name(
+async def numbered_log_name(
     namespace: names.Namespace, run: names.Run, task: names.Task, attempt: names.NumberedAttempt
 ) -> LogName:
     """The same where `latest` is not taken: it may be another one by now."""
     if attempt == names.LATEST:
         raise InvalidInput("attempt: say which one; `latest` may be another one by now")
-    return log_name(namespace, run, task, attempt)
+    return await log_name(namespace, run, task, attempt)
 
 
-def place_of(request: Request) -> Place:
+async def place_of(request: Request) -> Place:
     """Where browsers find the application."""
     place = request.app.state.place
     assert isinstance(place, Place)
     return place
 
 
-def cookies_of(request: Request) -> Cookies:
+async def cookies_of(request: Request) -> Cookies:
     """The application's cookies."""
     cookies = request.app.state.cookies
     assert isinstance(cookies, Cookies)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import functools
 import gzip
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
+import zstandard
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from joblog.errors import InvalidInput
 from joblog.leader.api.http.content import Chunk, Frames, Line, Lines
-from joblog.leader.api.http.context import LOG_PATH, Context, NamedLog
+from joblog.leader.api.http.context import LOG_PATH, ApiContext, Context, NamedLog
 from joblog.leader.api.http.facts import Event, Gap
 from joblog.leader.api.http.paging import Page, await_page, read_lines, read_page
 from joblog.leader.api.http.polling import Polling
@@ -31,7 +32,31 @@ MAX_LINES = 10_000
 MAX_HEADER_GAPS = 50
 # Smaller replies are not worth the work.
 _PACKED_FROM_BYTES = 16 << 10
-_PACKING_LEVEL = 1
+# The cheapest first.
+_PACKERS = {
+    "zstd": functools.partial(zstandard.compress, level=1),
+    "gzip": functools.partial(gzip.compress, compresslevel=1),
+}
+
+
+class _Asked(NamedTuple):
+    """All that a reply depends on: who asks for the same may have the same."""
+
+    number: int
+    spec: ReadSpec
+    wait_seconds: float
+    seen_ns: int | None
+    as_json: bool
+    with_text: bool
+    packing: str
+
+
+class _Reply(NamedTuple):
+    """What is sent."""
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
 
 
 def gap_headers(gaps: list[Gap]) -> dict[str, str]:
@@ -55,7 +80,7 @@ def _start(offset: int | None, line: int | None, tail: int | None, tail_bytes: i
     return given[0] if given else FROM_THE_BEGINNING
 
 
-def _polling(request: Request) -> Polling:
+async def _polling(request: Request) -> Polling:
     """That of the application: made when the first one asks."""
     state = request.app.state
     if not hasattr(state, "polling"):
@@ -101,7 +126,7 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _octets(page: Page, events_seen: str) -> Response:
+def _octets(page: Page, events_seen: str) -> _Reply:
     headers = {
         "Joblog-Offset": str(page.offset),
         "Joblog-Next-Offset": str(page.next_offset),
@@ -112,7 +137,7 @@ def _octets(page: Page, events_seen: str) -> Response:
         "Joblog-Events-Seen": events_seen,
         **gap_headers([Gap.of(gap) for gap in page.gaps]),
     }
-    return Response(page.data(), media_type="application/octet-stream", headers=headers)
+    return _Reply(page.data(), "application/octet-stream", headers)
 
 
 _BYTES_REPLY: dict[int | str, dict[str, Any]] = {
@@ -150,29 +175,58 @@ async def get_bytes(
     """A page of a log's bytes. It ends before a gap that follows a byte, so that the bytes in it are contiguous."""
     start = _start(offset, line, tail, tail_bytes)
     number = await context.reader.find(name)
-    spec = ReadSpec(start, limit_bytes=limit, stream=STREAMS[stream] if stream else None, with_frames=frames)
-    seen_ns = int(events_seen) if events_seen else None
-    async with context.turns.turn():
-        page = await read_page(context.reader, number, spec)
-    page = await await_page(
-        context.reader, number, spec, page, wait_seconds=wait, closing=context.closing, events_seen=seen_ns
+    asked = _Asked(
+        number,
+        ReadSpec(start, limit_bytes=limit, stream=STREAMS[stream] if stream else None, with_frames=frames),
+        wait_seconds=wait,
+        seen_ns=int(events_seen) if events_seen else None,
+        as_json=format == "json",
+        with_text=text,
+        packing=_packing(request),
     )
-    seen = str(max([seen_ns or 0, *(event.time_ns for event in page.events)]))
-    if format == "octets":
+    read = functools.partial(_read_reply, context, polling, asked)
+    reply = await context.turns.take(asked, read, following=wait > 0)
+    if wait > 0:
+        polling.count_reply()
+    # Each has headers of its own: they are added to on the way out.
+    return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
+
+
+async def _read_reply(context: ApiContext, polling: Polling, asked: _Asked) -> _Reply:
+    page = await read_page(context.reader, asked.number, asked.spec)
+    page = await await_page(
+        context.reader,
+        asked.number,
+        asked.spec,
+        page,
+        wait_seconds=asked.wait_seconds,
+        closing=context.closing,
+        events_seen=asked.seen_ns,
+    )
+    seen = str(max([asked.seen_ns or 0, *(event.time_ns for event in page.events)]))
+    if not asked.as_json:
         return _octets(page, seen)
-    pause_seconds = polling.pause_seconds(page.next_offset - page.offset) if wait > 0 else 0.0
-    async with context.turns.turn():
-        chunk = _chunk(page, seen, with_frames=frames, with_text=text, pause_seconds=pause_seconds)
-        return await _json(request, chunk)
+    pause_seconds = 0.0
+    if asked.wait_seconds > 0:
+        polling.count_read(page.next_offset - page.offset)
+        pause_seconds = polling.pause_seconds()
+    chunk = _chunk(
+        page, seen, with_frames=asked.spec.with_frames, with_text=asked.with_text, pause_seconds=pause_seconds
+    )
+    body, headers = chunk.model_dump_json().encode(), {"Vary": "Accept-Encoding"}
+    if len(body) >= _PACKED_FROM_BYTES and asked.packing:
+        body = await context.reader.run(functools.partial(_PACKERS[asked.packing], body))
+        headers["Content-Encoding"] = asked.packing
+    return _Reply(body, "application/json", headers)
 
 
-async def _json(request: Request, chunk: Chunk) -> Response:
-    body = chunk.model_dump_json().encode()
-    headers = {"Vary": "Accept-Encoding"}
-    if len(body) >= _PACKED_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-        body = await asyncio.to_thread(gzip.compress, body, _PACKING_LEVEL)
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, media_type="application/json", headers=headers)
+def _packing(request: Request) -> str:
+    """How replies are packed for who asks, the cheapest way; empty: not at all."""
+    known = request.headers.get("accept-encoding", "")
+    taken = {
+        name.strip() for name, _, weight in (one.partition(";") for one in known.split(",")) if weight.strip() != "q=0"
+    }
+    return next((name for name in _PACKERS if name in taken), "")
 
 
 @router.get(LOG_PATH + "/lines", tags=["bytes"])
@@ -185,8 +239,8 @@ async def get_lines(
 ) -> Lines:
     """Lines of a log; fewer than asked for when they are long (4 MiB in a reply) or the log ends."""
     number = await context.reader.find(name)
-    async with context.turns.turn():
-        page = await read_lines(context.reader, number, first, count)
+    read = functools.partial(read_lines, context.reader, number, first, count)
+    page = await context.turns.take(("lines", number, first, count), read)
     lines = []
     for line in page.lines:
         text = _text(line.data)

@@ -44,7 +44,7 @@ def _nanoseconds(when: datetime | None) -> int:
     return min(max(1, nanoseconds), 2**63 - 1)
 
 
-def _runs_wanted(
+async def _runs_wanted(
     *,
     state: Annotated[list[RunStateName] | None, Query(description="Any of these")] = None,
     label: Annotated[list[_Label] | None, Query(description="KEY=VALUE; all of these")] = None,

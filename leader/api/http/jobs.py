@@ -99,8 +99,8 @@ async def list_jobs(
         if not wanted.states:
             return Jobs(jobs=[], next_cursor="")
     work = functools.partial(context.store.list_runs, namespace, wanted, cursor, limit)
-    async with context.turns.turn():
-        runs, token = await context.reader.run(work)
+    key = ("jobs", namespace, wanted, cursor, limit)
+    runs, token = await context.turns.take(key, functools.partial(context.reader.run, work))
     return Jobs(jobs=[Job.of(run) for run in runs], next_cursor=token)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 5.0
-# Replies a second that all of them together shall need, and bytes of logs in them.
+# Replies a second that all of them together shall need, and bytes of logs that are read for them.
 MAX_REPLIES_PER_SECOND = 100.0
 MAX_BYTES_PER_SECOND = 4e6
 
@@ -26,8 +26,8 @@ class Polling:
         self._bytes = 0
         self._seconds = MIN_SECONDS
 
-    def pause_seconds(self, size_bytes: int = 0) -> float:
-        """Counts a reply with so many bytes of a log; returns the pause that goes with it."""
+    def pause_seconds(self) -> float:
+        """How long who gets a reply now is to wait."""
         now = self._clock()
         span = now - self._began
         if span >= max(1.0, self._seconds):
@@ -35,6 +35,12 @@ class Polling:
             asked = max(self._replies / MAX_REPLIES_PER_SECOND, self._bytes / MAX_BYTES_PER_SECOND)
             self._seconds = min(MAX_SECONDS, max(MIN_SECONDS, asked / span * self._seconds))
             self._began, self._replies, self._bytes = now, 0, 0
-        self._replies += 1
-        self._bytes += size_bytes
         return self._seconds
+
+    def count_reply(self) -> None:
+        """A reply went out."""
+        self._replies += 1
+
+    def count_read(self, size_bytes: int) -> None:
+        """So many bytes of a log were read, for one reply or for several that share them."""
+        self._bytes += size_bytes

@@ -29,7 +29,7 @@ MEDIA_TYPE = "application/x-ndjson"
 _MARKS_SECONDS = 600.0
 
 
-def _asked(
+async def _asked(
     q: Annotated[
         str,
         Query(
