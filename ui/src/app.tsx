@@ -1,11 +1,12 @@
 import { MantineProvider } from "@mantine/core";
 import { ModalsProvider } from "@mantine/modals";
 import { Notifications } from "@mantine/notifications";
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
 import { lazy, Suspense } from "react";
 import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
-import { ApiError, basePath } from "./api/client";
+import { basePath } from "./api/client";
+import { newQueryClient } from "./api/queries";
 import { Frame } from "./frame";
 import { Broken } from "./pages/broken";
 import { Loading } from "./parts/states";
@@ -23,17 +24,7 @@ const Access = lazy(() => import("./pages/access"));
 const Login = lazy(() => import("./pages/login"));
 const Missing = lazy(() => import("./pages/missing"));
 
-const queries = new QueryClient({
-  defaultOptions: {
-    queries: {
-      retry: (failures, error) => failures < 3 && error instanceof ApiError && error.passing,
-      staleTime: 2_000,
-      // The browser's word for being offline is not asked: a page says so when the leader does not answer.
-      networkMode: "always",
-    },
-    mutations: { networkMode: "always" },
-  },
-});
+const queries = newQueryClient();
 
 function page(element: React.ReactNode): React.ReactNode {
   return <Suspense fallback={<Loading />}>{element}</Suspense>;
@@ -46,16 +37,22 @@ const router = createBrowserRouter(
       element: <Frame />,
       errorElement: <Broken />,
       children: [
-        { index: true, element: <Navigate to="runs" replace /> },
-        { path: "runs", element: page(<Runs />) },
-        { path: "runs/:namespace/:run", element: page(<RunPage />) },
-        { path: "logs/:namespace/:run/:task/:attempt", element: page(<LogPage />) },
-        { path: "compare", element: page(<Compare />) },
-        { path: "search", element: page(<Search />) },
-        { path: "workers", element: page(<Workers />) },
-        { path: "storage", element: page(<Storage />) },
-        { path: "access", element: page(<Access />) },
-        { path: "*", element: page(<Missing />) },
+        {
+          // The frame stays where a page fails.
+          errorElement: <Broken />,
+          children: [
+            { index: true, element: <Navigate to="runs" replace /> },
+            { path: "runs", element: page(<Runs />) },
+            { path: "runs/:namespace/:run", element: page(<RunPage />) },
+            { path: "logs/:namespace/:run/:task/:attempt", element: page(<LogPage />) },
+            { path: "compare", element: page(<Compare />) },
+            { path: "search", element: page(<Search />) },
+            { path: "workers", element: page(<Workers />) },
+            { path: "storage", element: page(<Storage />) },
+            { path: "access", element: page(<Access />) },
+            { path: "*", element: page(<Missing />) },
+          ],
+        },
       ],
     },
   ],

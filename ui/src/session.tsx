@@ -3,6 +3,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
 import { ApiError, getJson, whenUnauthenticated } from "./api/client";
+import { useFailure } from "./api/queries";
 
 export type Permission =
   | "run.see"
@@ -44,20 +45,26 @@ const Context = createContext<Session | null>(null);
 export function SessionProvider({ children }: { children: ReactNode }): ReactNode {
   const queries = useQueryClient();
   const [left, setLeft] = useState<string | null>(null);
-  const { data, error, isPending } = useQuery({
+  const asked = useQuery({
     queryKey: ["whoami"],
     queryFn: ({ signal }) => getJson<WhoAmI>("/whoami", {}, signal),
     staleTime: 60_000,
   });
+  const { data, isPending } = asked;
+  const error = useFailure(asked);
   useEffect(() => {
-    whenUnauthenticated(() => void queries.invalidateQueries({ queryKey: ["whoami"] }));
+    whenUnauthenticated(() => {
+      // Whoever asks that is answered the same: asked again for its own answer it would never end.
+      if (queries.isFetching({ queryKey: ["whoami"] }) > 0) return;
+      void queries.invalidateQueries({ queryKey: ["whoami"] });
+    });
   }, [queries]);
   const session = useMemo<Session>(() => {
     const problem = error instanceof ApiError ? error : null;
     const who = problem?.status === 401 ? null : (data ?? null);
     return {
       who,
-      loading: isPending,
+      loading: isPending && problem === null,
       unauthenticated: problem?.status === 401,
       error: problem,
       may: (permission) => who?.permissions.includes(permission) ?? false,

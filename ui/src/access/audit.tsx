@@ -146,10 +146,10 @@ export function Audit(): ReactNode {
           says which.
         </Alert>
       ) : null}
-      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
-      {list.loading && !list.error ? (
+      {list.error ? <Failure error={list.error} retry={list.retry} since={list.toldAt} /> : null}
+      {list.loading ? (
         <Loading label="Loading the audit log" />
-      ) : list.items.length === 0 && !list.more && !list.error ? (
+      ) : list.items.length === 0 && list.error ? null : list.items.length === 0 && !list.more ? (
         <Empty title={filtered ? "Nobody did this" : "The audit log is empty"}>
           {filtered ? "Take a filter away to see more." : "It may be turned off: access.audit says so."}
         </Empty>

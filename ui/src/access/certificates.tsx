@@ -90,10 +90,10 @@ export function Certificates(): ReactNode {
   const now = Date.now();
   return (
     <div className={styles.stack}>
-      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
-      {list.loading && !list.error ? (
+      {list.error ? <Failure error={list.error} retry={list.retry} since={list.toldAt} /> : null}
+      {list.loading ? (
         <Loading label="Loading the certificates" />
-      ) : list.items.length === 0 && !list.error ? (
+      ) : list.items.length === 0 && list.error ? null : list.items.length === 0 ? (
         <Empty title="No worker has a certificate">A worker gets one when it joins with a token.</Empty>
       ) : (
         <Rows

@@ -3,13 +3,15 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { getJson, type Parameters } from "../api/client";
+import { every, useFailure, useNextPageAgain } from "../api/queries";
 
 interface Listed<Item> {
   items: Item[];
   loading: boolean;
   error: unknown;
   more: boolean;
-  loadingMore: boolean;
+  /** When the leader last told of them, in milliseconds; 0: not yet. */
+  toldAt: number;
   loadMore: () => void;
   retry: () => void;
 }
@@ -36,19 +38,21 @@ export function usePages<Page extends PageOf, Item>(
     queryFn: ({ pageParam, signal }) => getJson<Page>(path, { ...parameters, limit: LIMIT, cursor: pageParam }, signal),
     getNextPageParam: (last: Page, all) => (all.length < MAX_PAGES && last.next_cursor ? last.next_cursor : undefined),
     // Of many pages, the ones below would be asked for again and again.
-    refetchInterval: (state) => ((state.state.data?.pages.length ?? 0) <= 1 ? refreshMs : false),
+    refetchInterval: (state) => (state.state.data?.pages.length ?? 0) <= 1 && every(refreshMs)(state),
     refetchOnWindowFocus: false,
   });
+  useNextPageAgain(query);
+  const failure = useFailure(query);
   const items = useMemo(() => (query.data?.pages ?? []).flatMap(itemsOf), [query.data, itemsOf]);
   return {
     items,
-    loading: query.isPending,
-    error: query.error,
+    loading: query.isPending && failure === null,
+    error: failure,
     more: query.hasNextPage,
-    loadingMore: query.isFetchingNextPage,
+    toldAt: query.dataUpdatedAt,
     loadMore: () => {
-      if (query.hasNextPage && !query.isFetchingNextPage) void query.fetchNextPage();
+      if (query.hasNextPage && !query.isFetchingNextPage && !query.isFetchNextPageError) void query.fetchNextPage();
     },
-    retry: () => void query.refetch(),
+    retry: () => void (query.isFetchNextPageError ? query.fetchNextPage() : query.refetch()),
   };
 }

@@ -168,10 +168,10 @@ export function Tokens(): ReactNode {
           ]}
         />
       </Group>
-      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
-      {list.loading && !list.error ? (
+      {list.error ? <Failure error={list.error} retry={list.retry} since={list.toldAt} /> : null}
+      {list.loading ? (
         <Loading label="Loading the tokens" />
-      ) : tokens.length === 0 && !list.more && !list.error ? (
+      ) : tokens.length === 0 && list.error ? null : tokens.length === 0 && !list.more ? (
         <Empty title="No token is here">
           Make one for each worker, script and person: then each can be taken away for itself.
         </Empty>

@@ -38,7 +38,7 @@ export class ApiError extends Error {
 
   /** Whether asking again later may help. */
   get passing(): boolean {
-    return this.status === 0 || this.status === 429 || this.status >= 502;
+    return this.status === 0 || this.status === 429 || (this.status >= 500 && this.status !== 501);
   }
 }
 

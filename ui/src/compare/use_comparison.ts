@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { bytesOf, type Chunk, getJson, type Log, type LogId, logPath } from "../api/client";
+import { every, useFailure } from "../api/queries";
 import type { Comparison } from "./lines";
 import type { Answered, Asked } from "./worker";
 
@@ -50,6 +51,8 @@ function useSide(id: LogId): ReturnType<typeof useQuery<Side>> {
     // Megabytes: not kept for longer than they are looked at.
     gcTime: 0,
     refetchOnWindowFocus: false,
+    // What was read is kept; only what could not be had is asked for again.
+    refetchInterval: (query) => query.state.data === undefined && every(false)(query),
     refetchOnReconnect: false,
   });
 }
@@ -75,7 +78,8 @@ export function useComparison(leftId: LogId, rightId: LogId, ignore: boolean): C
     worker.postMessage(asked);
     return () => worker.terminate();
   }, [leftText, rightText, ignore]);
-  const error = left.error ?? right.error ?? failure;
+  const unread = [useFailure(left), useFailure(right)];
+  const error = unread[0] ?? unread[1] ?? failure;
   return {
     left: left.data,
     right: right.data,

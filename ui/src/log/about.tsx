@@ -8,6 +8,7 @@ import { Link } from "react-router";
 import { getJson, type Log, type LogEvent, type Logs, logPath, runPath, type Schemas } from "../api/client";
 import { outcomeText, State } from "../parts/badges";
 import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
+import { compareUrl, logUrl, runUrl } from "../parts/links";
 import { useSession } from "../session";
 import styles from "./panel.module.css";
 
@@ -105,30 +106,20 @@ function Attempts({ log }: { log: Log }): ReactNode {
       </Title>
       {others.map((other) => (
         <Group key={other.attempt} gap="xs">
-          <Anchor size="sm" component={Link} to={`../logs/${pathOf(other)}`} relative="path">
+          <Anchor size="sm" component={Link} to={logUrl(other)}>
             #{other.attempt}
           </Anchor>
           <State state={other.state} />
           <Text size="sm" c="dimmed">
             {outcomeText(other) ?? ""}
           </Text>
-          <Anchor size="sm" component={Link} to={`/compare?${compareOf(log, other)}`}>
+          <Anchor size="sm" component={Link} to={compareUrl(log, other)}>
             Compare
           </Anchor>
         </Group>
       ))}
     </Stack>
   );
-}
-
-export function pathOf(log: Pick<Log, "namespace" | "run" | "task" | "attempt">): string {
-  return [log.namespace, log.run, log.task, String(log.attempt)].map(encodeURIComponent).join("/");
-}
-
-function compareOf(log: Log, other: Log): string {
-  const [left, right] = [log.attempt, other.attempt].sort((a, b) => a - b);
-  const query = { namespace: log.namespace, run: log.run, task: log.task, left: String(left), right: String(right) };
-  return new URLSearchParams(query).toString();
 }
 
 export function About({
@@ -158,12 +149,7 @@ export function About({
         <Stack gap="md">
           <dl className={styles.facts}>
             <Fact name="Run">
-              <Anchor
-                size="sm"
-                underline="always"
-                component={Link}
-                to={`/runs/${encodeURIComponent(log.namespace)}/${encodeURIComponent(log.run)}`}
-              >
+              <Anchor size="sm" underline="always" component={Link} to={runUrl(log)}>
                 {log.run}
               </Anchor>{" "}
               in {log.namespace}
@@ -193,7 +179,7 @@ export function About({
               {bytesText(log.length)}, {countText(log.newlines)} lines; {bytesText(log.stored_bytes)} stored
             </Fact>
             <Fact name="Lies in">{log.tier === "archive" ? "the archive" : "the leader's store"}</Fact>
-            {log.kept ? <Fact name="Kept">{keptText(log.kept)}</Fact> : null}
+            {log.kept ? <Fact name="Kept">{keptText(log.kept).replace(/^kept /, "")}</Fact> : null}
             {labels.map(([name, value]) => (
               <Fact name={name} key={name}>
                 {value}

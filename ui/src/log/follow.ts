@@ -1,6 +1,6 @@
 // Following the end of a log: asks for what was appended since, and for nothing else.
 
-import { ApiError } from "../api/client";
+import { isPassing } from "../api/queries";
 import { END_WINDOWS, type Fetch, type LineStore } from "./store";
 
 const WAIT_SECONDS = 25;
@@ -9,7 +9,8 @@ const HIDDEN_PAUSE_MS = 15_000;
 const FIRST_PAUSE_MS = 500;
 const LAST_PAUSE_MS = 15_000;
 
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Ends early when the signal aborts, somebody looks at the tab again, or the network is back. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
@@ -26,6 +27,28 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
     document.addEventListener("visibilitychange", woken);
     window.addEventListener("online", done);
   });
+}
+
+function pauseAfter(failures: number): number {
+  return Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
+}
+
+/** Asks until there is an answer. failed: told what went wrong, and null when all is well again. */
+export function patient(fetch: Fetch, failed: (error: unknown) => void): Fetch {
+  return async (parameters, signal) => {
+    for (let failures = 1; ; failures++) {
+      try {
+        const chunk = await fetch(parameters, signal);
+        if (failures > 1) failed(null);
+        return chunk;
+      } catch (error) {
+        if (signal.aborted || !isPassing(error)) throw error;
+        failed(error);
+        await pause(pauseAfter(failures), signal);
+        if (signal.aborted) throw error;
+      }
+    }
+  };
 }
 
 /**
@@ -61,10 +84,10 @@ export async function follow(
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof ApiError && !error.passing) throw error;
+      if (!isPassing(error)) throw error;
       failures++;
       offline(true);
-      await pause(Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures), signal);
+      await pause(pauseAfter(failures), signal);
     }
   }
 }

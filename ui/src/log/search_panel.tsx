@@ -133,7 +133,9 @@ export function SearchPanel({ id, length, current, onHits, onShow, onClose }: Se
               Stop
             </Button>
           ) : (
-            <Button key="start" type="submit">Search</Button>
+            <Button key="start" type="submit">
+              Search
+            </Button>
           )}
         </Group>
         <Group px="sm" pb="xs" gap="md">

@@ -50,6 +50,7 @@ export function fetchOf(id: LogId): Fetch {
 export class LineStore {
   place: Place = { lines: 0, nextOffset: 0, completed: false, state: "live", tier: "buffer" };
   events: LogEvent[] = [];
+  /** Why a window could not be had; it is asked for again. */
   error: unknown = null;
   version = 0;
   #blocks: Block[] = [];
@@ -144,17 +145,17 @@ export class LineStore {
   }
 
   /** Loads the end of the log, and what there is to know of it. */
-  async loadEnd(signal: AbortSignal): Promise<void> {
-    let chunk = await this.#fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
+  async loadEnd(signal: AbortSignal, fetch = this.#fetch): Promise<void> {
+    let chunk = await fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
     this.#note(chunk);
     this.#pinned = this.#put(chunk);
     // Long lines: the end is further away than one window.
     for (let windows = 0; isFull(chunk, windows === 0 ? 2 * WINDOW_BYTES : WINDOW_BYTES); windows++) {
       if (windows === END_WINDOWS) {
-        await this.skipToEnd(signal);
+        await this.skipToEnd(signal, fetch);
         break;
       }
-      chunk = await this.#fetch({ offset: chunk.next_offset, limit: WINDOW_BYTES }, signal);
+      chunk = await fetch({ offset: chunk.next_offset, limit: WINDOW_BYTES }, signal);
       this.append(chunk);
     }
     this.#tell();
@@ -162,11 +163,11 @@ export class LineStore {
 
   /** Goes on at the last bytes; of the line that they begin in, what it begins with is loaded. What lies between is asked
    * for when it is looked at. */
-  async skipToEnd(signal: AbortSignal): Promise<void> {
-    const end = await this.#fetch({ tail_bytes: SKIP_BYTES, limit: SKIP_BYTES }, signal);
+  async skipToEnd(signal: AbortSignal, fetch = this.#fetch): Promise<void> {
+    const end = await fetch({ tail_bytes: SKIP_BYTES, limit: SKIP_BYTES }, signal);
     if (end.offset <= this.place.nextOffset) {
       // Nothing lies between.
-      this.append(await this.#fetch({ offset: this.place.nextOffset, limit: WINDOW_BYTES }, signal));
+      this.append(await fetch({ offset: this.place.nextOffset, limit: WINDOW_BYTES }, signal));
       return;
     }
     const lines = cutLines(end);
@@ -179,7 +180,7 @@ export class LineStore {
       const known = this.get(begun.number);
       const isWhole = known !== undefined && (known.complete || known.offset + known.length >= begun.offset);
       if (!isWhole) {
-        const head = await this.#fetch({ line: begun.number, limit: SHOWN_LINE_BYTES }, signal);
+        const head = await fetch({ line: begun.number, limit: SHOWN_LINE_BYTES }, signal);
         const [line] = cutLines(head, 1);
         if (known === undefined) this.#put(head);
         else if (line !== undefined) this.#replace(line);

@@ -32,20 +32,21 @@ import type { ReactNode } from "react";
 import { Link } from "react-router";
 import { apiUrl, type FoundMark, type Log, type LogId, logPath } from "../api/client";
 import { LogState } from "../parts/badges";
+import { clockText } from "../parts/format";
+import { runUrl } from "../parts/links";
 import type { StreamName } from "./lines";
 import type { Selection } from "./selection";
 import { visible } from "./text";
 import { type TimeStyle, timeStyles } from "./time";
 import styles from "./toolbar.module.css";
 
-const segment = encodeURIComponent;
-
 export type Panel = "search" | "about" | null;
 
 export interface ToolbarProps {
   id: LogId;
   log: Log;
-  offline: boolean;
+  /** Since when the leader does not answer; null: it does. */
+  goneAt: number | null;
   running: boolean;
   live: boolean;
   /** Lines that came while it was paused. */
@@ -222,7 +223,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
   return (
     <Group className={styles.head} gap="xs" wrap="wrap">
       <Text component="h1" fw={600} truncate className={styles.name}>
-        <Anchor component={Link} inherit fw={400} to={`/runs/${segment(id.namespace)}/${segment(id.run)}`}>
+        <Anchor component={Link} inherit fw={400} to={runUrl(id)}>
           {id.run}
         </Anchor>
         <Text span c="dimmed" fw={400}>
@@ -234,9 +235,9 @@ export function Toolbar(props: ToolbarProps): ReactNode {
         </Text>
       </Text>
       <LogState log={log} />
-      {props.offline ? (
-        <Badge color="red" variant="light" role="status">
-          Leader not reached, trying again
+      {props.goneAt !== null ? (
+        <Badge color="red" variant="light" tt="none" role="status">
+          Leader not reached since {clockText(props.goneAt)}, trying again
         </Badge>
       ) : null}
       {running ? (

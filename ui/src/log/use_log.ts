@@ -13,7 +13,8 @@ import {
   type Schemas,
   streamJson,
 } from "../api/client";
-import { follow } from "./follow";
+import { every, isPassing, useFailure } from "../api/queries";
+import { follow, patient, pause } from "./follow";
 import { mergedEvents } from "./notes";
 import { type Fetch, fetchOf, LineStore } from "./store";
 
@@ -28,7 +29,8 @@ export interface OpenLog {
   events: readonly LogEvent[];
   /** The end is here: lines can be counted. */
   ready: boolean;
-  offline: boolean;
+  /** Since when the leader does not answer, in milliseconds; null: it does. */
+  goneAt: number | null;
   marks: readonly FoundMark[];
 }
 
@@ -38,14 +40,14 @@ export function useLog(id: LogId, first: number): OpenLog {
   const record = useQuery({
     queryKey: ["log", key],
     queryFn: ({ signal }) => getJson<Log>(key, {}, signal),
-    refetchInterval: (query) => (query.state.data?.state === "completed" ? false : RECORD_MS),
+    refetchInterval: (query) => every(query.state.data?.state === "completed" ? false : RECORD_MS)(query),
   });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of the id
   const fetch = useMemo(() => fetchOf(id), [key]);
   const store = useMemo(() => new LineStore(fetch), [fetch]);
   const begin = useRef(first);
   const [ready, setReady] = useState(false);
-  const [offline, setOffline] = useState(false);
+  const [goneAt, setGoneAt] = useState<number | null>(null);
   const [error, setError] = useState<unknown>(null);
   useSyncExternalStore(store.subscribe, store.snapshot);
 
@@ -55,15 +57,21 @@ export function useLog(id: LogId, first: number): OpenLog {
     setError(null);
     void store.load(begin.current);
     const run = async (): Promise<void> => {
-      await store.loadEnd(abort.signal);
+      await store.loadEnd(abort.signal, patient(fetch, setError));
       setReady(true);
-      await follow(store, fetch, abort.signal, setOffline);
+      await follow(store, fetch, abort.signal, (gone) => setGoneAt((at) => (gone ? (at ?? Date.now()) : null)));
     };
     run().catch((caught: unknown) => {
       if (!abort.signal.aborted) setError(caught);
     });
     return () => abort.abort();
   }, [store, fetch]);
+
+  // Of a completed log nothing is asked for until it is looked at.
+  const stuck = isPassing(store.error);
+  useEffect(() => {
+    if (store.place.completed) setGoneAt((at) => (stuck ? (at ?? Date.now()) : null));
+  }, [stuck, store]);
 
   const marks = useMarks(id, key, store, ready);
   const said = useQuery({
@@ -73,7 +81,18 @@ export function useLog(id: LogId, first: number): OpenLog {
     enabled: ready,
   });
   const events = useMemo(() => mergedEvents(said.data?.events ?? [], store.events), [said.data, store.events]);
-  return { log: record.data, error: error ?? record.error, store, fetch, events, ready, offline, marks };
+  // What is known of the log stays true as far as it goes; whether the leader answers its lines tell.
+  const unknown = useFailure(record);
+  return {
+    log: record.data,
+    error: error ?? (record.data === undefined ? unknown : null),
+    store,
+    fetch,
+    events,
+    ready,
+    goneAt,
+    marks,
+  };
 }
 
 /** Marks as they are found; of a live log, of what was appended too. */
@@ -89,9 +108,14 @@ function useMarks(id: LogId, key: string, store: LineStore, ready: boolean): rea
       while (!abort.signal.aborted) {
         const completed = store.place.completed;
         const length = store.place.nextOffset;
-        if (from < length) from = await look(from);
-        if (completed && from >= length) return;
-        await new Promise((resolve) => setTimeout(resolve, MARKS_MS));
+        try {
+          if (from < length) from = await look(from);
+          if (completed && from >= length) return;
+        } catch (error) {
+          // A log without marks is a log all the same.
+          if (abort.signal.aborted || !isPassing(error)) return;
+        }
+        await pause(MARKS_MS, abort.signal);
       }
     };
     const look = async (from: number): Promise<number> => {
@@ -103,8 +127,7 @@ function useMarks(id: LogId, key: string, store: LineStore, ready: boolean): rea
       }
       return at;
     };
-    // A log without marks is a log all the same.
-    run().catch(() => {});
+    void run();
     return () => abort.abort();
   }, [key, store, ready]);
   return marks;

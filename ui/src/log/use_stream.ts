@@ -2,6 +2,8 @@
 
 import { useEffect, useState } from "react";
 import { type LogId, logPath, type SearchReport, streamJson } from "../api/client";
+import { isPassing } from "../api/queries";
+import { pause } from "./follow";
 import type { StreamName } from "./lines";
 import type { LineStore } from "./store";
 
@@ -44,11 +46,18 @@ export function useStream(id: LogId, stream: StreamName | null, store: LineStore
       while (!abort.signal.aborted && count < MAX_LINES) {
         const { completed, nextOffset } = store.place;
         const before = from;
-        if (from < nextOffset) await look();
+        try {
+          if (from < nextOffset) await look();
+        } catch (error) {
+          if (abort.signal.aborted || !isPassing(error)) throw error;
+          setState((now) => ({ ...now, error }));
+          await pause(AGAIN_MS, abort.signal);
+          continue;
+        }
         const done = from >= nextOffset || from === before;
-        setState((now) => ({ ...now, upToDate: done }));
+        setState((now) => ({ ...now, upToDate: done, error: null }));
         if (done && completed) return;
-        if (done) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        if (done) await pause(AGAIN_MS, abort.signal);
       }
       if (!abort.signal.aborted) setState((now) => ({ ...now, upToDate: true, cut: true }));
     };

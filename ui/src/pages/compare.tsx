@@ -23,9 +23,9 @@ import styles from "../compare/compare.module.css";
 import { differences, shownRows } from "../compare/folds";
 import { CompareRow } from "../compare/row";
 import { MAX_BYTES, type Side, useComparison } from "../compare/use_comparison";
-import { pathOf } from "../log/about";
 import { LogState } from "../parts/badges";
 import { bytesText, countText, momentText } from "../parts/format";
+import { logUrl, runUrl } from "../parts/links";
 import { Empty, Failure, Loading } from "../parts/states";
 
 function SideHead({ side, attempt }: { side: Side | undefined; attempt: number }): ReactNode {
@@ -88,7 +88,7 @@ function Compared({
     ["n", () => jump(1)],
     ["p", () => jump(-1)],
   ]);
-  const paths = [left, right].map((attempt) => `/logs/${pathOf({ ...id, attempt })}`);
+  const paths = [left, right].map((attempt) => logUrl({ ...id, attempt }));
   const said = found.running
     ? found.left && found.right
       ? "Comparing"
@@ -249,11 +249,7 @@ export default function Compare(): ReactNode {
     <div className={styles.page}>
       <div className={styles.head}>
         <Breadcrumbs separator="/" mb={4}>
-          <Anchor
-            component={Link}
-            to={`/runs/${encodeURIComponent(id.namespace)}/${encodeURIComponent(id.run)}`}
-            size="sm"
-          >
+          <Anchor component={Link} to={runUrl(id)} size="sm">
             {id.run}
           </Anchor>
           <Text size="sm">{id.task}</Text>

@@ -1,8 +1,8 @@
-import { Alert, Text } from "@mantine/core";
+import { Anchor, Text } from "@mantine/core";
 import { useDisclosure, useHotkeys, useLocalStorage } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
 import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { useLocation, useNavigate, useParams } from "react-router";
+import { Link, useLocation, useNavigate, useParams } from "react-router";
 import { ApiError, apiUrl, bytesOf, type FoundHit, type LogId, logPath } from "../api/client";
 import { About } from "../log/about";
 import { linesBetween, placeOf } from "../log/copy";
@@ -19,7 +19,8 @@ import { useLog } from "../log/use_log";
 import { type StreamLines, useStream } from "../log/use_stream";
 import { Viewer, type ViewerHandle } from "../log/viewer";
 import { countText } from "../parts/format";
-import { Failure, Loading } from "../parts/states";
+import { runUrl } from "../parts/links";
+import { Empty, Failure, Loading } from "../parts/states";
 import styles from "./log.module.css";
 
 function streamText(stream: StreamName, found: StreamLines): string {
@@ -44,7 +45,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   const key = logPath(id);
   const location = useLocation();
   const selection = useMemo(() => selectionOf(location.hash), [location.hash]);
-  const { log, error, store, fetch, events, ready, offline, marks } = useLog(
+  const { log, error, store, fetch, events, ready, goneAt, marks } = useLog(
     id,
     Math.max(1, (selection?.first ?? 1) - 50),
   );
@@ -230,8 +231,15 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
   }, [id.task, id.run]);
 
   if (error !== null && error !== undefined && !ready) {
-    const gone = error instanceof ApiError && error.status === 404;
-    return <Failure error={gone ? new Error("There is no such log. It may have been deleted.") : error} />;
+    if (!(error instanceof ApiError && error.status === 404)) return <Failure error={error} />;
+    return (
+      <Empty title="There is no such log">
+        It may have been deleted, or its task has not begun. <br />
+        <Anchor component={Link} to={runUrl(id)}>
+          See its run
+        </Anchor>
+      </Empty>
+    );
   }
   if (!ready || log === undefined) return <Loading label="Opening the log" />;
   return (
@@ -239,7 +247,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
       <Toolbar
         id={id}
         log={log}
-        offline={offline}
+        goneAt={goneAt}
         running={running}
         live={live}
         unseen={Math.max(0, lines - seen)}
@@ -265,11 +273,7 @@ function OpenLogPage({ id }: { id: LogId }): ReactNode {
         onHelp={openHelp}
       />
       <Help opened={help} onClose={closeHelp} />
-      {error ? (
-        <Alert color="red" m="xs" py={6} title="The log can't be read on">
-          {error instanceof Error ? error.message : String(error)}
-        </Alert>
-      ) : null}
+      {error ? <Failure error={error} /> : null}
       {stream !== null ? (
         <Text size="xs" c="dimmed" px="sm" py={2} role="status">
           {streamText(stream, streamed)}

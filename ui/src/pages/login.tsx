@@ -4,6 +4,8 @@ import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useCallback, useEffect, useRef, useState } from "react";
 import { useLocation, useNavigate, useSearchParams } from "react-router";
 import { ApiError, basePath, getJson, type Schemas, sendJson } from "../api/client";
+import { useFailure } from "../api/queries";
+import { Failure } from "../parts/states";
 import { useSession } from "../session";
 
 type Ways = Schemas["SignInWays"];
@@ -38,6 +40,7 @@ export default function Login(): ReactNode {
     queryFn: ({ signal }) => getJson<Ways>("/session", {}, signal),
     staleTime: 60_000,
   });
+  const gone = useFailure(ways);
 
   const { enter, left } = session;
   const signIn = useCallback(
@@ -87,6 +90,7 @@ export default function Login(): ReactNode {
               {error}
             </Alert>
           ) : null}
+          {gone ? <Failure error={gone} m={0} /> : null}
           {left && ways.data?.oidc ? (
             <Alert color="blue" role="status">
               This leader knows you no more; {ways.data.oidc.name} may still. Where others use this browser,{" "}

@@ -6,16 +6,14 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { getJson, type Run, type Schemas } from "../api/client";
+import { every } from "../api/queries";
 import { State } from "../parts/badges";
 import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { runUrl } from "../parts/links";
 import { type Period, PeriodSelect, rangeOf } from "../parts/period";
 import { useRuns } from "../parts/runs";
 import { Empty, Failure, Loading } from "../parts/states";
 import styles from "./runs.module.css";
-
-export function runUrl(run: Pick<Run, "namespace" | "run">): string {
-  return `/runs/${encodeURIComponent(run.namespace)}/${encodeURIComponent(run.run)}`;
-}
 
 const taskStates = [
   ["live", "blue"],
@@ -99,7 +97,7 @@ export default function Runs(): ReactNode {
   const namespaces = useQuery({
     queryKey: ["namespaces"],
     queryFn: ({ signal }) => getJson<Schemas["Namespaces"]>("/namespaces", { limit: 1000 }, signal),
-    refetchInterval: 30_000,
+    refetchInterval: every(30_000),
   });
   const names = namespaces.data?.namespaces ?? [];
   const namespace =
@@ -208,12 +206,12 @@ export default function Runs(): ReactNode {
           </Button>
         ) : null}
       </Group>
-      {list.error ? <Failure error={list.error} retry={list.retry} /> : null}
+      {list.error ? <Failure error={list.error} retry={list.retry} since={list.toldAt} /> : null}
       {list.loading ? (
         <Loading label="Loading the runs" />
       ) : list.runs.length === 0 && list.more && !list.error ? (
         <Loading label="Looking through older runs" />
-      ) : list.runs.length === 0 && !list.error ? (
+      ) : list.runs.length === 0 && list.error ? null : list.runs.length === 0 ? (
         <Empty title={filtered ? "No run is like this" : "No runs yet"}>
           {filtered ? (
             "Take a filter away to see more."

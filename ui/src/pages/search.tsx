@@ -70,7 +70,7 @@ export default function Search(): ReactNode {
         </SearchForm>
       </Stack>
       <RunsBar state={state} />
-      {state.error ? <Failure error={state.error} /> : null}
+      {state.error ? <Failure error={state.error} retry={begin} /> : null}
       {asked && !state.running && state.found.length === 0 && !state.error ? <Nothing stopped={state.stopped} /> : null}
       <FoundList found={state.found} />
     </div>

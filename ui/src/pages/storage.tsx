@@ -3,6 +3,7 @@ import { useDocumentTitle } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { getJson, type Schemas } from "../api/client";
+import { every, useFailure } from "../api/queries";
 import { bytesText, countText } from "../parts/format";
 import { Fact, Facts, Page, Section } from "../parts/page";
 import { sinceText } from "../parts/since";
@@ -67,16 +68,18 @@ function BufferSection({ storage }: { storage: Schemas["Storage"] }): ReactNode 
 }
 
 function Stored(): ReactNode {
-  const { data, error, isPending, refetch } = useQuery({
+  const asked = useQuery({
     queryKey: ["storage"],
     queryFn: ({ signal }) => getJson<Schemas["Storage"]>("/storage", {}, signal),
-    refetchInterval: REFRESH_MS,
+    refetchInterval: every(REFRESH_MS),
   });
-  if (isPending) return <Loading label="Loading what is stored" />;
+  const { data, refetch, dataUpdatedAt } = asked;
+  const failure = useFailure(asked);
+  if (asked.isPending && !failure) return <Loading label="Loading what is stored" />;
   const now = data?.time ? Date.parse(data.time) : Date.now();
   return (
     <>
-      {error ? <Failure error={error} retry={() => void refetch()} /> : null}
+      {failure ? <Failure error={failure} retry={() => void refetch()} since={dataUpdatedAt} /> : null}
       {data ? (
         <>
           <Warnings warnings={data.warnings} />

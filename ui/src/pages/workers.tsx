@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useMemo, useRef, useState } from "react";
 import { getJson, type Schemas } from "../api/client";
+import { every, useFailure } from "../api/queries";
 import { bytesText, countText } from "../parts/format";
 import { useKeptFocus } from "../parts/kept_focus";
 import { PageHead } from "../parts/page";
@@ -19,7 +20,7 @@ const REFRESH_MS = 5_000;
 export default function Workers(): ReactNode {
   useDocumentTitle("Workers · joblog");
   const rates = useRef(new Rates()).current;
-  const { data, error, isPending, refetch } = useQuery({
+  const asked = useQuery({
     queryKey: ["workers"],
     queryFn: async ({ signal }) => {
       const found = await getJson<Schemas["Workers"]>("/workers", {}, signal);
@@ -27,8 +28,10 @@ export default function Workers(): ReactNode {
         rates.note(worker.worker_id, Date.parse(found.time ?? ""), worker.received_bytes);
       return found;
     },
-    refetchInterval: REFRESH_MS,
+    refetchInterval: every(REFRESH_MS),
   });
+  const { data, refetch, dataUpdatedAt } = asked;
+  const failure = useFailure(asked);
   const [text, setText] = useState("");
   const now = data?.time ? Date.parse(data.time) : Date.now();
   const workers = useMemo(() => {
@@ -73,10 +76,10 @@ export default function Workers(): ReactNode {
           </Text>
         ) : null}
       </PageHead>
-      {error ? <Failure error={error} retry={() => void refetch()} /> : null}
-      {isPending && !error ? (
+      {failure ? <Failure error={failure} retry={() => void refetch()} since={dataUpdatedAt} /> : null}
+      {asked.isPending && !failure ? (
         <Loading label="Loading the workers" />
-      ) : workers.length === 0 && data ? (
+      ) : data === undefined ? null : workers.length === 0 ? (
         <Empty title={all.length > 0 ? "No worker is like this" : "No worker was heard of since the leader started"}>
           {all.length > 0 ? (
             "Shorten the filter to see more."

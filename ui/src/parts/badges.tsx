@@ -1,6 +1,7 @@
 // States as they look everywhere: a word with a colour, never a colour alone.
 
 import { Badge, Group, Tooltip } from "@mantine/core";
+import { IconArchive } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import type { Log } from "../api/client";
 
@@ -34,7 +35,8 @@ export function succeeded(log: Log): boolean {
   return log.outcome?.kind === "exited" && log.outcome.exit_code === 0;
 }
 
-export function LogState({ log }: { log: Log }): ReactNode {
+/** brief: for lists, where many are below each other. */
+export function LogState({ log, brief = false }: { log: Log; brief?: boolean }): ReactNode {
   const outcome = outcomeText(log);
   const good = succeeded(log);
   const missing = log.gaps.reduce((sum, gap) => sum + gap.length, 0);
@@ -48,9 +50,13 @@ export function LogState({ log }: { log: Log }): ReactNode {
       ) : null}
       {log.tier === "archive" ? (
         <Tooltip label="It lies in the archive">
-          <Badge color="gray" variant="outline" tt="none">
-            archived
-          </Badge>
+          {brief ? (
+            <IconArchive size={16} color="var(--mantine-color-dimmed)" role="img" aria-label="archived" />
+          ) : (
+            <Badge color="gray" variant="outline" tt="none">
+              archived
+            </Badge>
+          )}
         </Tooltip>
       ) : null}
       {missing > 0 ? (

@@ -35,14 +35,20 @@ interface Kept {
   says: string;
 }
 
-/** How long a run and its logs are kept. */
+/** How long a run and its logs are kept, as "kept for ever". */
 export function keptText(kept: Kept): string {
-  if (kept.held_by.length > 0) return `on legal hold (${kept.held_by.join(", ")})`;
-  if (kept.due_at) return `until ${momentText(kept.due_at)} (${kept.policy})`;
+  if (kept.held_by.length > 0) return `kept on legal hold (${kept.held_by.join(", ")})`;
+  if (kept.due_at) return `kept until ${momentText(kept.due_at)} (${kept.policy})`;
   return kept.says;
 }
 
 const two = (number: number): string => String(number).padStart(2, "0");
+
+/** The time of a day, with the day where that is another one. */
+export function clockText(milliseconds: number, now = Date.now()): string {
+  const text = momentText(new Date(milliseconds).toISOString());
+  return new Date(milliseconds).toDateString() === new Date(now).toDateString() ? text.slice(11) : text;
+}
 
 /** In local time, to the second, the same in every language. */
 export function momentText(moment: string | null | undefined): string {

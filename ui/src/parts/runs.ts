@@ -1,9 +1,18 @@
 // The runs of a namespace as they are listed: live ones first, pages by cursor, and news without a jump.
 
-import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef } from "react";
+import {
+  type InfiniteData,
+  type UseInfiniteQueryResult,
+  type UseQueryResult,
+  useInfiniteQuery,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
+import { useEffect, useMemo } from "react";
 import { ApiError, getJson, type Parameters, type Run, type Runs, runPath } from "../api/client";
-import { arranged, leavesRoom, type RunState, runStates, type Seen } from "./run_order";
+import { every, useFailure, useNextPageAgain } from "../api/queries";
+import { Listing, type News, type Part, type Place } from "./run_listing";
+import { type RunState, runStates } from "./run_order";
 
 const FIRST_PAGE = 100;
 const PAGE = 500;
@@ -20,15 +29,6 @@ export interface RunsWanted {
   createdBefore: string;
 }
 
-function parameters(wanted: RunsWanted): Parameters {
-  return {
-    text: wanted.text,
-    label: wanted.label === "" ? [] : wanted.label.split(/\s+/),
-    created_from: wanted.createdFrom,
-    created_before: wanted.createdBefore,
-  };
-}
-
 export interface RunList {
   runs: readonly Run[];
   /** Runs that came after the list was made. */
@@ -36,21 +36,81 @@ export interface RunList {
   more: boolean;
   loading: boolean;
   error: unknown;
+  /** When the leader last told of them, in milliseconds. */
+  toldAt: number;
   loadMore: () => void;
   retry: () => void;
 }
 
-/** What the pages do not say of runs that are listed. news: the last that was looked at. missed: some runs are in neither. */
-interface Known {
-  key: string;
-  news: unknown;
-  changed: Map<string, Run | null>;
-  missed: boolean;
+/** How the leader is asked for what is wanted. */
+interface Asking {
+  live: boolean;
+  ended: readonly RunState[];
+  isWanted: (state: RunState) => boolean;
+  pagesKey: readonly unknown[];
+  newsKey: readonly unknown[];
+  get: (part: Part, parameters: Parameters, signal: AbortSignal) => Promise<Runs>;
 }
 
-interface Place {
-  part: "live" | "ended";
-  cursor: string;
+function askingOf(wanted: RunsWanted): Asking {
+  const path = `/namespaces/${encodeURIComponent(wanted.namespace)}/runs`;
+  const asked: Parameters = {
+    text: wanted.text,
+    label: wanted.label === "" ? [] : wanted.label.split(/\s+/),
+    created_from: wanted.createdFrom,
+    created_before: wanted.createdBefore,
+  };
+  const isWanted = (state: RunState): boolean => wanted.states.length === 0 || wanted.states.includes(state);
+  const ended = runStates.filter((state) => state !== "live" && isWanted(state));
+  const live = isWanted("live");
+  const key = [path, asked, live, ended];
+  return {
+    live,
+    ended,
+    isWanted,
+    pagesKey: ["runs", ...key],
+    newsKey: ["news of runs", ...key],
+    get: (part, parameters, signal) =>
+      getJson<Runs>(path, { ...asked, ...parameters, state: part === "live" ? ["live"] : ended }, signal),
+  };
+}
+
+/** All pages so far: of live runs, then of the others. */
+function useRunPages(asking: Asking): UseInfiniteQueryResult<InfiniteData<Runs>> {
+  const first: Place = { part: asking.live ? "live" : "ended", cursor: "" };
+  const pages = useInfiniteQuery({
+    queryKey: asking.pagesKey,
+    queryFn: ({ pageParam: { part, cursor }, signal }) =>
+      asking.get(part, { limit: cursor === "" ? FIRST_PAGE : PAGE, cursor }, signal),
+    initialPageParam: first,
+    getNextPageParam: (last, _all, place): Place | undefined => {
+      if (last.next_cursor !== "") return { part: place.part, cursor: last.next_cursor };
+      return place.part === "live" && asking.ended.length > 0 ? { part: "ended", cursor: "" } : undefined;
+    },
+    // There may be hundreds of pages; what is new in them is learnt otherwise.
+    staleTime: Number.POSITIVE_INFINITY,
+    refetchOnWindowFocus: false,
+    refetchInterval: (query) => query.state.data === undefined && every(false)(query),
+  });
+  useNextPageAgain(pages);
+  return pages;
+}
+
+/** The newest runs of each part, again and again, and what became of the live ones in sight. */
+function useNews(asking: Asking, shown: () => readonly Run[], enabled: boolean): UseQueryResult<News> {
+  return useQuery<News>({
+    queryKey: asking.newsKey,
+    queryFn: async ({ signal }) => {
+      const [live, ended] = await Promise.all([
+        asking.live ? asking.get("live", { limit: FIRST_PAGE }, signal) : null,
+        asking.ended.length > 0 ? asking.get("ended", { limit: FIRST_PAGE }, signal) : null,
+      ]);
+      const newest = [...(live?.runs ?? []), ...(ended?.runs ?? [])];
+      return { parts: { live, ended }, ...(await askedAgain(newest, shown(), signal)) };
+    },
+    refetchInterval: every(REFRESH_MS),
+    enabled,
+  });
 }
 
 /**
@@ -59,101 +119,40 @@ interface Place {
  * `runs` are in sight.
  */
 export function useRuns(wanted: RunsWanted, top: boolean, shown: () => readonly Run[]): RunList {
-  const path = `/namespaces/${encodeURIComponent(wanted.namespace)}/runs`;
-  const asked = parameters(wanted);
-  const ended = runStates.filter((state) => state !== "live" && isWanted(wanted, state));
-  const live = isWanted(wanted, "live");
-  const key = [path, asked, live, ended];
+  const asking = askingOf(wanted);
+  const keyText = JSON.stringify(asking.pagesKey);
   const client = useQueryClient();
-  const pagesKey = ["runs", ...key];
-  const newsKey = ["news of runs", ...key];
-  const get = (part: Place["part"], parameters: Parameters, signal: AbortSignal): Promise<Runs> =>
-    getJson<Runs>(path, { ...asked, ...parameters, state: part === "live" ? ["live"] : ended }, signal);
-  const first: Place = { part: live ? "live" : "ended", cursor: "" };
-  const pages = useInfiniteQuery({
-    queryKey: pagesKey,
-    queryFn: ({ pageParam: { part, cursor }, signal }) =>
-      get(part, { limit: cursor === "" ? FIRST_PAGE : PAGE, cursor }, signal),
-    initialPageParam: first,
-    getNextPageParam: (last, _all, place): Place | undefined => {
-      if (last.next_cursor !== "") return { part: place.part, cursor: last.next_cursor };
-      return place.part === "live" && ended.length > 0 ? { part: "ended", cursor: "" } : undefined;
-    },
-    // There may be hundreds of pages; what is new in them is learnt below.
-    staleTime: Number.POSITIVE_INFINITY,
-    refetchOnWindowFocus: false,
-  });
-  const news = useQuery({
-    queryKey: newsKey,
-    queryFn: async ({ signal }) => {
-      const [lives, others] = await Promise.all([
-        live ? get("live", { limit: FIRST_PAGE }, signal) : null,
-        ended.length > 0 ? get("ended", { limit: FIRST_PAGE }, signal) : null,
-      ]);
-      const newest = [...(lives?.runs ?? []), ...(others?.runs ?? [])];
-      return { newest, parts: { live: lives, ended: others }, ...(await askedAgain(newest, shown(), signal)) };
-    },
-    refetchInterval: REFRESH_MS,
-    enabled: pages.data !== undefined,
-  });
-  const known = useRef<Known>({ key: "", news: undefined, changed: new Map(), missed: false });
-  const order = useRef<Seen>({ names: [], fresh: 0 });
-  const keyText = JSON.stringify(key);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all of what is wanted
-  const result = useMemo(() => {
-    if (known.current.key !== keyText || pages.data === undefined) {
-      known.current = { key: keyText, news: news.data, changed: new Map(), missed: false };
-      order.current = { names: [], fresh: 0 };
-    }
-    const { changed } = known.current;
-    const names = new Set((pages.data?.pages ?? []).flatMap((page) => page.runs.map((run) => run.run)));
-    if (news.data !== undefined && known.current.news !== news.data) {
-      const { parts } = news.data;
-      const isKnown = (name: string): boolean => names.has(name) || changed.has(name);
-      known.current.news = news.data;
-      // Of a part that no page is of yet nothing can be missing.
-      for (const { part } of (pages.data?.pageParams ?? []) as Place[])
-        if (leavesRoom(parts[part], isKnown)) known.current.missed = true;
-    }
-    for (const run of news.data?.newest ?? []) changed.set(run.run, run);
-    for (const run of news.data?.asked ?? []) changed.set(run.run, run);
-    for (const name of news.data?.gone ?? []) changed.set(name, null);
-    const byName = new Map<string, Run>();
-    for (const run of (pages.data?.pages ?? []).flatMap((page) => page.runs)) byName.set(run.run, run);
-    if (pages.data !== undefined)
-      for (const [name, run] of changed) {
-        if (run === null) byName.delete(name);
-        else byName.set(name, run);
-        // One that came into another state leaves a list of certain states once nothing can jump.
-        if (top && run !== null && !isWanted(wanted, run.state as RunState)) byName.delete(name);
-      }
-    order.current = arranged(byName, names, order.current.names, top);
-    return order.current.names.map((name) => byName.get(name)).filter((run) => run !== undefined);
-  }, [pages.data, news.data, top, keyText]);
-  const { missed } = known.current;
+  const pages = useRunPages(asking);
+  const failure = useFailure(pages);
+  const begun = pages.data !== undefined;
+  const news = useNews(asking, shown, begun);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: one for each list, from its first page on
+  const listing = useMemo(() => new Listing(asking.isWanted, news.data), [keyText, begun]);
+  const runs = useMemo(
+    () => (pages.data === undefined ? [] : listing.update(pages.data, news.data, top)),
+    [listing, pages.data, news.data, top],
+  );
+  const { missed } = listing;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says which pages
   useEffect(() => {
     if (!missed || !top) return;
-    for (const queryKey of [newsKey, pagesKey]) void client.resetQueries({ queryKey, exact: true });
+    for (const queryKey of [asking.newsKey, asking.pagesKey]) void client.resetQueries({ queryKey, exact: true });
   }, [missed, top, client, keyText]);
   return {
-    runs: result,
-    fresh: order.current.fresh,
+    runs,
+    fresh: listing.fresh,
     more: pages.hasNextPage || pages.isFetchingNextPage,
-    loading: pages.isPending,
-    error: pages.error ?? (news.error && pages.data !== undefined ? news.error : null),
+    loading: pages.isPending && failure === null,
+    error: failure ?? (begun ? news.error : null),
+    toldAt: begun ? Math.max(pages.dataUpdatedAt, news.dataUpdatedAt) : 0,
     loadMore: () => {
-      if (pages.hasNextPage && !pages.isFetching) void pages.fetchNextPage();
+      if (pages.hasNextPage && !pages.isFetching && !pages.isFetchNextPageError) void pages.fetchNextPage();
     },
     retry: () => {
       if (pages.error === null) void news.refetch();
-      else void (pages.data === undefined ? pages.refetch() : pages.fetchNextPage());
+      else void (begun ? pages.fetchNextPage() : pages.refetch());
     },
   };
-}
-
-function isWanted(wanted: RunsWanted, state: RunState): boolean {
-  return wanted.states.length === 0 || wanted.states.includes(state);
 }
 
 /** Runs in sight that were live and that the newest ones do not tell of: they may have ended, or be gone. */

@@ -161,7 +161,9 @@ export function SearchForm({
             Stop
           </Button>
         ) : (
-          <Button key="start" type="submit">Search</Button>
+          <Button key="start" type="submit">
+            Search
+          </Button>
         )}
       </Group>
       <Group gap="md" mt="xs">

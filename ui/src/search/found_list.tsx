@@ -4,10 +4,10 @@ import { Anchor, Text } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useMemo, useRef } from "react";
 import { Link } from "react-router";
-import { pathOf } from "../log/about";
 import { FoundLines } from "../log/found_text";
 import type { Found } from "../log/use_search";
 import { countText, momentText } from "../parts/format";
+import { logUrl } from "../parts/links";
 import styles from "./search.module.css";
 
 type Row = { kind: "log"; found: Found; hits: number } | { kind: "hit"; found: Found };
@@ -17,7 +17,7 @@ function rowsOf(found: readonly Found[]): Row[] {
   const rows: Row[] = [];
   let head: { kind: "log"; found: Found; hits: number } | null = null;
   for (const one of found) {
-    if (head === null || pathOf(head.found.id) !== pathOf(one.id)) {
+    if (head === null || logUrl(head.found.id) !== logUrl(one.id)) {
       head = { kind: "log", found: one, hits: 0 };
       rows.push(head);
     }
@@ -31,14 +31,14 @@ function FoundRow({ row }: { row: Row }): ReactNode {
   const { id, hit } = row.found;
   if (row.kind === "hit") {
     return (
-      <Link className={styles.hit} to={`/logs/${pathOf(id)}#L${hit.line.line}`}>
+      <Link className={styles.hit} to={`${logUrl(id)}#L${hit.line.line}`}>
         <FoundLines hit={hit} />
       </Link>
     );
   }
   return (
     <div className={styles.log}>
-      <Anchor component={Link} to={`/logs/${pathOf(id)}`} size="sm" fw={600}>
+      <Anchor component={Link} to={logUrl(id)} size="sm" fw={600}>
         {id.run} / {id.task} #{id.attempt}
       </Anchor>
       <Text size="xs" c="dimmed">

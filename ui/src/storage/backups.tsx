@@ -4,6 +4,7 @@ import { Alert, Badge, Button, Group, Menu, Modal, Progress, Stack, Table, Text,
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { ApiError, getJson, type Schemas, sendJson } from "../api/client";
+import { every, useFailure } from "../api/queries";
 import { ActButton, ask, leaveMenu, resting, useAct } from "../parts/act";
 import { bytesText, countText, momentText } from "../parts/format";
 import { Fact, Facts, Section } from "../parts/page";
@@ -224,18 +225,19 @@ function BackupTable({ backups, busy }: { backups: readonly Backup[]; busy: bool
 }
 
 export function BackupsSection(): ReactNode {
-  const { data, error, isPending, refetch } = useQuery({
+  const asked = useQuery({
     queryKey: ["backups"],
     queryFn: ({ signal }) => getJson<Schemas["Backups"]>("/backups", {}, signal),
-    retry: false,
-    refetchInterval: (query) => (query.state.data?.job?.finished_at === null ? JOB_REFRESH_MS : REFRESH_MS),
+    refetchInterval: (query) => every(query.state.data?.job?.finished_at === null ? JOB_REFRESH_MS : REFRESH_MS)(query),
   });
+  const { data, refetch, dataUpdatedAt } = asked;
+  const failure = useFailure(asked);
   const create = useAct({
     run: () => sendJson<Job>("POST", "/backups"),
     done: () => "A backup has begun",
     outdated: OUTDATED,
   });
-  const unset = error instanceof ApiError && error.status === 409;
+  const unset = failure instanceof ApiError && failure.status === 409;
   const busy = data?.job?.finished_at === null;
   const question = {
     title: "Make a backup now?",
@@ -258,10 +260,10 @@ export function BackupsSection(): ReactNode {
         <Text size="sm" c="dimmed">
           No place for backups is set: <code>backup.url</code> in the leader's settings names one.
         </Text>
-      ) : error ? (
-        <Failure error={error} retry={() => void refetch()} />
+      ) : failure ? (
+        <Failure error={failure} retry={() => void refetch()} since={dataUpdatedAt} />
       ) : null}
-      {isPending ? <Loading label="Loading the backups" /> : null}
+      {asked.isPending && !failure ? <Loading label="Loading the backups" /> : null}
       {data ? (
         <>
           <Facts>

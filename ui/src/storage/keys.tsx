@@ -4,6 +4,7 @@ import { Alert, Badge, Group, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { getJson, type Schemas, sendJson } from "../api/client";
+import { every, useFailure } from "../api/queries";
 import { ActButton, ask, useAct } from "../parts/act";
 import { countText } from "../parts/format";
 import { Fact, Facts, Section } from "../parts/page";
@@ -84,11 +85,13 @@ function StoreKeys({ keys, own, now }: { keys: readonly Schemas["StoreKey"][]; o
 }
 
 export function KeysSection(): ReactNode {
-  const { data, error, isPending, refetch, dataUpdatedAt } = useQuery({
+  const asked = useQuery({
     queryKey: ["keys"],
     queryFn: ({ signal }) => getJson<Schemas["Keys"]>("/keys", {}, signal),
-    refetchInterval: REFRESH_MS,
+    refetchInterval: every(REFRESH_MS),
   });
+  const { data, refetch, dataUpdatedAt } = asked;
+  const failure = useFailure(asked);
   const rotate = useAct({
     run: () => sendJson<Schemas["Rotated"]>("POST", "/keys/rotate"),
     done: (made) => `Store key ${made.store_key_id.slice(0, 12)} was made; new logs use it`,
@@ -107,8 +110,8 @@ export function KeysSection(): ReactNode {
   );
   return (
     <Section title="Keys" acts={data ? acts : null}>
-      {error ? <Failure error={error} retry={() => void refetch()} /> : null}
-      {isPending && !error ? <Loading label="Loading the keys" /> : null}
+      {failure ? <Failure error={failure} retry={() => void refetch()} since={dataUpdatedAt} /> : null}
+      {asked.isPending && !failure ? <Loading label="Loading the keys" /> : null}
       {data ? (
         <>
           {data.warnings.map((warning) => (

@@ -5,10 +5,12 @@ import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
 import { type Chunk, getJson, type Log, logPath } from "../api/client";
-import { pathOf } from "../log/about";
+import { every, isPassing, useFailure } from "../api/queries";
 import { cutLines } from "../log/lines";
 import { plain } from "../log/text";
 import { timeText } from "../log/time";
+import { logUrl } from "../parts/links";
+import { Failure, Loading } from "../parts/states";
 import styles from "./run_log.module.css";
 
 const LINES = 300;
@@ -40,16 +42,26 @@ async function lastLines(logs: readonly Log[], signal: AbortSignal): Promise<Sai
     .slice(-LINES);
 }
 
+function Lines({ lines }: { lines: readonly Said[] }): ReactNode {
+  return lines.map((line) => (
+    <div key={line.key} className={styles.line} title={line.text}>
+      <time>{timeText(line.timeUs, "clock", 0).slice(11, 19)}</time> <span dir="ltr">{line.text}</span>
+    </div>
+  ));
+}
+
 export function RunLog({ logs }: { logs: readonly Log[] }): ReactNode {
   const newest = logs.slice(-20);
   const live = newest.some((log) => log.state === "live");
-  const { data } = useQuery({
-    queryKey: ["run log", newest.map(pathOf), newest.map((log) => log.length)],
+  const asked = useQuery({
+    queryKey: ["run log", newest.map(logUrl), newest.map((log) => log.length)],
     queryFn: ({ signal }) => lastLines(newest, signal),
     enabled: newest.length > 0,
-    refetchInterval: live ? REFRESH_MS : false,
+    refetchInterval: every(live ? REFRESH_MS : false),
     placeholderData: (before) => before,
   });
+  const failure = useFailure(asked);
+  const { data } = asked;
   const last = newest.at(-1);
   if (last === undefined) return null;
   return (
@@ -58,16 +70,15 @@ export function RunLog({ logs }: { logs: readonly Log[] }): ReactNode {
         <Title order={2} size="h6">
           Run log
         </Title>
-        <Anchor component={Link} to={`/logs/${pathOf(last)}`} size="xs">
+        <Anchor component={Link} to={logUrl(last)} size="xs">
           Open it
         </Anchor>
       </div>
+      {/* What the page says of a leader that is gone is enough. */}
+      {failure && (data === undefined || !isPassing(failure)) ? <Failure error={failure} /> : null}
+      {data === undefined && !failure ? <Loading label="Loading the run log" /> : null}
       <div className={styles.lines} tabIndex={0} role="region" aria-label="Lines of the run log">
-        {(data ?? []).map((line) => (
-          <div key={line.key} className={styles.line} title={line.text}>
-            <time>{timeText(line.timeUs, "clock", 0).slice(11, 19)}</time> <span dir="ltr">{line.text}</span>
-          </div>
-        ))}
+        <Lines lines={data ?? []} />
         {data?.length === 0 ? (
           <Text size="sm" c="dimmed">
             Nothing yet
