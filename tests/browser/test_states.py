@@ -103,7 +103,9 @@ def test_a_page_tells_what_it_waits_for_and_comes_back_by_itself(run: str, tab: 
 
     leader.fail(403, "guests have no permission for it")
     tab.open(path)
-    expect(alert(tab, "Your account may not see this").first).to_contain_text("Ask an administrator for a role that may")
+    expect(alert(tab, "Your account may not see this").first).to_contain_text(
+        "Ask an administrator for a role that may"
+    )
     expect(shown).to_have_count(0)
 
 
@@ -136,9 +138,7 @@ def test_a_page_whose_code_cant_be_had_opens_once_the_leader_is_back(run: str, t
     tab.problems.clear()
 
 
-def test_a_session_that_ends_leads_to_the_login_and_back(
-    site: Site, run: str, new_tab: Callable[..., Tab]
-) -> None:
+def test_a_session_that_ends_leads_to_the_login_and_back(site: Site, run: str, new_tab: Callable[..., Tab]) -> None:
     token = site.token("admin")
     tab = new_tab(token=token)
     asked: list[str] = []
