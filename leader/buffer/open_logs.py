@@ -52,7 +52,10 @@ class OpenLogs:
 
         deleted: the logs that it deletes. Raises Conflict, and what Engine.write() does.
         """
-        tails = {number: (offset, value[:GAP_CHUNK_BYTES]) for number, offset, value in changes.chunks}
+        tails: dict[int, tuple[int, bytes]] = {}
+        for number, offset, value in changes.chunks:
+            if number not in tails or offset >= tails[number][0]:
+                tails[number] = offset, value[:GAP_CHUNK_BYTES]
         needed = ((tails.keys() | changes.numbers()) - changes.logs.keys()) | changes.required
 
         def check() -> None:
@@ -88,7 +91,9 @@ class OpenLogs:
         completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
         self._numbers |= changes.logs.keys() - completed
         self._numbers -= completed | deleted
-        dropping = changes.dropping()
+        # Of a log that is over its limit the middle goes for what is added at its end.
+        limited = {number for number, _, _ in changes.gap_drops} - changes.refilled.keys()
+        dropping = changes.dropping() - limited
         self._forget_tails(changes, completed | deleted | (tails.keys() & dropping) - changes.refilled.keys())
         rewritten = changes.rewritten()
         for number in rewritten:
@@ -98,7 +103,7 @@ class OpenLogs:
             self._rewrites.pop(number, None)
         self.put_bytes += changes.size_bytes
         # What is put beside a drop may stand in the middle of the log, as the gap for it does; so does what came again.
-        for number in (tails.keys() & self._numbers) - dropping - rewritten:
+        for number in (tails.keys() & self._numbers) - dropping - (rewritten - limited):
             if tails[number][0] >= self._tails.get(number, tails[number])[0]:
                 self._tails[number] = tails[number]
 

@@ -28,6 +28,7 @@ from joblog.leader.buffer.holes import Hole, find_hole
 from joblog.leader.buffer.options import Spared
 from joblog.leader.buffer.store import Store
 from joblog.leader.buffer.view import LogEnd
+from joblog.leader.ingest.limit import LogLimit
 from joblog.v1.types_pb2 import GAP_REASON_LOST, LOG_STATE_COMPLETED, TIER_ARCHIVE, Gap, LogRecord
 from tests.damaging import chunk_files, flip_anywhere, flip_pattern
 
@@ -235,6 +236,30 @@ def test_a_damaged_end_is_known_though_what_lies_before_it_has_left_the_buffer(
         changes.delete_chunk(number, 8000)
     store.write(changes)
     assert store.log_end(number) is None
+    store.close()
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_damaged_end_of_a_log_that_is_over_its_limit_is_known(tmp_path: Path, opener: Opener, reopened: bool) -> None:
+    store = Store.open(tmp_path / "store")
+    number = opener(store).number
+    limit = LogLimit(8000)
+    values = [value_of(2000, at) for at in range(8)]
+    for at, value in enumerate(values):
+        if at == 6 and reopened:
+            store.close()
+            store = Store.open(tmp_path / "store")
+        changes = Changes()
+        changes.put_chunk(number, 2000 * at, value)
+        if (drop := limit.add(2000 * at, 2000, 1, at, data=True)) is not None:
+            changes.replace_by_gap(number, drop.gap, drop.lines_before, 1)
+        store.write(changes)
+    store._engine._family(keys.CHUNKS).flush()
+    flip_pattern(store.path, values[7][60:68])
+    with store.view() as view:
+        assert [offset for offset, _, _ in view.chunks(number)] == [0, 2000, 4000, 12_000]
+        assert view.log_end(number) == store.log_end(number) == LogEnd(16_000, 8, 107)
+    assert store.damage.offsets(number) == [14_000]
     store.close()
 
 
