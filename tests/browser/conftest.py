@@ -1,10 +1,12 @@
-"""What the browser tests share: daemons with an archive in a folder, and for each file a browser."""
+"""What the browser tests share: daemons with an archive on an S3 server, and for each file a browser."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from joblog.paths import DataFolder
 from tests.browser.chromium import chromium, chromium_missing
 from tests.browser.seeding import seed
 from tests.browser.tab import Site, Tab
+from tests.object_servers import moto_server, rgw_missing, rgw_server
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +36,28 @@ def browser() -> Iterator[Browser]:
 def site(own_environment: None) -> Iterator[Site]:
     """A leader and a worker that run, with an archive that takes completed logs at once; see seeding.py, too."""
     folder = Path(tempfile.mkdtemp(prefix="joblog."))
-    made = Site(folder)
     try:
-        seed(DataFolder(made.machine.data_dir).leader)
-        made.machine.start_up()
-        yield made
+        with ExitStack() as stack, ThreadPoolExecutor(1) as beside:
+            starting = beside.submit(stack.enter_context, _s3_server(folder / "s3"))
+            seed(DataFolder(folder / "data").leader)
+            made = Site(folder, starting.result())
+            stack.callback(made.machine.close)
+            made.machine.start_up()
+            yield made
     finally:
-        made.machine.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _s3_server(folder: Path) -> Iterator[str]:
+    """The endpoint of Ceph's gateway; of moto's server, in memory, where that can't be had (see test_archive.py)."""
+    folder.mkdir()
+    if rgw_missing():
+        with moto_server(folder) as endpoint:
+            yield endpoint
+    else:
+        with rgw_server(lambda: Path(tempfile.mkdtemp(dir=folder))) as endpoint:
+            yield endpoint
 
 
 @pytest.fixture

@@ -11,7 +11,10 @@ from typing import Any, Literal
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from joblog.address import own_token, read_leader_file
+from joblog.leader.archive.objects import walk
+from joblog.leader.archive.s3 import S3Store
 from tests.e2e.machine import Machine, until
+from tests.object_servers import ACCESS_KEY, SECRET_KEY, options_for
 
 SHOWN_MS = 20_000
 expect.set_options(timeout=SHOWN_MS)
@@ -24,17 +27,27 @@ _ROWS = """() => [...document.querySelectorAll('#log-rows [data-line]')].map(row
 
 
 class Site:
-    """The daemons of a folder, and their address."""
+    """The daemons of a folder, and their address. archive, backups: buckets of the S3 server at `endpoint`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.archive = folder / "archive"
+    archive = "joblog-archive"
+    backups = "joblog-backups"
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.endpoint = endpoint
         self.machine = Machine(folder / "data")
         self.machine.environment |= {
-            "JOBLOG_ARCHIVE_URL": f"file://{self.archive}",
+            "JOBLOG_ARCHIVE_URL": f"s3://{self.archive}/logs",
             "JOBLOG_ARCHIVE_FLUSH_INTERVAL_SECONDS": "0.3",
             "JOBLOG_ARCHIVE_RETRY_SECONDS": "0.2",
-            "JOBLOG_BACKUP_URL": f"file://{folder / 'backups'}",
+            "JOBLOG_BACKUP_URL": f"s3://{self.backups}/leader",
         }
+        for place in ("ARCHIVE", "BACKUP"):
+            self.machine.environment |= {
+                f"JOBLOG_{place}_S3_ENDPOINT": endpoint,
+                f"JOBLOG_{place}_S3_PATH_STYLE": "true",
+                f"JOBLOG_{place}_S3_ACCESS_KEY": ACCESS_KEY,
+                f"JOBLOG_{place}_S3_SECRET_KEY": SECRET_KEY,
+            }
 
     @property
     def url(self) -> str:
@@ -57,6 +70,14 @@ class Site:
     def archived(self, log: str) -> None:
         """Waits until a log lies in the archive and nowhere else."""
         until(lambda: self.machine.record(log).get("tier") == "archive", f"{log} is archived")
+
+    def objects(self, bucket: str) -> dict[str, int]:
+        """The sizes of the objects that the S3 server has in a bucket, in bytes."""
+        store = S3Store(bucket, "", options_for(self.endpoint))
+        try:
+            return {found.key: found.size for found in walk(store, "")}
+        finally:
+            store.close()
 
 
 class Task:
