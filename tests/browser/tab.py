@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 from joblog.address import own_token, read_leader_file
 from joblog.leader.archive.objects import walk
 from joblog.leader.archive.s3 import S3Store
-from tests.e2e.machine import Machine, until
+from tests.e2e.machine import DEADLINE_SECONDS, Machine, until
 from tests.object_servers import ACCESS_KEY, SECRET_KEY, options_for
 
 SHOWN_MS = 20_000
@@ -213,11 +213,11 @@ class Tab:
         assert sorted(found) == list(range(1, lines + 1))
         return [found[number] for number in sorted(found)]
 
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
         """Waits while the page goes on."""
 
         def look() -> Any:
             self.page.wait_for_timeout(20)
             return condition()
 
-        return until(look, what)
+        return until(look, what, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,18 @@ SHOWN = """(name) => new Promise((resolve) => { const look = () =>
       ? resolve(performance.now()) : requestAnimationFrame(look); look(); })"""
 ROWS = """() => [...document.querySelectorAll('[role=rowgroup] [role=row]')].map((row) => [
     Number(row.getAttribute('aria-rowindex')) - 2, row.querySelector('a').textContent])"""
+
+# Keeps the names of all runs that the leader answers with.
+RECORD = """
+    window.listed = [];
+    const own = window.fetch;
+    window.fetch = async (...asked) => {
+        const reply = await own(...asked);
+        if (/\\/runs\\?/.test(String(asked[0]?.url ?? asked[0])))
+            window.listed.push(...(await reply.clone().json()).runs.map((run) => run.run));
+        return reply;
+    };
+"""
 
 
 def rows(tab: Tab) -> dict[int, str]:
@@ -44,11 +57,9 @@ def test_the_first_of_very_many_runs_are_there_at_once(site: Site, tab: Tab) -> 
     expect(row).to_contain_text(re.compile(r"failed.*1 failed, 2 succeeded.*4\.0 s.*2\.9 KiB"))
 
 
-@pytest.mark.parametrize(
-    "last", [2_000, pytest.param(MANY_RUNS, marks=pytest.mark.fault)], ids=["2,000 runs", "100,000 runs"]
-)
-@pytest.mark.timeout(900)
-def test_the_list_goes_on_and_each_run_is_in_it_once(site: Site, tab: Tab, last: int) -> None:
+@pytest.mark.timeout(300)
+def test_the_list_goes_on_to_the_last_run_and_has_each_once(site: Site, tab: Tab) -> None:
+    tab.page.add_init_script(RECORD)
     tab.open(f"runs?namespace={MANY}")
     expect(tab.page.get_by_role("link", name=run_name(0))).to_be_visible()
     seen: dict[int, str] = {}
@@ -56,15 +67,30 @@ def test_the_list_goes_on_and_each_run_is_in_it_once(site: Site, tab: Tab, last:
     def more() -> bool:
         for place, name in rows(tab).items():
             assert seen.setdefault(place, name) == name
-        scroll(tab, 1100 if last < MANY_RUNS else 100_000)
-        return max(seen) >= last - 1
+        scroll(tab, 1100 if len(seen) < 1000 else 100_000)
+        return max(seen) >= MANY_RUNS - 1
 
-    tab.wait(more, f"run {last} is reached")
+    import time, psutil
+    def cpu():
+        out={}
+        for q in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            try: c=q.cpu_times(); out[(q.pid,' '.join(q.cmdline()[-6:])[:90])]=c.user+c.system
+            except psutil.Error: pass
+        return out
+    c0=cpu()
+    t0=time.monotonic()
+    tab.wait(more, "the last run is reached", 120)
+    for k,v in cpu().items():
+        if v-c0.get(k,0)>0.3: print(round(v-c0.get(k,0),2),k)
+    print("all", time.monotonic()-t0, len(seen))
     assert all(name == run_name(place) for place, name in seen.items())
-    assert last == MANY_RUNS or sorted(seen) == list(range(max(seen) + 1))
+    assert set(range(1000)) <= set(seen)
     assert len(rows(tab)) < 60
-    if last == MANY_RUNS:
-        expect(tab.page.get_by_role("status").filter(has_text="100\u202f000 runs")).to_be_attached()
+    expect(tab.page.get_by_role("status").filter(has_text="100\u202f000 runs")).to_be_attached()
+    listed = Counter(tab.page.evaluate("window.listed"))
+    assert len(listed) == MANY_RUNS, len(listed)
+    # Only the first page is asked for again, for what is new.
+    assert set(range(100, MANY_RUNS)) == {place for place in range(MANY_RUNS) if listed[run_name(place)] == 1}
 
 
 def test_live_runs_are_on_top_and_nothing_jumps_when_others_come(site: Site, new_tab: Callable[..., Tab]) -> None:

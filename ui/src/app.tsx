@@ -14,8 +14,15 @@ import { SessionProvider } from "./session";
 import { readable, theme } from "./theme";
 
 const Runs = lazy(() => import("./pages/runs"));
-const RunPage = lazy(() => import("./pages/run"));
-const LogPage = lazy(() => import("./pages/log"));
+const logPage = () => import("./pages/log");
+const LogPage = lazy(logPage);
+// Who looks at a run opens one of its logs next: what the page of logs needs is there by then.
+const RunPage = lazy(() =>
+  import("./pages/run").then((page) => {
+    setTimeout(() => void logPage().catch(() => {}), 300);
+    return page;
+  }),
+);
 const Compare = lazy(() => import("./pages/compare"));
 const Search = lazy(() => import("./pages/search"));
 const Workers = lazy(() => import("./pages/workers"));

@@ -3,7 +3,7 @@ import { useDebouncedValue, useDocumentTitle, useInterval } from "@mantine/hooks
 import { IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { getJson, type Run, type Schemas } from "../api/client";
 import { every } from "../api/queries";
@@ -100,8 +100,9 @@ export default function Runs(): ReactNode {
     refetchInterval: every(30_000),
   });
   const names = namespaces.data?.namespaces ?? [];
-  const namespace =
-    query.get("namespace") ?? (names.includes("default") || names.length === 0 ? "default" : (names[0] ?? "default"));
+  // Before the first run of all there may be the leader's own logs alone, which nobody came for.
+  const tasks = names.filter((name) => !name.startsWith("@"));
+  const namespace = query.get("namespace") ?? (tasks.includes("default") ? "default" : (tasks[0] ?? "default"));
   const [text, setText] = useState(query.get("text") ?? "");
   const [settled] = useDebouncedValue(text, 250);
   const period = useMemo<Period>(
@@ -138,12 +139,15 @@ export default function Runs(): ReactNode {
   const list = useRuns(wanted, top, () => inSight.current);
   const [now, setNow] = useState(Date.now);
   useInterval(() => setNow(Date.now()), 1_000, { autoInvoke: true });
+  const { runs } = list;
+  // Another function each time would have all rows measured anew each time.
+  const getItemKey = useCallback((index: number) => runs[index]?.run ?? index, [runs]);
   const rows = useVirtualizer({
-    count: list.runs.length,
+    count: runs.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => 44,
     overscan: 10,
-    getItemKey: (index) => list.runs[index]?.run ?? index,
+    getItemKey,
   });
   const items = rows.getVirtualItems();
   inSight.current = items.map((item) => list.runs[item.index]).filter((run) => run !== undefined);

@@ -15,7 +15,8 @@ import { Listing, type News, type Part, type Place } from "./run_listing";
 import { type RunState, runStates } from "./run_order";
 
 const FIRST_PAGE = 100;
-const PAGE = 500;
+// As many as the leader gives at once.
+const PAGE = 1000;
 const REFRESH_MS = 5_000;
 /** Runs in sight that are asked for one by one, as no page that is asked for again has them. */
 const MOST_ASKED = 40;
