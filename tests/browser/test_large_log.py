@@ -40,23 +40,17 @@ def memory_bytes(tab: Tab) -> int:
 @pytest.mark.timeout(300)
 def test_a_large_log_opens_at_once_and_goes_anywhere(site: Site, new_tab: Callable[..., Tab]) -> None:
     task = site.machine.start("run", "--quiet", "--run", "large", "--task", "t", "--", "seq", "-f", FORMAT, str(LINES))
-    import time; t0=time.monotonic()
     assert task.wait(240) == 0
-    print('task', time.monotonic()-t0)
     site.archived(LOG)
     record = site.machine.record(LOG)
     assert (int(record["next_offset"]) > 1_000_000_000, int(record["newlines"])) == (True, LINES), record
-    print('archived', time.monotonic()-t0)
     tab = new_tab()
     tab.open("runs/default/large")
     link = tab.page.get_by_role("table").get_by_role("link", name="t", exact=True)
     expect(link).to_be_visible()
     tab.page.wait_for_load_state("networkidle")
     opened = link.evaluate(OPENED_BY_CLICK, FORMAT % 1)
-    print('opened', opened)
-    for e in tab.page.evaluate("performance.getEntriesByType('resource').map((e)=>[Math.round(e.startTime), Math.round(e.responseEnd), e.name])"): print(e)
-    print(tab.page.evaluate('performance.now()'))
-    #assert opened < MAX_OPEN_MS, opened
+    assert opened < MAX_OPEN_MS, opened
     bar = tab.page.get_by_role("scrollbar", name="Place in the log")
     box = bar.bounding_box()
     assert box is not None
@@ -64,7 +58,6 @@ def test_a_large_log_opens_at_once_and_goes_anywhere(site: Site, new_tab: Callab
         tab.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * place)
         near = LINES * (place - 0.015) / 0.97
         shown = tab.wait(lambda near=near: _near(tab.rows(), near), f"lines near {near:.0f} are shown")  # type: ignore[misc]
-        print(place, time.monotonic()-t0)
         assert all(text == FORMAT % number for number, text in shown.items())
     tab.page.locator("#log-rows").focus()
     tab.page.keyboard.press("End")
@@ -72,7 +65,6 @@ def test_a_large_log_opens_at_once_and_goes_anywhere(site: Site, new_tab: Callab
     for _ in range(40):
         tab.page.keyboard.press("PageUp")
     tab.page.wait_for_timeout(300)
-    print('scrolled', time.monotonic()-t0, memory_bytes(tab)>>20)
     assert memory_bytes(tab) < MAX_MEMORY_BYTES, memory_bytes(tab) >> 20
 
 

@@ -70,19 +70,7 @@ def test_the_list_goes_on_to_the_last_run_and_has_each_once(site: Site, tab: Tab
         scroll(tab, 1100 if len(seen) < 1000 else 100_000)
         return max(seen) >= MANY_RUNS - 1
 
-    import time, psutil
-    def cpu():
-        out={}
-        for q in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-            try: c=q.cpu_times(); out[(q.pid,' '.join(q.cmdline()[-6:])[:90])]=c.user+c.system
-            except psutil.Error: pass
-        return out
-    c0=cpu()
-    t0=time.monotonic()
     tab.wait(more, "the last run is reached", 120)
-    for k,v in cpu().items():
-        if v-c0.get(k,0)>0.3: print(round(v-c0.get(k,0),2),k)
-    print("all", time.monotonic()-t0, len(seen))
     assert all(name == run_name(place) for place, name in seen.items())
     assert set(range(1000)) <= set(seen)
     assert len(rows(tab)) < 60
