@@ -27,19 +27,22 @@ _ROWS = """() => [...document.querySelectorAll('#log-rows [data-line]')].map(row
 
 
 class Site:
-    """The daemons of a folder, and their address. archive, backups: buckets of the S3 server at `endpoint`."""
+    """The daemons of a folder, and their address.
+
+    endpoint: an S3 server's, which has their archive and backups; without it both are folders.
+    """
 
     archive = "joblog-archive"
-    backups = "joblog-backups"
+    """The bucket of the archive."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str = "") -> None:
         self.endpoint = endpoint
         self.machine = Machine(folder / "data")
         self.machine.environment |= {
-            "JOBLOG_ARCHIVE_URL": f"s3://{self.archive}/logs",
+            "JOBLOG_ARCHIVE_URL": f"s3://{self.archive}/logs" if endpoint else f"file://{folder / 'archive'}",
             "JOBLOG_ARCHIVE_FLUSH_INTERVAL_SECONDS": "0.3",
             "JOBLOG_ARCHIVE_RETRY_SECONDS": "0.2",
-            "JOBLOG_BACKUP_URL": f"s3://{self.backups}/leader",
+            "JOBLOG_BACKUP_URL": "s3://joblog-backups/leader" if endpoint else f"file://{folder / 'backups'}",
         }
         for place in ("ARCHIVE", "BACKUP"):
             self.machine.environment |= {
