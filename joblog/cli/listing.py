@@ -194,6 +194,8 @@ def stat(
         return
     for key, value in _facts(reply.log):
         out.print(f"[bold]{key:<12}[/bold] {escape(printable(value))}")
+    if reply.HasField("verified"):
+        out.print(f"[bold]{'verified':<12}[/bold] {escape(printable(verified_text(reply.verified, time.time_ns())))}")
     for gap in gaps_of(reply.log):
         out.print(
             f"[bold]{'gap':<12}[/bold] {gap.length:,} bytes missing at offset {gap.offset}: {gap_reason(gap.reason)}"
@@ -204,6 +206,13 @@ def stat(
     for key, value in kept_facts(reply.kept) if reply.HasField("kept") else ():
         out.print(f"[bold]{key:<12}[/bold] {escape(printable(value))}")
     _print_events(reply)
+
+
+def verified_text(found: types_pb2.Verification, now_ns: int) -> str:
+    """When a log was verified, what was found, and whether that still holds."""
+    ago = duration_text(max(0, now_ns - found.ended_ns) / 1e9)
+    since = f"; since then {found.outdated}: verify it again" if found.outdated else ""
+    return f"{time_text(found.ended_ns)}, {ago} ago: {found.says}{since}"
 
 
 def kept_facts(kept: types_pb2.Kept) -> Iterator[tuple[str, str]]:

@@ -95,14 +95,16 @@ class GetLogRequest(_message.Message):
     def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ...) -> None: ...
 
 class GetLogResponse(_message.Message):
-    __slots__ = ("log", "events", "kept")
+    __slots__ = ("log", "events", "kept", "verified")
     LOG_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
     log: _types_pb2.LogRecord
     events: _containers.RepeatedCompositeFieldContainer[_types_pb2.Event]
     kept: _types_pb2.Kept
-    def __init__(self, log: _Optional[_Union[_types_pb2.LogRecord, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Event, _Mapping]]] = ..., kept: _Optional[_Union[_types_pb2.Kept, _Mapping]] = ...) -> None: ...
+    verified: _types_pb2.Verification
+    def __init__(self, log: _Optional[_Union[_types_pb2.LogRecord, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.Event, _Mapping]]] = ..., kept: _Optional[_Union[_types_pb2.Kept, _Mapping]] = ..., verified: _Optional[_Union[_types_pb2.Verification, _Mapping]] = ...) -> None: ...
 
 class ReadRequest(_message.Message):
     __slots__ = ("id", "offset", "line", "last_lines", "last_bytes", "limit_bytes", "stream", "with_frames", "follow")
@@ -169,7 +171,7 @@ class VerifyRequest(_message.Message):
     def __init__(self, id: _Optional[_Union[_types_pb2.LogId, _Mapping]] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
-    __slots__ = ("bytes_done", "bytes_total", "done", "complete", "expected", "found", "problems", "unchanged")
+    __slots__ = ("bytes_done", "bytes_total", "done", "complete", "expected", "found", "problems", "unchanged", "verified")
     BYTES_DONE_FIELD_NUMBER: _ClassVar[int]
     BYTES_TOTAL_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +180,7 @@ class VerifyResponse(_message.Message):
     FOUND_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
     bytes_done: int
     bytes_total: int
     done: bool
@@ -186,7 +189,8 @@ class VerifyResponse(_message.Message):
     found: _types_pb2.Seal
     problems: _containers.RepeatedScalarFieldContainer[str]
     unchanged: bool
-    def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ..., unchanged: _Optional[bool] = ...) -> None: ...
+    verified: _types_pb2.Verification
+    def __init__(self, bytes_done: _Optional[int] = ..., bytes_total: _Optional[int] = ..., done: _Optional[bool] = ..., complete: _Optional[bool] = ..., expected: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., found: _Optional[_Union[_types_pb2.Seal, _Mapping]] = ..., problems: _Optional[_Iterable[str]] = ..., unchanged: _Optional[bool] = ..., verified: _Optional[_Union[_types_pb2.Verification, _Mapping]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
     __slots__ = ("namespace", "run", "task", "attempt", "pattern", "regex", "ignore_case", "stream", "context_lines", "max_hits", "max_hits_per_log", "max_seconds", "from_offset", "until_offset", "states", "labels", "created_from_ns", "created_before_ns", "run_text", "max_runs")

@@ -221,6 +221,40 @@ class Adopted(_message.Message):
     adopted_ns: int
     def __init__(self, url: _Optional[str] = ..., bytes: _Optional[int] = ..., etag: _Optional[str] = ..., version_id: _Optional[str] = ..., gzip: _Optional[bool] = ..., modified_ns: _Optional[int] = ..., adopted_ns: _Optional[int] = ...) -> None: ...
 
+class Verification(_message.Message):
+    __slots__ = ("began_ns", "ended_ns", "complete", "unchanged", "problem_count", "problem", "sealed", "length", "sha256", "gap_count", "tier", "archived_offset", "stored_bytes", "says", "outdated")
+    BEGAN_NS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    SEALED_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    GAP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    ARCHIVED_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SAYS_FIELD_NUMBER: _ClassVar[int]
+    OUTDATED_FIELD_NUMBER: _ClassVar[int]
+    began_ns: int
+    ended_ns: int
+    complete: bool
+    unchanged: bool
+    problem_count: int
+    problem: str
+    sealed: bool
+    length: int
+    sha256: bytes
+    gap_count: int
+    tier: Tier
+    archived_offset: int
+    stored_bytes: int
+    says: str
+    outdated: str
+    def __init__(self, began_ns: _Optional[int] = ..., ended_ns: _Optional[int] = ..., complete: _Optional[bool] = ..., unchanged: _Optional[bool] = ..., problem_count: _Optional[int] = ..., problem: _Optional[str] = ..., sealed: _Optional[bool] = ..., length: _Optional[int] = ..., sha256: _Optional[bytes] = ..., gap_count: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., archived_offset: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., says: _Optional[str] = ..., outdated: _Optional[str] = ...) -> None: ...
+
 class LogRecord(_message.Message):
     __slots__ = ("id", "uid", "number", "writer_id", "state", "tier", "created_ns", "completed_ns", "start", "outcome", "seal", "next_offset", "first_offset", "newlines", "stored_bytes", "last_append_ns", "gaps", "archived_offset", "token_id", "adopted")
     ID_FIELD_NUMBER: _ClassVar[int]

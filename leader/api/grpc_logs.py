@@ -157,7 +157,9 @@ class LogsService(logs_pb2_grpc.LogsServicer):
         """One log's record and events."""
         details = await self._reader.details(name_of(request.id))
         kept = await self._reader.run(functools.partial(self._keeping.of, request.id.namespace, request.id.run))
-        return logs_pb2.GetLogResponse(log=shown(details.record), events=details.events, kept=kept)
+        return logs_pb2.GetLogResponse(
+            log=shown(details.record), events=details.events, kept=kept, verified=details.verified
+        )
 
     async def Read(
         self, request: logs_pb2.ReadRequest, context: Context
@@ -202,6 +204,7 @@ class LogsService(logs_pb2_grpc.LogsServicer):
                 found=verdict.found,
                 problems=verdict.problems,
                 unchanged=verdict.unchanged,
+                verified=verdict.kept,
             )
 
     async def Search(

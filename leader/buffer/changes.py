@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from joblog.leader.buffer.chunk import CHECK_BYTES, gap_header, pack_gap, pack_stored
 from joblog.v1.archive_pb2 import Extent
-from joblog.v1.types_pb2 import Event, Gap, LogRecord
+from joblog.v1.types_pb2 import Event, Gap, LogRecord, Verification
 
 
 class Changes:
@@ -41,6 +41,7 @@ class Changes:
         "rosters",
         "single_drops",
         "size_bytes",
+        "verified",
     )
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class Changes:
         self.gone: list[str] = []
         self.locked: list[tuple[str, int]] = []
         self.events: list[tuple[int, Event]] = []
+        self.verified: list[tuple[int, Verification]] = []
         self.merged: dict[int, int | None] = {}
         self.deaths: list[int] = []
         self.deaths_told: list[int] = []
@@ -172,6 +174,10 @@ class Changes:
         """An event of log `number`; the same offset, time and kind again replaces it, so that a repeat adds nothing."""
         self.events.append((number, event))
 
+    def put_verified(self, number: int, verification: Verification) -> None:
+        """What the last verification of log `number` has found; replaces that of the one before."""
+        self.verified.append((number, verification))
+
     def put_death(self, number: int) -> None:
         """The death report of log `number`, an event of it, is still to be sent out."""
         self.deaths.append(number)
@@ -199,7 +205,7 @@ class Changes:
 
     def numbers(self) -> set[int]:
         """Logs that it adds to, apart from chunks."""
-        items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps]
+        items: list[tuple[int, object]] = [*self.deks, *self.events, *self.gaps, *self.verified]
         found = {number for number, _ in items} | {number for number, _, _ in self.chunk_drops} | set(self.deaths)
         return found | self.archived_numbers()
 
@@ -222,5 +228,5 @@ class Changes:
         return any((*records, self.merged, self.extents, self.extent_drops, self.gap_drops, self.rosters))
 
     def __bool__(self) -> bool:
-        plain = self.chunks, self.chunk_drops, self.single_drops, self.gaps, self.events, self.deks
+        plain = self.chunks, self.chunk_drops, self.single_drops, self.gaps, self.events, self.deks, self.verified
         return self.has_records() or any((*plain, self.announced, self.gone, self.deaths, self.deaths_told))

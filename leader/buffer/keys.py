@@ -26,6 +26,7 @@ MAX_U64 = 2**64 - 1
 _RECORD = b"r"
 _EVENT = b"e"
 _GAP = b"g"
+_VERIFIED = b"v"
 _DEK = b"d"
 _KEYRING = b"k"
 # A record of the keyring's: there as long as files may hold the DEKs of deleted logs.
@@ -110,6 +111,11 @@ def gap_prefix(number: int) -> bytes:
 def gap_key(number: int, offset: int) -> bytes:
     """logs: one gap."""
     return _GAP + u64(number) + u64(offset)
+
+
+def verified_key(number: int) -> bytes:
+    """logs: when the log was last verified."""
+    return _VERIFIED + u64(number)
 
 
 def chunk_key(number: int, offset: int) -> bytes:

@@ -87,7 +87,7 @@ def state_of(run: RunRecord) -> types_pb2.RunState:
 
 
 def add_plain(changes: Changes, operations: Operations) -> Operations:
-    """Adds what `changes` does to chunks, DEKs, events, gaps and objects, from which nothing else follows."""
+    """Adds what `changes` does to chunks, DEKs, events, verifications, gaps, objects: nothing else follows from it."""
     ranges, deletes, puts = operations
     for number, begin, before in changes.chunk_drops:
         ranges.append((keys.CHUNKS, keys.chunk_key(number, begin), keys.chunk_key(number, before)))
@@ -106,6 +106,8 @@ def add_plain(changes: Changes, operations: Operations) -> Operations:
     for number, event in changes.events:
         key = keys.event_key(number, event.offset, event.time_ns, event.kind)
         puts.append((keys.LOGS, key, event.SerializeToString()))
+    for number, verification in changes.verified:
+        puts.append((keys.LOGS, keys.verified_key(number), verification.SerializeToString()))
     for number, gap in changes.gaps:
         puts.append((keys.LOGS, keys.gap_key(number, gap.offset), gap.SerializeToString()))
     return operations
@@ -264,6 +266,7 @@ class Ledger:
         for prefix in (keys.event_prefix(number), keys.gap_prefix(number)):
             deletes.extend((keys.LOGS, key) for key, _ in scan(self._source, keys.LOGS, prefix, keys.after(prefix)))
         deletes.append((keys.LOGS, keys.record_key(number)))
+        deletes.append((keys.LOGS, keys.verified_key(number)))
         deletes.append((keys.KEYS, keys.dek_key(number)))
         deletes.append((keys.INDEX, keys.open_key(number)))
         deletes.append((keys.INDEX, keys.unsealed_key(number)))

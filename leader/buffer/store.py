@@ -45,7 +45,7 @@ from joblog.leader.buffer.view import (
 )
 from joblog.v1 import types_pb2
 from joblog.v1.archive_pb2 import Extent
-from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord
+from joblog.v1.types_pb2 import Event, Gap, LogRecord, RunRecord, Verification
 
 __all__ = ["Changes", "RunFilter", "Store", "StoreOptions", "StoreStats", "View", "WriterEntry"]
 
@@ -320,6 +320,11 @@ class Store:
     def events(self, number: int) -> list[Event]:
         """The log's events by offset and time."""
         return read_events(self._engine, number)
+
+    def verification(self, number: int) -> Verification | None:
+        """What the log's last verification has found; None when there was none."""
+        value = self._engine.get(keys.LOGS, keys.verified_key(number))
+        return None if value is None else Verification.FromString(value)
 
     def gaps(self, number: int) -> list[Gap]:
         """The log's gaps by offset."""

@@ -16,6 +16,7 @@ from joblog.leader.archived_access import AccessRestorer
 from joblog.leader.archiving import ArchiveParts, archive_parts
 from joblog.leader.auditing import Auditing, AuditOptions
 from joblog.leader.backing_up import backup_service
+from joblog.leader.backup.restored import incarnation_of
 from joblog.leader.backup.schedule import parse_schedule
 from joblog.leader.backup.service import BackupPlan, BackupService
 from joblog.leader.daemon.core import Core
@@ -117,7 +118,15 @@ def open_parts(core: Core, archive: ArchiveParts | None) -> Parts:
     """The parts of this leader, tied to one another."""
     store, gate = core.store, core.admission.gate
     extents = archive.extents if archive else None
-    reader = LogReader(store, core.keyring, core.ingest.live, core.readers, core.metrics, archive=extents)
+    reader = LogReader(
+        store,
+        core.keyring,
+        core.ingest.live,
+        core.readers,
+        core.metrics,
+        archive=extents,
+        restored_ns=incarnation_of(store),
+    )
     shredder = Shredder(store)
 
     def on_deleted() -> None:

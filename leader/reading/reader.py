@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import NamedTuple, Protocol, TypeVar
 
 from joblog.errors import NotFound
@@ -24,6 +25,7 @@ from joblog.leader.reading.meter import metered
 from joblog.leader.reading.piece import PIECE_BYTES, Piece, ReadSpec
 from joblog.leader.reading.session import ReadSession
 from joblog.leader.reading.tiers import InArchive
+from joblog.leader.reading.verified import keep_verification, shown_verification
 from joblog.leader.reading.verify import Progress, Verdict, verify_log
 from joblog.v1 import types_pb2
 
@@ -67,10 +69,11 @@ class LiveLogs(Protocol):
 
 
 class LogDetails(NamedTuple):
-    """A log's record with its events."""
+    """A log's record with its events. verified: what its last verification has found; None: there was none."""
 
     record: types_pb2.LogRecord
     events: list[types_pb2.Event]
+    verified: types_pb2.Verification | None = None
 
 
 class CipherCache:
@@ -135,10 +138,15 @@ class LogReader:
         metrics: Metrics,
         *,
         archive: ExtentReader | None = None,
+        restored_ns: int = 0,
     ) -> None:
-        """archive: reads what lies there; None where no archive is set."""
+        """archive: reads what lies there; None where no archive is set.
+
+        restored_ns: when the store was last restored from a backup; 0: never.
+        """
         self._store = store
         self._archive = archive
+        self._restored_ns = restored_ns
         self._active = 0
         self._notes = DamageNotes(store)
         self._live = live
@@ -180,7 +188,9 @@ class LogReader:
         record = self._store.get_log(number)
         if record is None:
             raise NotFound(f"there is no log {name}")
-        return LogDetails(record, self._store.events(number))
+        events = self._store.events(number)
+        verified = shown_verification(self._store.verification(number), record, events, self._restored_ns)
+        return LogDetails(record, events, verified)
 
     async def read(self, number: int, spec: ReadSpec) -> AsyncGenerator[Piece, None]:
         """The pieces of one read, contiguous, from spec.start on; there is always at least one.
@@ -253,19 +263,26 @@ class LogReader:
         return max(_LEAST_PIECE_BYTES, min(PIECE_BYTES, _ALL_PIECES_BYTES // max(1, self._active)))
 
     async def verify(self, number: int, progress: Progress) -> Verdict:
-        """Reads the whole log and holds it against its seal. progress is called from another thread."""
+        """Reads the whole log, holds it against its seal, and keeps what was found.
+
+        progress is called from another thread.
+        """
         self._metrics.reads.labels("verify").inc()
         stopped = threading.Event()
-        work = functools.partial(
-            verify_log,
-            self._store,
-            number,
-            self._ciphers.open,
-            progress,
-            stopped=stopped.is_set,
-            archive=self._archive,
-            notes=self._notes,
-        )
+
+        def work() -> Verdict:
+            began_ns = time.time_ns()
+            verdict = verify_log(
+                self._store,
+                number,
+                self._ciphers.open,
+                progress,
+                stopped=stopped.is_set,
+                archive=self._archive,
+                notes=self._notes,
+            )
+            return replace(verdict, kept=keep_verification(self._store, verdict, began_ns, time.time_ns()))
+
         try:
             async with self._verifying:
                 if self._archive is None:

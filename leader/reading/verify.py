@@ -31,14 +31,17 @@ class Verdict:
     expected: its seal; None when the log is not sealed yet (then only what is there so far was checked).
     complete: sealed, nothing is missing beyond the gaps that the seal declares, and all is as it was written.
     unchanged: of an adopted log, the same; but its seal was made when it was adopted, and proves nothing of before.
-    problems: what is wrong, for people; the first 100.
+    problems: what is wrong, for people; the first 100. record: of the log, as it was when the verification began.
+    kept: what the leader keeps of it; None where nothing is kept, or could be.
     """
 
     complete: bool
     expected: types_pb2.Seal | None
     found: types_pb2.Seal
+    record: types_pb2.LogRecord
     problems: list[str] = field(default_factory=list)
     unchanged: bool = False
+    kept: types_pb2.Verification | None = None
 
 
 class _Check:
@@ -146,6 +149,7 @@ def verify_log(
         good and not adopted,
         first.seal if sealed else None,
         check.found(),
+        first,
         check.problems,
         unchanged=good and adopted,
     )

@@ -196,6 +196,7 @@ def test_a_reader_that_takes_only_the_beginning(machine: Machine) -> None:
 
 
 def test_verify_proves_length_hash_and_lines(machine: Machine) -> None:
+    assert "verified" not in machine.call("stat", "demo/mixed").stdout.decode()
     done = machine.call("verify", "demo/mixed")
     text = done.stdout.decode()
     assert "default:demo/mixed/1: complete" in text
@@ -204,6 +205,9 @@ def test_verify_proves_length_hash_and_lines(machine: Machine) -> None:
     assert verdict["complete"] is True
     assert verdict["found"]["sha256"] == verdict["expected"]["sha256"] == hashlib.sha256(WHOLE).hexdigest()
     assert machine.call("verify", "demo").returncode == 0
+    said = machine.call("stat", "demo/mixed").stdout.decode()
+    assert re.search(r"^verified +20\S+ \S+, \S+s ago: complete, as it was written$", said, re.MULTILINE), said
+    assert machine.json("stat", "demo/mixed")["verified"]["complete"] is True
 
 
 def test_verify_of_a_live_log_is_not_yet_complete(machine: Machine) -> None:

@@ -184,6 +184,8 @@ async def test_verifying(api: Api) -> None:
     [verdict] = [response async for response in api.logs.Verify(logs_pb2.VerifyRequest(id=ID)) if response.done]
     assert (verdict.complete, verdict.bytes_done, verdict.bytes_total) == (True, 8, 8)
     assert verdict.found == verdict.expected
+    assert (await api.logs.GetLog(logs_pb2.GetLogRequest(id=ID))).verified == verdict.verified
+    assert verdict.verified.says == "complete, as it was written"
     log.drop(4)
     [verdict] = [response async for response in api.logs.Verify(logs_pb2.VerifyRequest(id=ID)) if response.done]
     assert not verdict.complete

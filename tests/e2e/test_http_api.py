@@ -313,8 +313,15 @@ async def test_events_verify_and_delete(api: Api) -> None:
     verdict = (await api.http.get(f"{LOG}/verify")).json()
     assert (verdict["complete"], verdict["sealed"], verdict["problems"]) == (False, False, [])
     log.complete()
+    assert (await api.http.get(LOG)).json()["verified"]["outdated"] == "it was sealed"
     verdict = (await api.http.get(f"{LOG}/verify")).json()
     assert (verdict["complete"], verdict["expected"]["length"]) == (True, 4)
+    kept = (await api.http.get(LOG)).json()["verified"]
+    assert kept == verdict["verified"]
+    assert (kept["complete"], kept["problems"], kept["says"]) == (True, 0, "complete, as it was written")
+    assert (kept["unchanged"], kept["outdated"]) == (False, "")
+    [listed] = (await api.http.get(LOG.partition("/tasks/")[0] + "/logs")).json()["logs"]
+    assert listed["verified"] is None
     status, _, message = error_of(await api.http.delete(LOG.removesuffix("1") + "latest"))
     assert (status, "attempt" in message) == (400, True)
     assert (await api.http.delete(LOG)).json() == {"logs_deleted": 1, "bytes_deleted": 4}

@@ -13,7 +13,7 @@ from joblog.identity import RUN_LOG_TASK, check_name
 from joblog.leader.access.principal import current
 from joblog.leader.api.http import names
 from joblog.leader.api.http.context import LOG_PATH, ApiContext, Context, NamedLog, NumberedLog
-from joblog.leader.api.http.facts import Death, DeathReport, Event, Events, Seal
+from joblog.leader.api.http.facts import Death, DeathReport, Event, Events, Seal, Verification
 from joblog.leader.api.http.filters import RunsWanted
 from joblog.leader.api.http.leader_status import Status
 from joblog.leader.api.http.records import Deleted, Log, Logs, Namespaces, Run, Runs, Verdict
@@ -109,7 +109,7 @@ async def get_log(context: Context, name: NamedLog) -> Log:
     """One log's record."""
     details = await context.reader.details(name)
     kept = await context.reader.run(lambda: context.keeping.of(name.namespace, name.run))
-    return Log.of(details.record, details.events, kept)
+    return Log.of(details.record, details.events, kept, details.verified)
 
 
 @router.get(LOG_PATH + "/death", tags=["logs"])
@@ -131,7 +131,10 @@ async def get_events(context: Context, name: NamedLog) -> Events:
 
 @router.get(LOG_PATH + "/verify", tags=["logs"])
 async def verify(context: Context, name: NamedLog) -> Verdict:
-    """Reads the whole log and holds it against its seal; replies when done, for a large log in minutes."""
+    """Reads the whole log and holds it against its seal; replies when done, for a large log in minutes.
+
+    The leader keeps when that was, and what was found.
+    """
     number = await context.reader.find(name)
     verdict = await context.reader.verify(number, lambda _done, _total: None)
     return Verdict(
@@ -141,6 +144,7 @@ async def verify(context: Context, name: NamedLog) -> Verdict:
         found=Seal.of(verdict.found),
         problems=verdict.problems,
         unchanged=verdict.unchanged,
+        verified=Verification.of(verdict.kept) if verdict.kept is not None else None,
     )
 
 

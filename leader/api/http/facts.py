@@ -42,6 +42,29 @@ class Event(BaseModel):
         return cls(offset=event.offset, at=moment(event.time_ns), kind=event.kind, message=message)
 
 
+class Verification(BaseModel):
+    """What the last verification of a log has found."""
+
+    at: str | None = Field(description="When it ended")
+    complete: bool = Field(description="The log was sealed, and all was as it was written")
+    unchanged: bool = Field(description="Of an adopted log: all was as it was when it was adopted")
+    problems: int = Field(description="How much was wrong; at most 101")
+    says: str = Field(description="What was found, in words")
+    outdated: str = Field(description="Why it says nothing of the bytes that are there now; empty where it does")
+
+    @classmethod
+    def of(cls, found: types_pb2.Verification) -> Verification:
+        """From a message."""
+        return cls(
+            at=moment(found.ended_ns),
+            complete=found.complete,
+            unchanged=found.unchanged,
+            problems=found.problem_count,
+            says=found.says,
+            outdated=found.outdated,
+        )
+
+
 class Events(BaseModel):
     """All events of a log, by offset and time."""
 

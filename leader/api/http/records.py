@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from joblog.leader.api.http.facts import Death, Gap, Outcome, Seal, Start
+from joblog.leader.api.http.facts import Death, Gap, Outcome, Seal, Start, Verification
 from joblog.leader.api.http.words import State, moment, state_word, tier_word, word
 from joblog.leader.reading.records import first_offset
 from joblog.v1 import types_pb2
@@ -79,6 +79,9 @@ class Log(BaseModel):
         description="How the task or container died, where it did; null in lists, which do not look for it"
     )
     kept: KeptRun | None = Field(default=None, description="Of its run: a run's logs go together")
+    verified: Verification | None = Field(
+        default=None, description="Its last verification; null: there was none, and in lists, which do not look for it"
+    )
 
     @classmethod
     def of(
@@ -86,6 +89,7 @@ class Log(BaseModel):
         record: types_pb2.LogRecord,
         events: Iterable[types_pb2.Event] = (),
         kept: types_pb2.Kept | None = None,
+        verified: types_pb2.Verification | None = None,
     ) -> Log:
         """From messages."""
         start = record.start
@@ -121,6 +125,7 @@ class Log(BaseModel):
             adopted=Adopted.of(record.adopted) if record.HasField("adopted") else None,
             death=Death.among(events),
             kept=KeptRun.of(kept) if kept is not None else None,
+            verified=Verification.of(verified) if verified is not None else None,
         )
 
 
@@ -199,6 +204,7 @@ class Verdict(BaseModel):
     expected: Seal | None
     found: Seal
     problems: list[str]
+    verified: Verification | None = Field(description="What is kept of it; null where that could not be written")
 
 
 class Deleted(BaseModel):

@@ -596,6 +596,8 @@ export interface paths {
         /**
          * Verify
          * @description Reads the whole log and holds it against its seal; replies when done, for a large log in minutes.
+         *
+         *     The leader keeps when that was, and what was found.
          */
         get: operations["verify"];
         put?: never;
@@ -2000,6 +2002,8 @@ export interface components {
              * @enum {string}
              */
             tier: "buffer" | "archive" | "unspecified";
+            /** @description Its last verification; null: there was none, and in lists, which do not look for it */
+            verified?: components["schemas"]["Verification"] | null;
         };
         /**
          * Logs
@@ -2818,6 +2822,44 @@ export interface components {
             /**
              * Unchanged
              * @description Of an adopted log, which is never `complete`: all is as it was when it was adopted
+             */
+            unchanged: boolean;
+            /** @description What is kept of it; null where that could not be written */
+            verified: components["schemas"]["Verification"] | null;
+        };
+        /**
+         * Verification
+         * @description What the last verification of a log has found.
+         */
+        Verification: {
+            /**
+             * At
+             * @description When it ended
+             */
+            at: string | null;
+            /**
+             * Complete
+             * @description The log was sealed, and all was as it was written
+             */
+            complete: boolean;
+            /**
+             * Outdated
+             * @description Why it says nothing of the bytes that are there now; empty where it does
+             */
+            outdated: string;
+            /**
+             * Problems
+             * @description How much was wrong; at most 101
+             */
+            problems: number;
+            /**
+             * Says
+             * @description What was found, in words
+             */
+            says: string;
+            /**
+             * Unchanged
+             * @description Of an adopted log: all was as it was when it was adopted
              */
             unchanged: boolean;
         };

@@ -1,16 +1,16 @@
 // What a log is: how its task ran and ended, where its bytes lie, and whether all of them are there.
 
-import { ActionIcon, Anchor, Badge, Button, Code, Group, ScrollArea, Stack, Text, Title } from "@mantine/core";
+import { ActionIcon, Anchor, Code, Group, ScrollArea, Stack, Text, Title } from "@mantine/core";
 import { IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
-import { getJson, type Log, type LogEvent, type Logs, logPath, runPath, type Schemas } from "../api/client";
+import { getJson, type Log, type LogEvent, type Logs, runPath } from "../api/client";
 import { outcomeText, State } from "../parts/badges";
 import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
 import { compareUrl, logUrl, runUrl } from "../parts/links";
-import { useSession } from "../session";
 import styles from "./panel.module.css";
+import { SealFacts } from "./seal";
 
 function Fact({ name, children }: { name: string; children: ReactNode }): ReactNode {
   return (
@@ -19,76 +19,6 @@ function Fact({ name, children }: { name: string; children: ReactNode }): ReactN
       <dd>{children}</dd>
     </div>
   );
-}
-
-function SealFacts({ log }: { log: Log }): ReactNode {
-  const session = useSession();
-  const id = { namespace: log.namespace, run: log.run, task: log.task, attempt: log.attempt };
-  const verify = useQuery({
-    queryKey: ["verify", logPath(id)],
-    queryFn: ({ signal }) => getJson<Schemas["Verdict"]>(`${logPath(id)}/verify`, {}, signal),
-    enabled: false,
-    retry: false,
-  });
-  return (
-    <Stack gap="xs">
-      <Title order={3} size="h6">
-        Complete?
-      </Title>
-      {log.adopted ? (
-        <Text size="sm">
-          Adopted from <Code>{log.adopted.url}</Code>, where its text stays. The seal is of what was there then; no
-          writer&apos;s seal says that it was complete.
-        </Text>
-      ) : null}
-      {log.seal ? (
-        <Text size="sm">
-          Sealed: {countText(log.seal.length)} bytes, {countText(log.seal.newlines)} lines
-          {log.seal.gaps.length > 0 ? `, ${log.seal.gaps.length} ranges missing` : ", nothing missing"}.
-        </Text>
-      ) : (
-        <Text size="sm">Not sealed yet: the task has not ended, or its worker was lost.</Text>
-      )}
-      {log.seal ? <Code className={styles.hash}>SHA-256 {log.seal.sha256}</Code> : null}
-      {log.gaps.map((gap) => (
-        <Text size="sm" c="orange" key={gap.offset}>
-          {bytesText(gap.length)} missing from offset {countText(gap.offset)}: {gap.reason.replaceAll("_", " ")}
-        </Text>
-      ))}
-      {session.may("log.verify") ? (
-        <Group gap="xs">
-          <Button size="compact-sm" variant="default" loading={verify.isFetching} onClick={() => void verify.refetch()}>
-            Verify now
-          </Button>
-          {verify.data ? (
-            <Badge color={verify.data.complete || verify.data.unchanged ? "green" : "orange"} variant="light">
-              {verdictText(verify.data)}
-            </Badge>
-          ) : null}
-          {verify.data ? (
-            <Text size="xs" c="dimmed">
-              {momentText(new Date(verify.dataUpdatedAt).toISOString())}
-            </Text>
-          ) : null}
-        </Group>
-      ) : null}
-      {verify.error ? (
-        <Text size="sm" c="red">
-          {verify.error.message}
-        </Text>
-      ) : null}
-      {verify.data?.problems.map((problem) => (
-        <Text size="sm" c="red" key={problem}>
-          {problem}
-        </Text>
-      ))}
-    </Stack>
-  );
-}
-
-function verdictText(verdict: Schemas["Verdict"]): string {
-  if (verdict.complete) return "complete, as it was written";
-  return verdict.unchanged ? "unchanged since it was adopted" : "not complete";
 }
 
 function Attempts({ log }: { log: Log }): ReactNode {
