@@ -329,6 +329,34 @@ def test_what_is_missing_is_shown_in_its_place(site: Site, new_tab: Callable[...
         expect(about).to_contain_text("worker lost: said")
         # The same, from the archive.
         site.archived(log)
+    tab.button("Verify now").click()
+    expect(about).to_contain_text("Verified just now")
+    expect(about).to_contain_text("as it was written; 2 ranges are missing, as its record says.")
+
+
+def test_when_a_log_was_verified_is_kept_and_is_out_of_date_when_its_bytes_are_others(site: Site, tab: Tab) -> None:
+    task = site.task("r", "verified", "echo one")
+    tab.open_log("r/verified")
+    tab.page.keyboard.press("i")
+    about = tab.page.get_by_role("complementary", name="About this log")
+    expect(about).to_contain_text("Never verified.")
+    tab.button("Verify now").click()
+    expect(about).to_contain_text("nothing wrong in the 4 bytes that there were")
+    task.do("echo two")
+    task.end()
+    site.archived("r/verified")
+    about.get_by_role("button", name="Close").click()
+    tab.page.keyboard.press("i")
+    expect(about).to_contain_text("out of date")
+    expect(about).to_contain_text("Since then it has 8 bytes now, 4 were verified: verify it again.")
+    tab.button("Verify now").click()
+    expect(about).to_contain_text("complete, as it was written.")
+    expect(about).not_to_contain_text("Since then")
+    site.machine.call("verify", "r/verified")
+    tab.page.reload()
+    expect(tab.line(2)).to_contain_text("two")
+    tab.page.keyboard.press("i")
+    expect(about).to_contain_text(re.compile(r"Verified (just now|\d+ s ago)complete"))
 
 
 def test_wrapped_lines_do_not_jump(site: Site, tab: Tab) -> None:
