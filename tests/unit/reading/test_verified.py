@@ -143,7 +143,9 @@ async def test_gaps_that_the_seal_declares_are_told(leader: StoredLeader) -> Non
     assert await verified(leader.reader) == ("as it was written; 1 range is missing, as its record says", "")
 
 
-async def test_what_was_verified_in_the_buffer_says_nothing_of_the_archive(leader: StoredLeader, tmp_path: Path) -> None:
+async def test_what_was_verified_in_the_buffer_does_not_count_for_the_archive(
+    leader: StoredLeader, tmp_path: Path
+) -> None:
     log = leader.log(NAME)
     log.append((STDOUT, b"one\n" * 100))
     log.complete()
