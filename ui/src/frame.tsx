@@ -26,7 +26,7 @@ import { type ReactNode, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
 import { Account } from "./account";
 import styles from "./frame.module.css";
-import { Failure, Loading } from "./parts/states";
+import { Empty, Failure, Loading } from "./parts/states";
 import { type Permission, useSession } from "./session";
 
 interface Place {
@@ -34,14 +34,40 @@ interface Place {
   label: string;
   icon: TablerIcon;
   needs: readonly Permission[];
+  /** Who has that. */
+  whose: string;
 }
 
 const places: readonly Place[] = [
-  { path: "/runs", label: "Runs", icon: IconListDetails, needs: ["run.see"] },
-  { path: "/search", label: "Search", icon: IconSearch, needs: ["log.read"] },
-  { path: "/workers", label: "Workers", icon: IconServer, needs: ["workers.manage", "leader.operate"] },
-  { path: "/storage", label: "Storage", icon: IconDatabase, needs: ["leader.operate", "keys.manage"] },
-  { path: "/access", label: "Access", icon: IconKey, needs: ["access.manage", "workers.manage", "audit.read"] },
+  {
+    path: "/runs",
+    label: "Runs",
+    icon: IconListDetails,
+    needs: ["run.see"],
+    whose: "viewers, readers, operators and admins",
+  },
+  { path: "/search", label: "Search", icon: IconSearch, needs: ["log.read"], whose: "readers and admins" },
+  {
+    path: "/workers",
+    label: "Workers",
+    icon: IconServer,
+    needs: ["workers.manage", "leader.operate"],
+    whose: "operators and admins",
+  },
+  {
+    path: "/storage",
+    label: "Storage",
+    icon: IconDatabase,
+    needs: ["leader.operate", "keys.manage"],
+    whose: "operators and admins",
+  },
+  {
+    path: "/access",
+    label: "Access",
+    icon: IconKey,
+    needs: ["access.manage", "workers.manage", "audit.read"],
+    whose: "operators and admins",
+  },
 ];
 
 function ThemeToggle(): ReactNode {
@@ -80,6 +106,7 @@ export function Frame(): ReactNode {
     );
   }
   const shown = places.filter((place) => place.needs.some((permission) => session.may(permission)));
+  const asked = places.find((place) => location.pathname.startsWith(place.path));
   return (
     <AppShell
       header={{ height: 48 }}
@@ -119,6 +146,10 @@ export function Frame(): ReactNode {
       <AppShell.Main h="100dvh" ref={main} tabIndex={-1} className={styles.main}>
         {session.loading ? (
           <Loading />
+        ) : session.who && asked && !shown.includes(asked) ? (
+          <Empty title="Your account may not see this">
+            This page is there for {asked.whose}: ask an administrator for a role.
+          </Empty>
         ) : session.who ? (
           <Outlet />
         ) : (

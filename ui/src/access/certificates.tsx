@@ -30,7 +30,7 @@ function Revoke({ certificate }: { certificate: Certificate }): ReactNode {
   });
   const question = {
     title: `Revoke this certificate of ${certificate.worker_id}?`,
-    text: "Streams that came with it end at once. Others of this worker stay good; the page of workers revokes all of them. This can't be undone.",
+    text: "Streams that came with it end at once. Others of this worker stay good; the page of workers revokes all of them. While its token is good, the worker may join again by itself. This can't be undone.",
     act: "Revoke",
     dangerous: true,
   };

@@ -7,7 +7,7 @@ import { every, useFailure } from "../api/queries";
 import { bytesText, countText } from "../parts/format";
 import { Fact, Facts, Page, Section } from "../parts/page";
 import { sinceText } from "../parts/since";
-import { Empty, Failure, Loading } from "../parts/states";
+import { Failure, Loading } from "../parts/states";
 import { useSession } from "../session";
 import { ArchiveSection } from "../storage/archive";
 import { BackupsSection } from "../storage/backups";
@@ -103,16 +103,10 @@ export default function Storage(): ReactNode {
   const managesKeys = session.may("keys.manage");
   return (
     <Page title="Storage">
-      {operates || managesKeys ? (
-        <Stack gap="md" maw={960}>
-          {operates ? <Stored /> : null}
-          {managesKeys ? <KeysSection /> : null}
-        </Stack>
-      ) : (
-        <Empty title="Your account may not see this">
-          What the leader stores is shown to operators and admins: ask an administrator for a role.
-        </Empty>
-      )}
+      <Stack gap="md" maw={960}>
+        {operates ? <Stored /> : null}
+        {managesKeys ? <KeysSection /> : null}
+      </Stack>
     </Page>
   );
 }

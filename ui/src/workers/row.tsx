@@ -84,17 +84,21 @@ function Certificate({ worker, now }: { worker: KnownWorker; now: number }): Rea
   );
 }
 
+function tokenOf(worker: KnownWorker): string {
+  return worker.certificate?.token_id
+    ? `${worker.certificate.token_id}, on the page of access`
+    : "on the page of access";
+}
+
 function Acts({ worker }: { worker: KnownWorker }): ReactNode {
   const revoke = useAct({
-    run: (workerId: string) =>
-      sendJson<{ certificates: unknown[] }>("DELETE", `/certificates?worker_id=${encodeURIComponent(workerId)}`),
-    done: (gone, workerId) =>
-      `${gone.certificates.length} ${gone.certificates.length === 1 ? "certificate" : "certificates"} of ${workerId} revoked; its streams end`,
+    run: (workerId: string) => sendJson<unknown>("DELETE", `/certificates?worker_id=${encodeURIComponent(workerId)}`),
+    done: (_, workerId) => `All certificates of ${workerId} are revoked; its streams end`,
     outdated: [["workers"], ["certificates"]],
   });
   const question = {
     title: `Revoke the certificates of ${worker.worker_id}?`,
-    text: "It is cut off at once, and what it captures stays in its spool until it joins again with a token. This can't be undone.",
+    text: `It is cut off at once. While its token is good, it may join again by itself: to keep it out, revoke the token, too (${tokenOf(worker)}). What it captures stays in its spool meanwhile. This can't be undone.`,
     act: "Revoke",
     dangerous: true,
   };
