@@ -61,7 +61,8 @@ test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real daemons
-	$(BIN)/python -m pytest -m 'browser and not fault' tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'browser and not fault and not alone' tests/browser
+	$(BIN)/python -m pytest -m 'browser and alone' tests/browser
 
 fault: $(INSTALLED) ## the fault tests in full: kills, stops and cuts, many rounds (FAULT_SEED=N: the same again)
 	$(BIN)/python -m pytest -m fault --timeout 1800 tests

@@ -37,6 +37,7 @@ def memory_bytes(tab: Tab) -> int:
     return max(renderers)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_large_log_opens_at_once_and_goes_anywhere(site: Site, new_tab: Callable[..., Tab]) -> None:
     task = site.machine.start("run", "--quiet", "--run", "large", "--task", "t", "--", "seq", "-f", FORMAT, str(LINES))

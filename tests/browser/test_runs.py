@@ -43,6 +43,7 @@ def scroll(tab: Tab, pixels: int) -> None:
     tab.page.get_by_role("region", name="Runs").evaluate("(box, pixels) => box.scrollBy(0, pixels)", pixels)
 
 
+@pytest.mark.alone
 def test_the_first_of_very_many_runs_are_there_at_once(site: Site, tab: Tab) -> None:
     tab.open("search")
     expect(tab.page.get_by_label("Which logs say")).to_be_visible()
