@@ -265,14 +265,14 @@ def test_all_is_reached_by_keyboard(tab: Tab, lines: str) -> None:
         tab.page.keyboard.press("Tab")
         name = tab.page.evaluate(
             """() => { const one = document.activeElement;
-            if (one === document.body) return ['', true];
+            if (one === document.body) return [null, true];
             const style = getComputedStyle(one);
             return [one.getAttribute('aria-label') ?? one.innerText, style.outlineStyle !== 'none'
               || style.boxShadow !== 'none' || one.matches('input')] }"""
         )
         assert name[1], name
         # Past the last one the focus is the browser's, and then it begins anew.
-        rounds += name[0] == ""
+        rounds += name[0] is None
         if rounds == 2:
             break
         seen.add(name[0])
