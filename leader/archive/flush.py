@@ -183,6 +183,7 @@ class Flusher:
     def _plan(self, view: View, part: _Part, done: Flushed) -> int:
         """Chooses the extents that become one with the part; their bytes."""
         extents = list(view.extents(part.number))
+        view.note_hole(part.number, extents[-1].end_offset if extents else 0, part.chunks[0][0])
         if extents and extents[-1].end_offset > part.chunks[0][0]:
             # A chunk that the disk gives back after all, when those behind it are archived already.
             return 0

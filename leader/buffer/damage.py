@@ -20,10 +20,13 @@ class Damage:
     """Places of damaged chunks. Each is logged once, and known until it is dropped or written anew. Thread-safe."""
 
     def __init__(
-        self, where: Path, on_found: Callable[[int, int], None], clock: Callable[[], float] = time.monotonic
+        self, where: Path, spare: Callable[[int, int, bool], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """where: the store's folder, for messages. on_found(number, offset): called once for each place."""
-        self._on_found = [on_found]
+        """where: the store's folder, for messages. spare(number, offset, is_there): called once for each place; see
+        found().
+        """
+        self._spare = spare
+        self._on_found: list[Callable[[int, int], None]] = []
         self._where = where
         self._clock = clock
         self._lock = threading.Lock()
@@ -53,10 +56,11 @@ class Damage:
             while len(self._mended) > _MENDED_LOGS:
                 self._mended_before = self._mended.pop(next(iter(self._mended)))
 
-    def found(self, number: int, offset: int, why: str, mendings: int) -> None:
+    def found(self, number: int, offset: int, why: str, mendings: int, *, is_there: bool = True) -> None:
         """What log `number` has at `offset` can't be read, as one saw it who began to read after `mendings`.
 
-        If the log was mended since then, it is left to those who read it next to find.
+        is_there: something is, and it is damaged; False: nothing is, though something should. If the log was mended
+        since then, it is left to those who read it next to find.
         """
         with self._lock:
             if self._mended.get(number, self._mended_before) > mendings:
@@ -70,6 +74,7 @@ class Damage:
         log.warning(
             "log %d: the chunk at offset %d is damaged in the buffer, it is passed over: %s", number, offset, why
         )
+        self._spare(number, offset, is_there)
         for tell in self._on_found:
             tell(number, offset)
 

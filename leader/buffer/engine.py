@@ -172,11 +172,12 @@ class Engine:
                 self._sparing.nothing()
                 self._family(CHUNKS).set_options(spared_options(Spared.NOTHING))
 
-    def is_sound_table(self, key: bytes) -> bool:
-        """Whether the table with this key of chunks is not damaged as far as can be seen."""
+    def is_sound_table(self, key: bytes, *, is_there: bool = True) -> bool:
+        """Whether the table with this key of chunks, or where it would be, is not damaged as far as can be seen."""
         checking = self._checking()
         checking.seek(key)
-        return fault_of(checking) is not Spared.TABLES and (not checking.valid() or bool(checking.key() == key))
+        is_sound = fault_of(checking) is not Spared.TABLES
+        return is_sound and (not is_there or not checking.valid() or bool(checking.key() == key))
 
     def _checking(self) -> RdictIter:
         options = ReadOptions()

@@ -178,10 +178,13 @@ class Store:
         """Bytes of chunks that were put since the store was opened."""
         return self._open_logs.put_bytes
 
-    def _spare(self, number: int, offset: int) -> None:
+    def _spare(self, number: int, offset: int, is_there: bool) -> None:
         """Keeps RocksDB from reading damaged files when it compacts: it would take no write any more."""
         try:
-            self._engine.spare(tables=not self._engine.is_sound_table(keys.chunk_key(number, offset)))
+            is_sound = self._engine.is_sound_table(keys.chunk_key(number, offset), is_there=is_there)
+            # Where nothing is, and the table is sound, no file is known to be damaged.
+            if is_there or not is_sound:
+                self._engine.spare(tables=not is_sound)
         except (JoblogError, OSError) as error:
             log.warning("store %s: compactions may meet what is damaged: %s", self.path, error)
 

@@ -137,7 +137,27 @@ class View:
         """
         if not 0 <= from_offset <= keys.MAX_U64:
             raise InvalidInput(f"offset {from_offset} is out of range: 0 to 2**64-1")
-        return self._walk(number).chunks(from_offset)
+        return self._without_holes(number, self._walk(number).chunks(from_offset))
+
+    def _without_holes(self, number: int, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        end: int | None = None
+        for chunk in chunks:
+            if end is not None and chunk[0] > end:
+                self.note_hole(number, end, chunk[0])
+            end = chunk[0] + chunk[1].raw_length
+            yield chunk
+
+    def note_hole(self, number: int, begin: int, before: int) -> None:
+        """No chunk of [begin, before) is there, and some behind it is: what no extent holds either counts as damaged.
+
+        A damaged table may hide keys without an error.
+        """
+        for extent in self.extents(number, begin):
+            if extent.offset > begin:
+                break
+            begin = max(begin, extent.end_offset)
+        if begin < before:
+            self._damage.found(number, begin, "nothing is there", self._mendings, is_there=False)
 
     def _walk(self, number: int) -> Walk:
         tail = self._tail(number)

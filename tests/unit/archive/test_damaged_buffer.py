@@ -12,6 +12,9 @@ from joblog.identity import LogName
 from joblog.leader.archive.flush import FlushLimits
 from joblog.leader.archive.seal import SealResult
 from joblog.leader.buffer import keys
+from joblog.leader.buffer.engine import Operations
+from joblog.leader.buffer.holes import find_hole
+from joblog.leader.buffer.options import Spared
 from joblog.v1.types_pb2 import GAP_REASON_LOST, TIER_ARCHIVE
 from tests.archiving import WHOLE, ArchiveSite
 from tests.damaging import flip_anywhere, flip_pattern
@@ -136,3 +139,39 @@ async def test_a_byte_changed_anywhere_stops_no_flush(start: Start, suffix: str,
         assert (await site.verify(number)).expected is None
     assert whole >= 2
     assert site.flush(everything=True).packs == 0
+
+
+@pytest.mark.parametrize("at", [0, 2], ids=["first", "middle"])
+async def test_a_chunk_whose_key_vanished_counts_as_damaged(start: Start, at: int) -> None:
+    site = start(loss_patience_seconds=PATIENCE_SECONDS, limits=FlushLimits(merge=False))
+    first, hurt, _ = three_logs(site, [9000] * 5)
+    begin = at * 9001
+    site.store._engine.write(Operations([], [(keys.CHUNKS, keys.chunk_key(hurt.number, begin))], []))
+    assert site.store.damage.warning() is None
+    done = site.flush(everything=True)
+    # So its worker keeps what it still has of it, and is asked for it.
+    assert (done.archived[hurt.number], done.archived[first.number]) == (begin, 5 * 9001)
+    assert site.store.damage.offsets(hurt.number) == [begin]
+    # No file is damaged that compactions would have to leave alone.
+    assert site.store._engine._sparing.spared is Spared.NOTHING
+    with site.store.view() as view:
+        assert find_hole(view, hurt.number, begin) is not None
+    hurt.complete()
+    assert site.sealer.seal(hurt.number).result is SealResult.LATER
+    site.now += PATIENCE_SECONDS + 1
+    assert site.sealer.seal(hurt.number).result is SealResult.SEALED
+    record = site.store.get_log(hurt.number)
+    assert record is not None
+    assert [(gap.offset, gap.length, gap.reason) for gap in record.seal.gaps] == [(begin, 9001, GAP_REASON_LOST)]
+
+
+async def test_what_lies_in_the_archive_between_chunks_is_no_damage(start: Start) -> None:
+    site = start(loss_patience_seconds=PATIENCE_SECONDS, limits=FlushLimits(merge=False))
+    [log, *_] = three_logs(site, [9000] * 3)
+    site.flush(everything=True)
+    fill(log, texts_of(5, [9000]))
+    with site.store.view() as view:
+        assert [offset for offset, _, _ in view.chunks(log.number)] == [3 * 9001]
+    site.flush(everything=True)
+    assert await site.text(log.number) == log.model.present(0, log.length, None)
+    assert site.store.damage.warning() is None

@@ -428,7 +428,7 @@ def test_of_many_mended_logs_the_first_are_not_known_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(damage, "_MENDED_LOGS", 2)
-    known = Damage(tmp_path, lambda _number, _offset: None)
+    known = Damage(tmp_path, lambda _number, _offset, _is_there: None)
     early = known.mendings
     known.mended([1])
     between = known.mendings
