@@ -152,7 +152,8 @@ class View:
 
         A damaged table may hide keys without an error.
         """
-        for extent in self.extents(number, begin):
+        extents = self.extents(number, begin) if begin < before else iter(())
+        for extent in extents:
             if extent.offset > begin:
                 break
             begin = max(begin, extent.end_offset)
