@@ -3,13 +3,14 @@ import { ModalsProvider } from "@mantine/modals";
 import { Notifications } from "@mantine/notifications";
 import { QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
-import { lazy, Suspense } from "react";
+import { type ComponentType, lazy, type ReactNode, Suspense } from "react";
 import { createBrowserRouter, Navigate, RouterProvider } from "react-router";
 import { basePath } from "./api/client";
 import { newQueryClient } from "./api/queries";
 import { Frame } from "./frame";
 import { Broken } from "./pages/broken";
 import { Loading } from "./parts/states";
+import { useZone } from "./parts/zone";
 import { SessionProvider } from "./session";
 import { readable, theme } from "./theme";
 
@@ -33,13 +34,19 @@ const Missing = lazy(() => import("./pages/missing"));
 
 const queries = newQueryClient();
 
-function page(element: React.ReactNode): React.ReactNode {
-  return <Suspense fallback={<Loading />}>{element}</Suspense>;
+/** A page, which is rendered anew when another time zone is chosen. */
+function Zoned({ of: Page }: { of: ComponentType }): ReactNode {
+  useZone();
+  return (
+    <Suspense fallback={<Loading />}>
+      <Page />
+    </Suspense>
+  );
 }
 
 const router = createBrowserRouter(
   [
-    { path: "login", element: page(<Login />), errorElement: <Broken /> },
+    { path: "login", element: <Zoned of={Login} />, errorElement: <Broken /> },
     {
       element: <Frame />,
       errorElement: <Broken />,
@@ -49,15 +56,15 @@ const router = createBrowserRouter(
           errorElement: <Broken />,
           children: [
             { index: true, element: <Navigate to="runs" replace /> },
-            { path: "runs", element: page(<Runs />) },
-            { path: "runs/:namespace/:run", element: page(<RunPage />) },
-            { path: "logs/:namespace/:run/:task/:attempt", element: page(<LogPage />) },
-            { path: "compare", element: page(<Compare />) },
-            { path: "search", element: page(<Search />) },
-            { path: "workers", element: page(<Workers />) },
-            { path: "storage", element: page(<Storage />) },
-            { path: "access", element: page(<Access />) },
-            { path: "*", element: page(<Missing />) },
+            { path: "runs", element: <Zoned of={Runs} /> },
+            { path: "runs/:namespace/:run", element: <Zoned of={RunPage} /> },
+            { path: "logs/:namespace/:run/:task/:attempt", element: <Zoned of={LogPage} /> },
+            { path: "compare", element: <Zoned of={Compare} /> },
+            { path: "search", element: <Zoned of={Search} /> },
+            { path: "workers", element: <Zoned of={Workers} /> },
+            { path: "storage", element: <Zoned of={Storage} /> },
+            { path: "access", element: <Zoned of={Access} /> },
+            { path: "*", element: <Zoned of={Missing} /> },
           ],
         },
       ],
@@ -74,7 +81,7 @@ function styleNonce(): string {
 // For what keeps a page from scrolling behind a dialog.
 setNonce(styleNonce());
 
-export function App(): React.ReactNode {
+export function App(): ReactNode {
   return (
     <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={styleNonce} cssVariablesResolver={readable}>
       <QueryClientProvider client={queries}>

@@ -28,6 +28,7 @@ import { Account } from "./account";
 import styles from "./frame.module.css";
 import { Empty, Failure, Loading } from "./parts/states";
 import { type Permission, useSession } from "./session";
+import { ZoneChoice } from "./zone_choice";
 
 interface Place {
   path: string;
@@ -126,6 +127,7 @@ export function Frame(): ReactNode {
           </Group>
           <Group gap="xs" wrap="nowrap">
             {session.who && session.who.kind !== "open" ? <Account who={session.who} /> : null}
+            <ZoneChoice />
             <ThemeToggle />
           </Group>
         </Group>

@@ -3,6 +3,7 @@
 import { memo, type ReactNode, useState } from "react";
 import type { Gap, LogEvent } from "../api/client";
 import { momentText } from "../parts/format";
+import { useZone } from "../parts/zone";
 import type { Line } from "./lines";
 import { notesOf } from "./notes";
 import { decode, type Span, spansOf, states } from "./text";
@@ -151,6 +152,7 @@ function Events({ events }: { events: readonly LogEvent[] }): ReactNode {
 
 export const Row = memo(function Row(props: RowProps): ReactNode {
   const { number, line, group } = props;
+  useZone();
   const names = [
     styles.row,
     line?.stream === "stderr" ? styles.stderr : "",

@@ -1,14 +1,19 @@
 // When a line was written, in the ways people want to see it.
 
+import { currentZone, LOCAL, timeIn, UTC } from "../parts/zone";
+
 export type TimeStyle = "none" | "clock" | "utc" | "start" | "ago";
 
-export const timeStyles: readonly { value: TimeStyle; label: string }[] = [
-  { value: "none", label: "No times" },
-  { value: "clock", label: "Local time" },
-  { value: "utc", label: "UTC" },
-  { value: "start", label: "Since the start" },
-  { value: "ago", label: "How long ago" },
-];
+/** As they are called in a time zone. */
+export function timeStyles(zone: string): { value: TimeStyle; label: string }[] {
+  return [
+    { value: "none", label: "No times" },
+    { value: "clock", label: zone === LOCAL ? "Local time" : zone.replaceAll("_", " ") },
+    ...(zone === UTC ? [] : [{ value: "utc" as const, label: UTC }]),
+    { value: "start", label: "Since the start" },
+    { value: "ago", label: "How long ago" },
+  ];
+}
 
 const two = (number: number): string => String(number).padStart(2, "0");
 
@@ -34,9 +39,6 @@ export function timeText(timeUs: number, style: TimeStyle, startUs: number, nowM
   const milliseconds = Math.floor(timeUs / 1000);
   if (style === "start") return durationText(milliseconds - Math.floor(startUs / 1000));
   if (style === "ago") return agoText(nowMs - milliseconds);
-  const when = new Date(milliseconds);
-  if (style === "utc") return when.toISOString().replace("T", " ");
-  const date = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
-  const clock = `${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
-  return `${date} ${clock}.${String(milliseconds % 1000).padStart(3, "0")}`;
+  const rest = `.${String(milliseconds % 1000).padStart(3, "0")}`;
+  return style === "utc" ? `${timeIn(UTC, milliseconds)}${rest}Z` : `${timeIn(currentZone(), milliseconds)}${rest}`;
 }

@@ -34,6 +34,7 @@ import { apiUrl, type FoundMark, type Log, type LogId, logPath } from "../api/cl
 import { LogState } from "../parts/badges";
 import { clockText } from "../parts/format";
 import { runUrl } from "../parts/links";
+import { UTC, useZone } from "../parts/zone";
 import type { StreamName } from "./lines";
 import type { Selection } from "./selection";
 import { visible } from "./text";
@@ -219,6 +220,7 @@ const streams = [
 
 export function Toolbar(props: ToolbarProps): ReactNode {
   const { id, log, running, live, unseen, panel } = props;
+  const zone = useZone();
   const toggle = (one: Panel): void => props.onPanel(panel === one ? null : one);
   return (
     <Group className={styles.head} gap="xs" wrap="wrap">
@@ -273,8 +275,8 @@ export function Toolbar(props: ToolbarProps): ReactNode {
         size="xs"
         w={142}
         aria-label="Times"
-        data={[...timeStyles]}
-        value={props.times}
+        data={timeStyles(zone)}
+        value={props.times === "utc" && zone === UTC ? "clock" : props.times}
         allowDeselect={false}
         onChange={(value) => props.onTimes((value ?? "none") as TimeStyle)}
       />

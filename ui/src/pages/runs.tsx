@@ -13,6 +13,7 @@ import { runUrl } from "../parts/links";
 import { type Period, PeriodSelect, rangeOf } from "../parts/period";
 import { useRuns } from "../parts/runs";
 import { Empty, Failure, Loading } from "../parts/states";
+import { useZone } from "../parts/zone";
 import styles from "./runs.module.css";
 
 const taskStates = [
@@ -114,7 +115,9 @@ export default function Runs(): ReactNode {
   const [top, setTop] = useState(true);
   const scroller = useRef<HTMLDivElement>(null);
 
-  const range = useMemo(() => rangeOf(period, Date.now()), [period]);
+  const zone = useZone();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is of the zone
+  const range = useMemo(() => rangeOf(period, Date.now()), [period, zone]);
 
   const change = (changes: Record<string, string | readonly string[]>): void => {
     setQuery(

@@ -1,5 +1,7 @@
 // Sizes, times and durations for people.
 
+import { currentZone, timeIn } from "./zone";
+
 export function bytesText(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`;
   const units = ["KiB", "MiB", "GiB", "TiB"];
@@ -42,19 +44,16 @@ export function keptText(kept: Kept): string {
   return kept.says;
 }
 
-const two = (number: number): string => String(number).padStart(2, "0");
-
 /** The time of a day, with the day where that is another one. */
 export function clockText(milliseconds: number, now = Date.now()): string {
-  const text = momentText(new Date(milliseconds).toISOString());
-  return new Date(milliseconds).toDateString() === new Date(now).toDateString() ? text.slice(11) : text;
+  const zone = currentZone();
+  const text = timeIn(zone, milliseconds);
+  return text.slice(0, 10) === timeIn(zone, now).slice(0, 10) ? text.slice(11) : text;
 }
 
-/** In local time, to the second, the same in every language. */
+/** In the time zone that was chosen, to the second, the same in every language. */
 export function momentText(moment: string | null | undefined): string {
   if (!moment) return "–";
-  const when = new Date(moment);
-  if (Number.isNaN(when.getTime())) return moment;
-  const date = `${when.getFullYear()}-${two(when.getMonth() + 1)}-${two(when.getDate())}`;
-  return `${date} ${two(when.getHours())}:${two(when.getMinutes())}:${two(when.getSeconds())}`;
+  const when = Date.parse(moment);
+  return Number.isNaN(when) ? moment : timeIn(currentZone(), when);
 }

@@ -2,11 +2,12 @@
 
 import { Select, TextInput } from "@mantine/core";
 import type { ReactNode } from "react";
+import { currentZone, momentIn } from "./zone";
 
 export interface Period {
   /** "": any time; BETWEEN: from, until; else a key of spans. */
   name: string;
-  /** Local times as the browser's field has them, 2026-01-31T12:00; "": open. */
+  /** Times in the zone that was chosen, as the browser's field has them, 2026-01-31T12:00; "": open. */
   from: string;
   until: string;
 }
@@ -24,9 +25,9 @@ const choices = [
   { value: BETWEEN, label: "Between…" },
 ];
 
-function momentOf(local: string): string {
-  const when = new Date(local);
-  return local === "" || Number.isNaN(when.getTime()) ? "" : when.toISOString();
+function momentOf(clock: string): string {
+  const when = momentIn(currentZone(), clock);
+  return Number.isNaN(when) ? "" : new Date(when).toISOString();
 }
 
 /** As the API takes them; "" where it is open. now: milliseconds since 1970. */
