@@ -389,7 +389,7 @@ def test_wrapped_lines_do_not_jump(site: Site, tab: Tab) -> None:
 
 def test_times_are_shown_in_the_zone_that_was_chosen(site: Site, lines: str, tab: Tab) -> None:
     tab.open(f"search?namespace={GAPPED.namespace}&run={GAPPED.run}")
-    tab.page.get_by_label("Which logs say").fill("between 301")
+    tab.page.get_by_label("Which logs say").fill("before 20")
     tab.page.keyboard.press("Enter")
     found = tab.page.get_by_role("region", name="Lines found")
     expect(found).to_contain_text("2023-11-14 22:13:20")
@@ -405,16 +405,16 @@ def test_times_are_shown_in_the_zone_that_was_chosen(site: Site, lines: str, tab
     expect(found).to_contain_text("2023-11-15 03:58:20")
 
     # Kept in the browser, and the same on all pages, the open ones too.
-    found.get_by_role("link").filter(has_text="between 301").click()
-    expect(tab.line(301)).to_be_in_viewport()
+    found.get_by_role("link").filter(has_text="before 20").click()
+    expect(tab.line(20)).to_be_in_viewport()
     times = tab.page.get_by_role("combobox", name="Times")
     times.click()
     tab.page.get_by_role("option", name="Asia/Kathmandu").click()
-    expect(tab.line(301)).to_contain_text("2023-11-15 03:58:20")
+    expect(tab.line(20)).to_contain_text("2023-11-15 03:58:20")
     tab.page.reload()
-    expect(tab.line(301)).to_contain_text("2023-11-15 03:58:20")
+    expect(tab.line(20)).to_contain_text("2023-11-15 03:58:20")
     tab.button("Time zone: Asia/Kathmandu").click()
     chooser.fill("local")
     tab.page.keyboard.press("ArrowDown")
     tab.page.keyboard.press("Enter")
-    expect(tab.line(301)).to_contain_text("2023-11-14 22:13:20")
+    expect(tab.line(20)).to_contain_text("2023-11-14 22:13:20")
