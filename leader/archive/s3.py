@@ -12,10 +12,10 @@ import datetime as dt
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from joblog.errors import Corrupt, Denied, InvalidInput, NotFound, Unavailable
+from joblog.leader.archive.layout import LIVE_PREFIX
 from joblog.leader.archive.objects import (
     MAX_DELETES,
     Data,
@@ -29,6 +29,7 @@ from joblog.leader.archive.objects import (
 )
 from joblog.leader.archive.options import S3Options, customer_key
 from joblog.leader.archive.s3_body import body_of
+from joblog.leader.archive.s3_bucket import check_bucket, drop_uploads, set_lifecycle
 from joblog.leader.archive.s3_client import make_client
 from joblog.leader.archive.s3_errors import code_of, translated
 from joblog.leader.archive.s3_upload import S3Upload
@@ -37,15 +38,13 @@ from joblog.leader.archive.s3_versions import has_versions, purge_versions
 
 CHECKSUM = "joblog-checksum"
 _LIST_PAGE = 1000
-_LIVE = "_live/"
-_RULES = ("joblog-live", "joblog-uploads")
 # What servers say that can't delete many objects at once, or only with a header of their own.
 _NO_BATCHES = frozenset({"NotImplemented", "MissingContentMD5", "InvalidRequest", "MethodNotAllowed"})
 
 
 def _stays(key: str) -> bool:
     """Whether an object is there for good: packs, segments and the like go again."""
-    return not key.startswith(_LIVE) and not key.endswith(".seg")
+    return not key.startswith(LIVE_PREFIX) and not key.endswith(".seg")
 
 
 # Of an object that is read whole. The larger ones are read by ranges.
@@ -318,83 +317,14 @@ class S3Store:
         return S3Upload(self, key, metadata or {})
 
     def drop_uploads(self, older_than_seconds: float) -> int:
-        before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=older_than_seconds)
-        dropped = 0
-        with translated(self.name, self):
-            pages = self.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=self._prefix
-            )
-            for page in pages:
-                for upload in page.get("Uploads", []):
-                    if upload["Initiated"] <= before:
-                        self.client.abort_multipart_upload(
-                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        dropped += 1
-        return dropped
+        return drop_uploads(self, self._prefix, older_than_seconds)
 
     def set_lifecycle(self, *, live_days: int, upload_days: int) -> bool:
-        rules = [rule for rule in self._lifecycle() if rule.get("ID") not in _RULES]
-        if live_days:
-            # Never what is there now: how old it is tells nothing of whether it is needed.
-            rules.append(
-                {
-                    "ID": _RULES[0],
-                    "Status": "Enabled",
-                    "Filter": {"Prefix": self._prefix + _LIVE},
-                    "NoncurrentVersionExpiration": {"NoncurrentDays": live_days},
-                    "Expiration": {"ExpiredObjectDeleteMarker": True},
-                }
-            )
-        if upload_days:
-            aborts = {"DaysAfterInitiation": upload_days}
-            rules.append(
-                {
-                    "ID": _RULES[1],
-                    "Status": "Enabled",
-                    "Filter": {"Prefix": self._prefix},
-                    "AbortIncompleteMultipartUpload": aborts,
-                }
-            )
-        with translated(self.name, self):
-            if rules:
-                self.client.put_bucket_lifecycle_configuration(
-                    Bucket=self.bucket, LifecycleConfiguration={"Rules": rules}
-                )
-            else:
-                self.client.delete_bucket_lifecycle(Bucket=self.bucket)
+        set_lifecycle(self, self._prefix, live_days=live_days, upload_days=upload_days)
         return True
 
-    def _lifecycle(self) -> Sequence[dict[str, Any]]:
-        with translated(self.name, self) as client:
-            try:
-                reply = client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
-            except client.exceptions.ClientError as error:
-                if code_of(error) == "NoSuchLifecycleConfiguration":
-                    return []
-                raise
-        rules: Sequence[dict[str, Any]] = reply.get("Rules", [])
-        return rules
-
     def check(self, *, create: bool) -> None:
-        try:
-            with translated(self.name, self) as client:
-                client.head_bucket(Bucket=self.bucket)
-                return
-        except NotFound:
-            if not create:
-                raise NotFound(
-                    f"{self.name}: there is no bucket {self.bucket}: make it, or set archive.create_bucket"
-                ) from None
-        with translated(self.name, self) as client:
-            self._create(client)
-
-    def _create(self, client: Any) -> None:
-        region = client.meta.region_name
-        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        lock = {"ObjectLockEnabledForBucket": True} if self._options.object_lock_mode else {}
-        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
-            client.create_bucket(Bucket=self.bucket, **place, **lock)
+        check_bucket(self, create=create, locked=bool(self._options.object_lock_mode))
 
     def close(self) -> None:
         with self._making:
