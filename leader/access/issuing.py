@@ -94,10 +94,12 @@ class Issuer:
         if principal.worker_id and wanted.worker_id != principal.worker_id:
             raise Denied(f"worker_id must be {principal.worker_id!r}, which {principal.name!r} is bound to")
         lifetime = wanted.lifetime_seconds
-        if principal.expires_ns:
-            left = max(0, principal.expires_ns - self._clock()) // 10**9
+        if until_ns := principal.grants_until_ns:
+            left = max(0, until_ns - self._clock()) // 10**9
             if not 0 < lifetime <= left:
-                raise Denied(f"lifetime_seconds must be 1 to {left}: then {principal.name!r} expires itself")
+                raise Denied(
+                    f"a token must end before what {principal.name!r} itself holds: lifetime_seconds is 1 to {left}"
+                )
         record, secret = self._store.create_token(
             wanted.name,
             wanted.grants,

@@ -18,6 +18,8 @@ class Principal:
     name: for people and the audit log. id: the token's, the certificate's serial, the session's; never a secret.
     worker_id: the only worker as which it may push; empty: not bound to one. token_id: the token behind it, if any.
     expires_ns: when what it was recognised by ends; 0: never. peer: the address that the request came from.
+    rights_end_ns: when what it may do ends, however often it is recognised anew; 0: never; None: with expires_ns. A
+    browser's session ends sooner than the rights of whoever signs in again.
     """
 
     kind: str
@@ -28,6 +30,12 @@ class Principal:
     token_id: str = ""
     peer: str = ""
     expires_ns: int = 0
+    rights_end_ns: int | None = None
+
+    @property
+    def grants_until_ns(self) -> int:
+        """Until when it may hand on what it may do; 0: for ever."""
+        return self.expires_ns if self.rights_end_ns is None else self.rights_end_ns
 
     def may(self, permission: Permission, namespace: str | None = None) -> bool:
         """Whether it may do it; namespace: where, for what is granted on namespaces. None: everywhere."""

@@ -166,7 +166,10 @@ class Recogniser:
         if not self._is_good_session(record, self._clock()):
             raise NotAuthenticated(SIGN_IN_AGAIN)
         if record.origin in self._rules.origins:
-            return Principal("session", record.name, record.id, record.grants, expires_ns=record.expires_ns)
+            # Rights that a provider's groups give have no end that is known here.
+            return Principal(
+                "session", record.name, record.id, record.grants, expires_ns=record.expires_ns, rights_end_ns=0
+            )
         token = self._store.find_token(record.origin)
         if token is None or token.revoked_ns:
             raise NotAuthenticated("the token that the session was made with was revoked")
@@ -178,6 +181,7 @@ class Recogniser:
             worker_id=token.worker_id,
             token_id=token.id,
             expires_ns=record.expires_ns,
+            rights_end_ns=token.expires_ns,
         )
 
     def _is_good_session(self, record: SessionRecord, now: int) -> bool:

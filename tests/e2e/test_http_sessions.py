@@ -110,6 +110,19 @@ async def leader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield Leader(api, notes, clock)
 
 
+async def test_a_session_makes_tokens_for_as_long_as_its_own_is_good(leader: Leader) -> None:
+    async def made(lifetime_seconds: int) -> int:
+        grants = [{"role": "writer", "namespaces": ["*"]}]
+        body = {"name": "a worker", "grants": grants, "lifetime_seconds": lifetime_seconds}
+        return (await leader.api.http.post("/api/v1/tokens", json=body, headers=MEANT)).status_code
+
+    day = 86_400
+    await leader.sign_in(token=leader.token("admin").text)
+    assert [await made(seconds) for seconds in (0, 30 * day)] == [201, 201]
+    await leader.sign_in(token=leader.token("admin", lifetime_seconds=2 * day).text)
+    assert [await made(seconds) for seconds in (day, 365 * day, 0)] == [201, 403, 403]
+
+
 async def test_a_token_makes_a_session(leader: Leader, tmp_path: Path) -> None:
     ways = await leader.api.http.get(SESSION_URL)
     assert (ways.status_code, ways.json()) == (200, {"needed": True, "token": True, "oidc": None})

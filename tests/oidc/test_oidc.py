@@ -304,6 +304,10 @@ async def test_an_id_token_that_is_not_right_is_refused(stage: Stage) -> None:
 
 async def test_new_keys_of_the_provider_are_found(stage: Stage) -> None:
     assert (await stage.sign_in("alice")).headers["location"] == "/runs"
+    # The session ends; what it makes for a worker need not.
+    wanted = {"name": "a worker", "grants": [{"role": "writer", "namespaces": ["*"]}], "lifetime_seconds": 0}
+    made = await stage.api.http.post("/api/v1/tokens", json=wanted, headers={"Joblog-Request": "1"})
+    assert made.status_code == 201, made.text
     stage.provider.control(rotate=True)
     stage.api.http.cookies.clear()
     assert (await stage.sign_in("bob")).headers["location"] == "/runs"

@@ -22,7 +22,6 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { type Schemas, sendJson } from "../api/client";
 import { momentText } from "../parts/format";
-import { Failure } from "../parts/states";
 import styles from "./access.module.css";
 import { roleOptions } from "./roles";
 import { type Draft, emptyDraft, type GrantDraft, lifetimes, problemsOf, wantedOf } from "./wanted";
@@ -210,7 +209,11 @@ function Form({ onMade, onClose }: { onMade: (made: Schemas["NewToken"]) => void
         <Collapse expanded={quotas}>
           <Quotas draft={draft} change={change} />
         </Collapse>
-        {create.error ? <Failure error={create.error} /> : null}
+        {create.error ? (
+          <Alert color="red" role="alert" title="The token was not made">
+            {create.error.message}
+          </Alert>
+        ) : null}
         <Group justify="flex-end">
           <Button variant="default" onClick={onClose}>
             Cancel
