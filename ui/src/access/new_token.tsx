@@ -130,7 +130,7 @@ export function Secret({ made, onClose }: { made: Schemas["NewToken"]; onClose: 
           {({ copied, copy }) => (
             <Button
               variant="default"
-              data-autofocus
+              autoFocus
               leftSection={copied ? <IconCheck size={16} aria-hidden /> : <IconCopy size={16} aria-hidden />}
               onClick={copy}
             >
