@@ -46,7 +46,7 @@ class Walk:
             stops.append(name)
             if problem:
                 self.unseen.append((name, problem))
-            if wanted is not None and wanted.evaluate("one => one === document.activeElement"):
+            if wanted.evaluate("one => one === document.activeElement"):
                 return
         raise AssertionError(f"not reached within {MAX_STOPS} stops: {stops}")
 
