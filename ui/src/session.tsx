@@ -30,7 +30,7 @@ export interface Session {
   who: WhoAmI | null;
   loading: boolean;
   unauthenticated: boolean;
-  error: ApiError | null;
+  error: unknown;
   may: (permission: Permission) => boolean;
   refresh: () => void;
   /** Where somebody who signed out signs out at the provider, too, "": nowhere; null: nobody signed out. */
@@ -64,9 +64,9 @@ export function SessionProvider({ children }: { children: ReactNode }): ReactNod
     const who = problem?.status === 401 ? null : (data ?? null);
     return {
       who,
-      loading: isPending && problem === null,
+      loading: isPending && error === null,
       unauthenticated: problem?.status === 401,
-      error: problem,
+      error,
       may: (permission) => who?.permissions.includes(permission) ?? false,
       refresh: () => void queries.invalidateQueries(),
       left,

@@ -1,4 +1,5 @@
 import {
+  Badge,
   type CSSVariablesResolver,
   createTheme,
   type MantineColorsTuple,
@@ -32,6 +33,8 @@ export const theme = createTheme({
   defaultRadius: "sm",
   cursorType: "pointer",
   components: {
+    // In a line of text it stands in its middle.
+    Badge: Badge.extend({ styles: { root: { verticalAlign: "middle" } } }),
     // The first item has the focus, not an element that a menu may not have.
     Menu: Menu.extend({ defaultProps: { withInitialFocusPlaceholder: false } }),
     // A list that scrolls itself: within another element that does, arrow keys are not known to reach all of it.

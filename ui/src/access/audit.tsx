@@ -86,9 +86,11 @@ function AuditRow({ line }: { line: AuditLine }): ReactNode {
         ) : null}
       </Cell>
       <Cell label="To what">
-        {line.subject || "–"}
+        <Text size="sm" lineClamp={3} title={line.subject}>
+          {line.subject || "–"}
+        </Text>
         {detail ? (
-          <Text size="xs" c="dimmed" className={styles.cell}>
+          <Text size="xs" c="dimmed" className={styles.cell} lineClamp={4} title={detail}>
             {detail}
           </Text>
         ) : null}

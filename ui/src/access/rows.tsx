@@ -67,7 +67,7 @@ export function Rows<Item>(props: RowsProps<Item>): ReactNode {
           })}
         </div>
       </div>
-      <Text size="xs" c="dimmed" p="sm" role="status">
+      <Text size="xs" c="dimmed" px="md" py="sm" role="status">
         {more ? "Loading more" : end}
       </Text>
     </div>

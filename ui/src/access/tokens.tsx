@@ -97,7 +97,7 @@ function TokenRow({ token, now }: { token: Token; now: number }): ReactNode {
   return (
     <>
       <Cell label="Token">
-        <Text size="sm" fw={600} className={styles.cell}>
+        <Text size="sm" fw={600} className={styles.cell} lineClamp={2} title={token.name}>
           {token.name}
         </Text>
         <Text size="xs" c="dimmed" ff="monospace">

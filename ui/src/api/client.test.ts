@@ -51,3 +51,12 @@ describe("streamJson", () => {
 it("bytesOf decodes base64", () => {
   expect([...bytesOf({ data_base64: "AP8K" } as Chunk)]).toEqual([0, 255, 10]);
 });
+
+describe("an answer that is cut off", () => {
+  it("is as none: it is asked for again", async () => {
+    vi.spyOn(globalThis, "fetch").mockResolvedValue(reply('{"a": '));
+    const error = await getJson("/x").catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ApiError);
+    expect((error as ApiError).passing).toBe(true);
+  });
+});

@@ -110,7 +110,13 @@ async function send(url: string, init: RequestInit): Promise<Response> {
 
 export async function getJson<T>(path: string, parameters: Parameters = {}, signal?: AbortSignal): Promise<T> {
   const response = await send(apiUrl(path, parameters), signal ? { signal } : {});
-  return (await response.json()) as T;
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    // Cut off on its way, or what a proxy says in the leader's place.
+    throw new ApiError(0, "UNAVAILABLE", "the leader's answer did not come whole");
+  }
 }
 
 /** Changes something: the body goes and the reply comes as JSON; null where the reply has none. */

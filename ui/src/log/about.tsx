@@ -8,6 +8,7 @@ import { Link } from "react-router";
 import { getJson, type Log, type LogEvent, type Logs, runPath } from "../api/client";
 import { outcomeText, State } from "../parts/badges";
 import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
+import { labelsInOrder } from "../parts/labels";
 import { compareUrl, logUrl, runUrl } from "../parts/links";
 import styles from "./panel.module.css";
 import { SealFacts } from "./seal";
@@ -64,7 +65,7 @@ export function About({
   const began = log.start?.started_at ?? log.created_at;
   const ended = log.outcome?.ended_at ?? log.completed_at;
   const duration = began && ended ? Date.parse(ended) - Date.parse(began) : null;
-  const labels = Object.entries(log.start?.labels ?? {});
+  const labels = labelsInOrder(log.start?.labels ?? {});
   return (
     <aside className={styles.panel} aria-label="About this log">
       <Group justify="space-between" p="sm" pb={0}>
@@ -108,7 +109,7 @@ export function About({
             <Fact name="Size">
               {bytesText(log.length)}, {countText(log.newlines)} lines; {bytesText(log.stored_bytes)} stored
             </Fact>
-            <Fact name="Lies in">{log.tier === "archive" ? "the archive" : "the leader's store"}</Fact>
+            <Fact name="Place">{log.tier === "archive" ? "the archive" : "the leader's store"}</Fact>
             {log.kept ? <Fact name="Kept">{keptText(log.kept).replace(/^kept /, "")}</Fact> : null}
             {labels.map(([name, value]) => (
               <Fact name={name} key={name}>

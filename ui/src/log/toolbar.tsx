@@ -16,8 +16,8 @@ import {
 import {
   IconAlertCircle,
   IconAlertTriangle,
-  IconArrowBarToDown,
   IconChevronDown,
+  IconChevronsDown,
   IconChevronUp,
   IconCopy,
   IconDownload,
@@ -224,18 +224,20 @@ export function Toolbar(props: ToolbarProps): ReactNode {
   const toggle = (one: Panel): void => props.onPanel(panel === one ? null : one);
   return (
     <Group className={styles.head} gap="xs" wrap="wrap">
-      <Text component="h1" fw={600} truncate className={styles.name}>
-        <Anchor component={Link} inherit fw={400} to={runUrl(id)}>
+      <h1 className={styles.name} title={`${id.namespace}:${id.run}/${id.task}/${log.attempt}`}>
+        <Anchor component={Link} inherit fw={400} to={runUrl(id)} truncate>
           {id.run}
         </Anchor>
-        <Text span c="dimmed" fw={400}>
-          {" / "}
+        <Text span inherit c="dimmed" fw={400}>
+          /
         </Text>
-        {id.task}{" "}
-        <Text span c="dimmed">
+        <Text span inherit fw={600} truncate>
+          {id.task}
+        </Text>
+        <Text span inherit c="dimmed">
           #{log.attempt}
         </Text>
-      </Text>
+      </h1>
       <LogState log={log} />
       {props.goneAt !== null ? (
         <Badge color="red" variant="light" tt="none" role="status">
@@ -296,7 +298,7 @@ export function Toolbar(props: ToolbarProps): ReactNode {
         />
         {props.selection !== null ? <CopyMenu onCopy={props.onCopy} /> : null}
         <DownloadMenu id={id} selection={props.selection} onSave={props.onSave} />
-        <Act label="To the end" hint="To the end (G)" icon={<IconArrowBarToDown size={18} />} onClick={props.onEnd} />
+        <Act label="To the end" hint="To the end (G)" icon={<IconChevronsDown size={18} />} onClick={props.onEnd} />
         <Act
           label="About this log"
           hint="About this log (i)"

@@ -2,7 +2,6 @@ import {
   ActionIcon,
   Alert,
   Anchor,
-  Breadcrumbs,
   Button,
   Group,
   Select,
@@ -35,7 +34,7 @@ function SideHead({ side, attempt }: { side: Side | undefined; attempt: number }
         <Text size="sm" fw={600}>
           Attempt {attempt}
         </Text>
-        {side ? <LogState log={side.log} /> : null}
+        {side ? <LogState log={side.log} brief /> : null}
       </Group>
       {side ? (
         <Text size="xs" c="dimmed">
@@ -248,14 +247,11 @@ export default function Compare(): ReactNode {
   return (
     <div className={styles.page}>
       <div className={styles.head}>
-        <Breadcrumbs separator="/" mb={4}>
-          <Anchor component={Link} to={runUrl(id)} size="sm">
-            {id.run}
-          </Anchor>
-          <Text size="sm">{id.task}</Text>
-        </Breadcrumbs>
-        <Group gap="sm">
-          <Title order={1} size="h4">
+        <Anchor component={Link} to={runUrl(id)} size="sm" truncate maw="100%" display="block" title={id.run}>
+          {id.run}
+        </Anchor>
+        <Group gap="xs">
+          <Title order={1} size="h4" lineClamp={2} className={styles.title} title={id.task}>
             Attempts of {id.task}
           </Title>
           {choose("left", "Attempt on the left")}

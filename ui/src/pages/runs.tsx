@@ -1,4 +1,4 @@
-import { Anchor, Badge, Button, Group, MultiSelect, Select, Text, TextInput, Title } from "@mantine/core";
+import { Anchor, Button, Group, MultiSelect, Select, Text, TextInput, Title } from "@mantine/core";
 import { useDebouncedValue, useDocumentTitle, useInterval } from "@mantine/hooks";
 import { IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -9,12 +9,16 @@ import { getJson, type Run, type Schemas } from "../api/client";
 import { every } from "../api/queries";
 import { State } from "../parts/badges";
 import { bytesText, countText, momentText, spanText } from "../parts/format";
+import { Labels } from "../parts/labels";
 import { runUrl } from "../parts/links";
 import { type Period, PeriodSelect, rangeOf } from "../parts/period";
 import { useRuns } from "../parts/runs";
 import { Empty, Failure, Loading } from "../parts/states";
 import { useZone } from "../parts/zone";
 import styles from "./runs.module.css";
+
+/** In a row; the others are shown on demand. */
+const MOST_LABELS = 4;
 
 const taskStates = [
   ["live", "blue"],
@@ -30,7 +34,7 @@ function Tasks({ run }: { run: Run }): ReactNode {
   if (counts.length === 0) return "–";
   return counts.map(({ state, color, count }, index) => (
     <span key={state}>
-      {index > 0 ? ", " : ""}
+      {index > 0 ? " · " : ""}
       <Text
         span
         inherit
@@ -58,7 +62,7 @@ function RunRow({ run, now, onLabel }: RowProps): ReactNode {
         <State state={run.state} />
       </span>
       <span role="cell" className={styles.name}>
-        <Anchor component={Link} to={runUrl(run)} fw={500} size="sm" truncate>
+        <Anchor component={Link} to={runUrl(run)} fw={500} size="sm" truncate display="block" title={run.run}>
           {run.run}
         </Anchor>
       </span>
@@ -71,22 +75,7 @@ function RunRow({ run, now, onLabel }: RowProps): ReactNode {
       <span role="cell">{began > 0 && ended > 0 ? spanText(ended - began) : "–"}</span>
       <span role="cell">{bytesText(run.length)}</span>
       <span role="cell" className={styles.labels}>
-        {Object.entries(run.labels).map(([name, value]) => (
-          <Badge
-            key={name}
-            component="button"
-            type="button"
-            size="sm"
-            variant="default"
-            tt="none"
-            fw={400}
-            className={styles.label}
-            aria-label={`Only runs with ${name}=${value}`}
-            onClick={() => onLabel(`${name}=${value}`)}
-          >
-            {name}={value}
-          </Badge>
-        ))}
+        <Labels labels={run.labels} most={MOST_LABELS} onLabel={onLabel} />
       </span>
     </>
   );
@@ -265,7 +254,7 @@ export default function Runs(): ReactNode {
               })}
             </div>
           </div>
-          <Text size="xs" c="dimmed" p="sm" role="status">
+          <Text size="xs" c="dimmed" px="md" py="sm" role="status">
             {list.more ? "Loading more" : `${countText(list.runs.length)} ${list.runs.length === 1 ? "run" : "runs"}`}
           </Text>
         </div>

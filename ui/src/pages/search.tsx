@@ -53,7 +53,7 @@ export default function Search(): ReactNode {
   return (
     <div className={styles.page}>
       <Stack className={styles.head} gap="xs">
-        <Title order={1} size="h4">
+        <Title order={1} size="h4" lineClamp={2} className={styles.title} title={run}>
           {run ? `Search in ${run}` : "Search"}
         </Title>
         <SearchForm

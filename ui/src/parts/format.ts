@@ -27,7 +27,8 @@ export function spanText(milliseconds: number): string {
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return `${hours} h ${minutes % 60} min`;
-  return `${Math.floor(hours / 24)} days ${hours % 24} h`;
+  const days = Math.floor(hours / 24);
+  return days < 14 ? `${days} days ${hours % 24} h` : `${countText(days)} days`;
 }
 
 interface Kept {

@@ -36,7 +36,7 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
         <Title order={2} size="h4">
           {title}
         </Title>
-        <Text c="dimmed" ta="center" component="div">
+        <Text c="dimmed" ta="center" component="div" maw="100%" style={{ overflowWrap: "anywhere" }}>
           {children}
         </Text>
       </Stack>
@@ -90,7 +90,7 @@ export function Failure({ error, retry, since = 0, m }: FailureProps): ReactNode
       role="alert"
     >
       <Group gap="xs" justify="space-between">
-        <Text size="sm">
+        <Text size="sm" flex="1 1 300px" style={{ overflowWrap: "anywhere" }}>
           {stale
             ? `${offline ? "The leader has not been reached" : title} since ${clockText(since)}: what you see is from then. ${text}`
             : text}

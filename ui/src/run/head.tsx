@@ -1,14 +1,17 @@
 // What stands above a run: what it is, and what can be done with it.
 
-import { Anchor, Badge, Button, Group, Text, Title } from "@mantine/core";
+import { Anchor, Button, Group, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { Link, useNavigate } from "react-router";
 import { type Run, runPath, type Schemas, sendJson } from "../api/client";
 import { ActButton, ask, useAct } from "../parts/act";
 import { State } from "../parts/badges";
 import { bytesText, countText, keptText, momentText, spanText } from "../parts/format";
+import { Labels } from "../parts/labels";
 import { useSession } from "../session";
 import styles from "./run.module.css";
+
+const MOST_LABELS = 8;
 
 function DeleteRun({ run }: { run: Run }): ReactNode {
   const navigate = useNavigate();
@@ -51,7 +54,14 @@ export function RunHead({ run, logs, bytes, milliseconds }: RunHeadProps): React
   const session = useSession();
   return (
     <div className={styles.head}>
-      <Anchor component={Link} to={`/runs?${new URLSearchParams({ namespace: run.namespace })}`} size="sm">
+      <Anchor
+        component={Link}
+        to={`/runs?${new URLSearchParams({ namespace: run.namespace })}`}
+        size="sm"
+        truncate
+        maw="100%"
+        title={run.namespace}
+      >
         {run.namespace}
       </Anchor>
       <div className={styles.title}>
@@ -79,11 +89,7 @@ export function RunHead({ run, logs, bytes, milliseconds }: RunHeadProps): React
           {logs === 1 ? "log" : "logs"}
           {run.kept ? ` · ${keptText(run.kept)}` : ""}
         </Text>
-        {Object.entries(run.labels).map(([label, value]) => (
-          <Badge key={label} variant="default" tt="none" fw={400} maw="100%" title={`${label}=${value}`}>
-            {label}={value}
-          </Badge>
-        ))}
+        <Labels labels={run.labels} most={MOST_LABELS} />
       </Group>
     </div>
   );

@@ -64,7 +64,7 @@ function LineFields({ wanted, change }: FieldsProps): ReactNode {
         value={wanted.stream}
         allowDeselect={false}
         onChange={(stream) => change({ stream: stream ?? "" })}
-        w={130}
+        w={150}
       />
       <NumberInput
         label="Lines per log"

@@ -38,8 +38,15 @@ function FoundRow({ row }: { row: Row }): ReactNode {
   }
   return (
     <div className={styles.log}>
-      <Anchor component={Link} to={logUrl(id)} size="sm" fw={600}>
-        {id.run} / {id.task} #{id.attempt}
+      <Anchor
+        component={Link}
+        to={logUrl(id)}
+        size="sm"
+        fw={600}
+        className={styles.name}
+        title={`${id.run}/${id.task}`}
+      >
+        <span>{id.run}</span> / <span>{id.task}</span> #{id.attempt}
       </Anchor>
       <Text size="xs" c="dimmed">
         {countText(row.hits)} {row.hits === 1 ? "line" : "lines"} · {momentText(hit.at)}

@@ -82,7 +82,7 @@ export function ArchiveSection({ archive, now }: { archive: ArchiveState | null;
         </Alert>
       ) : null}
       <Facts>
-        <Fact name="Lies in">{archive.name}</Fact>
+        <Fact name="Place">{archive.name}</Fact>
         <Fact name="Not archived yet">
           {bytesText(archive.unarchived_bytes)} of {bytesText(archive.budget_bytes)} that may wait
           <Progress

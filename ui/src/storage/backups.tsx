@@ -267,7 +267,7 @@ export function BackupsSection(): ReactNode {
       {data ? (
         <>
           <Facts>
-            <Fact name="Lie in">{data.target}</Fact>
+            <Fact name="Place">{data.target}</Fact>
             <Fact name="Next one">{data.next_backup_at ? momentText(data.next_backup_at) : "when somebody asks"}</Fact>
             <Fact name="Next verification">
               {data.next_verify_at ? momentText(data.next_verify_at) : "when somebody asks"}
