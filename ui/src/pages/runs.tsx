@@ -18,7 +18,7 @@ import { useZone } from "../parts/zone";
 import styles from "./runs.module.css";
 
 /** In a row; the others are shown on demand. */
-const MOST_LABELS = 4;
+const MOST_LABELS = 3;
 
 const taskStates = [
   ["live", "blue"],
@@ -34,7 +34,7 @@ function Tasks({ run }: { run: Run }): ReactNode {
   if (counts.length === 0) return "–";
   return counts.map(({ state, color, count }, index) => (
     <span key={state}>
-      {index > 0 ? " · " : ""}
+      {index > 0 ? ", " : ""}
       <Text
         span
         inherit

@@ -59,6 +59,7 @@ export function RunHead({ run, logs, bytes, milliseconds }: RunHeadProps): React
         to={`/runs?${new URLSearchParams({ namespace: run.namespace })}`}
         size="sm"
         truncate
+        display="block"
         maw="100%"
         title={run.namespace}
       >
