@@ -313,7 +313,10 @@ def test_what_is_missing_is_shown_in_its_place(site: Site, new_tab: Callable[...
     log = f"{GAPPED.run}/{GAPPED.task}"
     for _ in range(2):
         tab = new_tab()
-        tab.open_log(log, "#L100")
+        # A link to a line behind what is missing, opened anew.
+        tab.open_log(log, "#L350")
+        expect(tab.line(350)).to_be_in_viewport()
+        tab.page.goto(tab.page.url.partition("#")[0] + "#L100")
         expect(tab.page.get_by_text("parts missing")).to_be_visible()
         expect(tab.line(100)).to_contain_text("before 100")
         tab.page.locator("#log-rows").focus()

@@ -29,6 +29,7 @@ class Chunk(BaseModel):
     state: State
     tier: Literal["buffer", "archive", "unspecified"] = Field(description="Where the data lies, its begin at least")
     gaps: list[Gap] = Field(description="Gaps between the offset asked for and the data")
+    gap_follows: bool = Field(description="The data ends, before its limit, where a gap begins")
     events: list[Event] = Field(description="Events tied to offsets up to next_offset")
     events_seen: str = Field(description="Give it with the next request, so that each event is told once")
     poll_after_ms: int = Field(description="Who follows is to wait so long before the next request; 0 without `wait`")

@@ -99,6 +99,7 @@ def _chunk(page: Page, events_seen: str, *, with_frames: bool, with_text: bool, 
         state=state_word(page.state),  # type: ignore[arg-type]
         tier=tier_word(page.tier),
         gaps=[Gap.of(gap) for gap in page.gaps],
+        gap_follows=page.gap_follows,
         events=[Event.of(event) for event in page.events],
         events_seen=events_seen,
         poll_after_ms=round(pause_seconds * 1000),

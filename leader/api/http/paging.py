@@ -19,7 +19,10 @@ MAX_PAGE_FRAMES = 65_536
 
 @dataclass(slots=True)
 class Page:
-    """Contiguous bytes, with the gaps that lie before them; fields as those of a Piece."""
+    """Contiguous bytes, with the gaps that lie before them; fields as those of a Piece.
+
+    gap_follows: it ended as a gap lies behind it.
+    """
 
     offset: int
     next_offset: int
@@ -32,15 +35,17 @@ class Page:
     frame_count: int = 0
     gaps: list[types_pb2.Gap] = field(default_factory=list)
     events: list[types_pb2.Event] = field(default_factory=list)
+    gap_follows: bool = False
 
     def data(self) -> bytes:
         """The bytes."""
         return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
 
     def add(self, piece: Piece) -> bool:
-        """Takes the piece in; False, and unchanged, when it is a gap behind bytes: the page ends before it."""
+        """Takes the piece in; False, and nothing is taken, when it is a gap behind bytes: the page ends before it."""
         if piece.gap is not None:
             if self.parts:
+                self.gap_follows = True
                 return False
             self.gaps.append(piece.gap)
         if not self.parts:

@@ -1281,6 +1281,11 @@ export interface components {
             /** @description Where they were asked for */
             frames?: components["schemas"]["Frames"] | null;
             /**
+             * Gap Follows
+             * @description The data ends, before its limit, where a gap begins
+             */
+            gap_follows: boolean;
+            /**
              * Gaps
              * @description Gaps between the offset asked for and the data
              */

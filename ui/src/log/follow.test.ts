@@ -14,6 +14,7 @@ function chunkOf(offset: number, text: string, more: Partial<Chunk> = {}): Chunk
     state: "live",
     tier: "buffer",
     gaps: [],
+    gap_follows: false,
     events: [],
     events_seen: "",
     poll_after_ms: 0,

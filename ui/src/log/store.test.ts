@@ -36,6 +36,7 @@ class Leader {
       state: this.completed ? "completed" : "live",
       tier: "buffer",
       gaps: [],
+      gap_follows: false,
       events: [],
       events_seen: "",
       poll_after_ms: 0,
@@ -180,6 +181,40 @@ describe("LineStore", () => {
     leader.data += "one\ntwo\n";
     await store.skipToEnd(signal);
     expect([1, 2, 3].map((line) => text(store, line))).toEqual(["begin", "one", "two"]);
+  });
+
+  it("goes on to the end where bytes are missing before it", async () => {
+    const leader = new Leader();
+    leader.data = "one\ntwo\nthree\n";
+    // A gap behind each line: a window ends there.
+    const store = new LineStore(async (parameters, signal) => {
+      const chunk = await leader.fetch(parameters, signal);
+      const end = leader.data.indexOf("\n", chunk.offset) + 1 || leader.data.length;
+      return { ...leader.chunk(chunk.offset, end), gap_follows: end < leader.data.length };
+    });
+    await store.loadEnd(new AbortController().signal);
+    expect(store.place).toMatchObject({ lines: 3, nextOffset: leader.data.length });
+    expect(text(store, 3)).toBe("three");
+  });
+
+  it("joins a line with bytes missing inside, wherever its begin was loaded for", async () => {
+    const leader = new Leader();
+    leader.data = "one\ntwo\nhalf of a line\nlast\n";
+    leader.completed = true;
+    const gaps = [4, 15];
+    const fetch: Fetch = async (parameters, signal) => {
+      const { offset } = await leader.fetch(parameters, signal);
+      const end = gaps.find((gap) => gap > offset) ?? leader.data.length;
+      return { ...leader.chunk(offset, end), gap_follows: end < leader.data.length };
+    };
+    const store = new LineStore(fetch);
+    // Somebody has opened a link to line 2.
+    await store.load(2);
+    expect(text(store, 3)).toBe("half of");
+    await store.loadEnd(new AbortController().signal);
+    expect([1, 2, 3, 4].map((line) => text(store, line))).toEqual(["one", "two", "half of a line", "last"]);
+    expect(store.get(3)?.complete).toBe(true);
+    expect(store.place.lines).toBe(4);
   });
 
   it("asks once for lines that no window has", async () => {

@@ -149,14 +149,17 @@ export class LineStore {
     let chunk = await fetch({ tail: END_LINES, limit: 2 * WINDOW_BYTES }, signal);
     this.#note(chunk);
     this.#pinned = this.#put(chunk);
-    // Long lines: the end is further away than one window.
-    for (let windows = 0; isFull(chunk, windows === 0 ? 2 * WINDOW_BYTES : WINDOW_BYTES); windows++) {
-      if (windows === END_WINDOWS) {
+    // Long lines: the end is further away than one window. And a window ends where bytes are missing.
+    let windows = 0;
+    let full = isFull(chunk, 2 * WINDOW_BYTES);
+    while (full || chunk.gap_follows) {
+      if (windows++ === END_WINDOWS) {
         await this.skipToEnd(signal, fetch);
         break;
       }
       chunk = await fetch({ offset: chunk.next_offset, limit: WINDOW_BYTES }, signal);
       this.append(chunk);
+      full = isFull(chunk, WINDOW_BYTES);
     }
     this.#tell();
   }
@@ -202,15 +205,20 @@ export class LineStore {
       this.#tell();
       return;
     }
-    const block = this.#pinned;
-    const end = block?.lines.at(-1);
     const first = lines[0];
-    if (block !== null && end !== undefined && first !== undefined) {
-      if (!end.complete && first.number === end.number) {
-        block.lines[block.lines.length - 1] = joinLines(end, first);
-        block.bytes += Math.max(0, Math.min(first.bytes.length, SHOWN_LINE_BYTES - end.bytes.length));
+    const begun = first === undefined ? undefined : this.#blockOf(first.number);
+    const known = begun?.lines[(first?.number ?? 0) - begun.first];
+    // The block may be one that was loaded for somebody who looked there before the end was here.
+    if (begun !== undefined && known !== undefined && first !== undefined) {
+      if (!known.complete && first.offset >= known.offset + known.length) {
+        this.#replace(joinLines(known, first));
+        begun.bytes += Math.max(0, Math.min(first.bytes.length, SHOWN_LINE_BYTES - known.bytes.length));
         lines.shift();
+        if (first.number === begun.first + begun.lines.length - 1) this.#pinned = begun;
       }
+    }
+    const block = this.#pinned;
+    if (block !== null) {
       if (lines.length > 0 && lines.length <= WINDOW_LINES && lines[0]?.number === block.first + block.lines.length) {
         block.lines.push(...lines);
         block.bytes += sizeOf(lines);
@@ -232,13 +240,6 @@ export class LineStore {
   /** Parameters of the next poll at the end. */
   get poll(): Record<string, string | number> {
     return { offset: this.place.nextOffset, limit: FOLLOW_BYTES, events_seen: this.#eventsSeen };
-  }
-
-  /** How many lines the log's record says it has. */
-  expect(lines: number, nextOffset: number): void {
-    if (lines > this.place.lines) this.place = { ...this.place, lines };
-    if (this.place.nextOffset === 0 && this.#pinned === null) this.place = { ...this.place, nextOffset };
-    this.#tell();
   }
 
   close(): void {
@@ -290,7 +291,8 @@ export class LineStore {
   #add(lines: Line[]): Block | null {
     const fresh = lines.filter((line) => this.#blockOf(line.number) === undefined);
     const first = fresh[0];
-    if (first === undefined) return this.#pinned;
+    const end = lines.at(-1)?.number ?? 0;
+    if (first === undefined) return this.#blockOf(end) ?? this.#pinned;
     // What is there may lie in the middle of what came.
     const row = fresh.filter((line, index) => line.number === first.number + index);
     const block: Block = { first: first.number, lines: row, bytes: sizeOf(row), used: ++this.#clock };
@@ -299,7 +301,7 @@ export class LineStore {
     const last = row.at(-1);
     if (last !== undefined && last.number > this.place.lines) this.place = { ...this.place, lines: last.number };
     this.#bound();
-    return block;
+    return this.#blockOf(end) ?? block;
   }
 
   /** Halves the block at the end, so that its older part can be let go of. */
