@@ -24,6 +24,9 @@ from joblog.token import Token
 _MAX_KNOWN = 10_000
 _TOUCH_NS = 10**9
 _NO_HASH = hash_of(b"")
+# How long what somebody makes whom a provider vouches for may be good: 90 days, and one as the session is not new.
+# Nobody tells when they leave there.
+_PROVIDER_RIGHTS_NS = 91 * 86_400 * 10**9
 
 SIGN_IN_AGAIN = "the session has ended: sign in again"
 NOT_KNOWN = "the token is not known here: is it of this leader, and was it copied whole?"
@@ -166,9 +169,9 @@ class Recogniser:
         if not self._is_good_session(record, self._clock()):
             raise NotAuthenticated(SIGN_IN_AGAIN)
         if record.origin in self._rules.origins:
-            # Rights that a provider's groups give have no end that is known here.
+            end_ns = self._clock() + _PROVIDER_RIGHTS_NS
             return Principal(
-                "session", record.name, record.id, record.grants, expires_ns=record.expires_ns, rights_end_ns=0
+                "session", record.name, record.id, record.grants, expires_ns=record.expires_ns, rights_end_ns=end_ns
             )
         token = self._store.find_token(record.origin)
         if token is None or token.revoked_ns:

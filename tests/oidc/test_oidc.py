@@ -304,10 +304,12 @@ async def test_an_id_token_that_is_not_right_is_refused(stage: Stage) -> None:
 
 async def test_new_keys_of_the_provider_are_found(stage: Stage) -> None:
     assert (await stage.sign_in("alice")).headers["location"] == "/runs"
-    # The session ends; what it makes for a worker need not.
-    wanted = {"name": "a worker", "grants": [{"role": "writer", "namespaces": ["*"]}], "lifetime_seconds": 0}
-    made = await stage.api.http.post("/api/v1/tokens", json=wanted, headers={"Joblog-Request": "1"})
-    assert made.status_code == 201, made.text
+    # What a session makes for a worker outlives it, and not for ever who made it.
+    for lifetime_seconds, status in ((90 * 86_400, 201), (100 * 86_400, 403), (0, 403)):
+        grants = [{"role": "writer", "namespaces": ["*"]}]
+        wanted = {"name": "a worker", "grants": grants, "lifetime_seconds": lifetime_seconds}
+        made = await stage.api.http.post("/api/v1/tokens", json=wanted, headers={"Joblog-Request": "1"})
+        assert made.status_code == status, made.text
     stage.provider.control(rotate=True)
     stage.api.http.cookies.clear()
     assert (await stage.sign_in("bob")).headers["location"] == "/runs"
