@@ -67,6 +67,10 @@ def make_token(tab: Tab) -> str:
     dialog.get_by_role("textbox", name="Name").fill(NAME)
     dialog.get_by_role("combobox", name="Role").click()
     page.get_by_role("option", name=re.compile("^writer")).click()
+    # Quotas that were thought better of.
+    tab.button("Quotas").click()
+    dialog.get_by_label("GiB a day").fill("5")
+    tab.button("No quotas").click()
     tab.button("Make the token").click()
     expect(dialog).to_contain_text("This is the only time that it is shown")
     secret = dialog.get_by_label("The token").inner_text().strip()
@@ -86,6 +90,7 @@ def test_a_token_of_this_page_lets_a_worker_in_until_it_is_revoked(site: Site, t
     token = row_of(tab, NAME)
     for text in ("writer on all namespaces", "good", "in 29 d"):
         expect(token).to_contain_text(text)
+    expect(token).not_to_contain_text("GiB")
     assert secret.split(".")[2] not in page.content()
     page.reload()
     expect(token).to_be_visible()

@@ -24,7 +24,7 @@ import { type Schemas, sendJson } from "../api/client";
 import { momentText } from "../parts/format";
 import styles from "./access.module.css";
 import { roleOptions } from "./roles";
-import { type Draft, emptyDraft, type GrantDraft, lifetimes, problemsOf, wantedOf } from "./wanted";
+import { type Draft, emptyDraft, type GrantDraft, lifetimes, noQuotas, problemsOf, wantedOf } from "./wanted";
 
 function Grants({
   grants,
@@ -150,7 +150,8 @@ function Form({ onMade, onClose }: { onMade: (made: Schemas["NewToken"]) => void
   const [tried, setTried] = useState(false);
   const [quotas, setQuotas] = useState(false);
   const create = useMutation({
-    mutationFn: () => sendJson<Schemas["NewToken"]>("POST", "/tokens", wantedOf(draft)),
+    mutationFn: () =>
+      sendJson<Schemas["NewToken"]>("POST", "/tokens", wantedOf(quotas ? draft : { ...draft, ...noQuotas })),
     onSuccess: (made) => {
       void queries.invalidateQueries({ queryKey: ["tokens"] });
       onMade(made);

@@ -18,15 +18,14 @@ export interface Draft {
   requestsPerSecond: number;
 }
 
+export const noQuotas = { gibPerDay: 0, gibStored: 0, liveLogs: 0, requestsPerSecond: 0 } as const;
+
 export const emptyDraft: Draft = {
   name: "",
   grants: [{ role: "reader", namespaces: ["*"] }],
   workerId: "",
   lifetimeSeconds: "2592000",
-  gibPerDay: 0,
-  gibStored: 0,
-  liveLogs: 0,
-  requestsPerSecond: 0,
+  ...noQuotas,
 };
 
 const DAY = 86_400;
