@@ -145,7 +145,7 @@ def test_one_run_comes_back_as_it_was(machine: Machine, kept: Kept) -> None:
     assert refused.returncode == 4 and b"stop it first" in refused.stderr
 
 
-# Ten commands, each a process that imports all; and the leader does not come back.
+# Eight commands, each a process that imports all; and the leader does not come back.
 @pytest.mark.timeout(240)
 def test_all_of_it_goes_elsewhere_with_another_kms(machine: Machine, kept: Kept, tmp_path: Path) -> None:
     # Backups of before are restored with the new one alone.
@@ -159,8 +159,6 @@ def test_all_of_it_goes_elsewhere_with_another_kms(machine: Machine, kept: Kept,
     assert wrong.returncode in (3, 5) and b"need KMS 'passphrase'" in wrong.stderr, wrong.stderr
     assert not (tmp_path / "elsewhere/leader/store").exists()
     machine.environment["JOBLOG_KEYS_KIND"] = "passphrase"
-    assert machine.json("backup", "list")[0]["id"] == kept.backup
-    assert machine.json("backup", "verify", "--restore")["problems"] == []
     machine.call("restore", kept.backup, "--to", str(tmp_path / "elsewhere"))
     other = Machine(tmp_path / "elsewhere")
     other.environment.update(machine.environment | {"JOBLOG_DATA_DIR": str(other.data_dir)})
