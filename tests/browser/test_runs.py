@@ -71,7 +71,7 @@ def test_the_list_goes_on_to_the_last_run_and_has_each_once(site: Site, tab: Tab
         scroll(tab, 1100 if len(seen) < 1000 else 100_000)
         return max(seen) >= MANY_RUNS - 1
 
-    tab.wait(more, "the last run is reached", 120)
+    tab.wait(more, "the last run is reached", 240)
     assert all(name == run_name(place) for place, name in seen.items())
     assert set(range(1000)) <= set(seen)
     assert len(rows(tab)) < 60

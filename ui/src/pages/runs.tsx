@@ -3,7 +3,7 @@ import { useDebouncedValue, useDocumentTitle, useInterval } from "@mantine/hooks
 import { IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, type ReactNode, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { getJson, type Run, type Schemas } from "../api/client";
 import { every } from "../api/queries";
@@ -49,13 +49,15 @@ function Tasks({ run }: { run: Run }): ReactNode {
 
 interface RowProps {
   run: Run;
+  /** 0: the run is not live. */
   now: number;
   onLabel: (label: string) => void;
 }
 
-function RunRow({ run, now, onLabel }: RowProps): ReactNode {
+/** Most rows stay as they are whenever the list is brought up to date. */
+const RunRow = memo(function RunRow({ run, now, onLabel }: RowProps): ReactNode {
   const began = run.created_at ? Date.parse(run.created_at) : 0;
-  const ended = run.completed_at ? Date.parse(run.completed_at) : run.state === "live" ? now : 0;
+  const ended = run.completed_at ? Date.parse(run.completed_at) : now;
   return (
     <>
       <span role="cell" className={styles.state}>
@@ -79,7 +81,7 @@ function RunRow({ run, now, onLabel }: RowProps): ReactNode {
       </span>
     </>
   );
-}
+});
 
 export default function Runs(): ReactNode {
   useDocumentTitle("Runs · joblog");
@@ -108,19 +110,23 @@ export default function Runs(): ReactNode {
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed is of the zone
   const range = useMemo(() => rangeOf(period, Date.now()), [period, zone]);
 
-  const change = (changes: Record<string, string | readonly string[]>): void => {
-    setQuery(
-      (before) => {
-        const next = new URLSearchParams(before);
-        for (const [name, value] of Object.entries(changes)) {
-          next.delete(name);
-          for (const one of [value].flat()) if (one !== "") next.append(name, one);
-        }
-        return next;
-      },
-      { replace: true },
-    );
-  };
+  const change = useCallback(
+    (changes: Record<string, string | readonly string[]>): void => {
+      setQuery(
+        (before) => {
+          const next = new URLSearchParams(before);
+          for (const [name, value] of Object.entries(changes)) {
+            next.delete(name);
+            for (const one of [value].flat()) if (one !== "") next.append(name, one);
+          }
+          return next;
+        },
+        { replace: true },
+      );
+    },
+    [setQuery],
+  );
+  const onlyLabel = useCallback((chosen: string) => change({ label: chosen }), [change]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: what was typed goes into the address once it has settled
   useEffect(() => {
     if ((query.get("text") ?? "") !== settled) change({ text: settled });
@@ -248,7 +254,7 @@ export default function Runs(): ReactNode {
                     className={`${styles.row} ${styles.placed}`}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <RunRow run={run} now={now} onLabel={(chosen) => change({ label: chosen })} />
+                    <RunRow run={run} now={run.state === "live" ? now : 0} onLabel={onlyLabel} />
                   </div>
                 );
               })}
