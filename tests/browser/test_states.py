@@ -27,7 +27,7 @@ PAGES: dict[str, tuple[str, str, str]] = {
     "storage": ("storage", r"/api/v1/storage$", "Waited for the disk"),
     "keys": ("storage", r"/api/v1/keys$", "A new store key"),
     "tokens": ("access", r"/api/v1/tokens\?", "a viewer"),
-    "audit": ("access?tab=audit", r"/api/v1/audit\?", "#1"),
+    "audit": ("access?tab=audit", r"/api/v1/audit\?", "#"),
 }
 
 
