@@ -198,3 +198,17 @@ def test_others_are_told_that_these_pages_are_not_theirs(site: Site, new_tab: Ca
         expect(tab.page.get_by_role("main")).to_contain_text("ask an administrator for a role")
     # Nothing was even asked for.
     assert not refused, refused
+
+
+def test_whose_token_is_revoked_signs_in_again_with_another_one(site: Site, new_tab: Callable[..., Tab]) -> None:
+    token = site.token("viewer")
+    tab = new_tab(token=token)
+    tab.open("runs?state=failed")
+    expect(tab.button("Account: a viewer")).to_be_visible()
+    site.machine.call("token", "revoke", token.split(".")[1])
+    expect(tab.page).to_have_url(re.compile("/login[?]to="))
+    tab.page.get_by_label("Token", exact=True).fill(site.token("reader"))
+    tab.page.keyboard.press("Enter")
+    expect(tab.button("Account: a reader")).to_be_visible()
+    assert tab.page.url.endswith("/runs?state=failed")
+    expect(tab.page.get_by_role("navigation").get_by_role("link")).to_have_text(["Runs", "Search"])

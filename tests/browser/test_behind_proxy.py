@@ -97,6 +97,12 @@ def test_all_of_it_works_under_a_path_behind_a_proxy(site: Site, task: Task, tab
     page.reload()
     expect(tab.line(48)).to_be_in_viewport()
     assert page.url.endswith(f"{BASE_PATH}logs/default/nightly/build/1#L47-L49")
+    link = tab.line(48).get_by_role("link", name="Line 48")
+    expect(link).to_have_js_property("href", f"{site.url}/logs/default/nightly/build/1#L48")
+    # What was there before somebody came is not new to them.
+    expect(tab.button("Paused")).to_have_text("Paused")
+    task.do("echo one more")
+    expect(tab.button(re.compile("^Paused"))).to_have_text("Paused · 1 new")
     page.locator("#log-rows").focus()
     page.keyboard.press("/")
     page.keyboard.type("line 25")
