@@ -82,6 +82,18 @@ def test_the_list_goes_on_to_the_last_run_and_has_each_once(site: Site, tab: Tab
     assert set(range(100, MANY_RUNS)) == {place for place in range(MANY_RUNS) if listed[run_name(place)] == 1}
 
 
+def test_the_list_begins_with_runs_of_tasks_and_not_with_the_leaders_own(site: Site, tab: Tab) -> None:
+    only = {"namespaces": ["@audit"], "next_cursor": ""}
+    tab.page.route(re.compile(r"/api/v1/namespaces\?"), lambda route: route.fulfill(json=only))
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url))
+    tab.open("runs")
+    expect(tab.page.get_by_role("combobox", name="Namespace")).to_be_visible()
+    tab.page.wait_for_load_state("networkidle")
+    lists = {url.partition("/namespaces/")[2].partition("/")[0] for url in asked if "/runs?" in url}
+    assert lists == {"default"}, asked
+
+
 def test_live_runs_are_on_top_and_nothing_jumps_when_others_come(site: Site, new_tab: Callable[..., Tab]) -> None:
     older = site.task("older", "t", "echo begun", namespace=MANY)
     tab = new_tab()
