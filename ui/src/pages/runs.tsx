@@ -56,6 +56,7 @@ interface RowProps {
 
 /** Most rows stay as they are whenever the list is brought up to date. */
 const RunRow = memo(function RunRow({ run, now, onLabel }: RowProps): ReactNode {
+  useZone();
   const began = run.created_at ? Date.parse(run.created_at) : 0;
   const ended = run.completed_at ? Date.parse(run.completed_at) : now;
   return (
