@@ -2,7 +2,7 @@
 
 import type { InfiniteData } from "@tanstack/react-query";
 import type { Run, Runs } from "../api/client";
-import { arranged, leavesRoom, type RunState, type Seen } from "./run_order";
+import { arranged, leavesRoom, type RunState, type Seen } from "./order";
 
 export type Part = "live" | "ended";
 

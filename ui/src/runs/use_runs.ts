@@ -11,8 +11,8 @@ import {
 import { useEffect, useMemo } from "react";
 import { ApiError, getJson, type Parameters, type Run, type Runs, runPath } from "../api/client";
 import { every, useFailure, useNextPageAgain } from "../api/queries";
-import { Listing, type News, type Part, type Place } from "./run_listing";
-import { type RunState, runStates } from "./run_order";
+import { Listing, type News, type Part, type Place } from "./listing";
+import { type RunState, runStates } from "./order";
 
 const FIRST_PAGE = 100;
 // As many as the leader gives at once.

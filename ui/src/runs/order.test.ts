@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Run, Runs } from "../api/client";
-import { arranged, leavesRoom } from "./run_order";
+import { arranged, leavesRoom } from "./order";
 
 const run = (name: string, second: number, state = "succeeded"): Run =>
   ({ run: name, state, created_at: `2026-01-01T00:00:${String(second).padStart(2, "0")}Z` }) as Run;
