@@ -2,7 +2,7 @@
 
 import { Text } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useCallback, useEffect, useRef } from "react";
 import { useKeptFocus } from "../parts/kept_focus";
 import styles from "./access.module.css";
 
@@ -21,15 +21,21 @@ interface RowsProps<Item> {
 export function Rows<Item>(props: RowsProps<Item>): ReactNode {
   const { label, columns, className, items, keyOf, more, loadMore, end, children } = props;
   const scroller = useRef<HTMLDivElement>(null);
+  // Another function each time would have all rows measured anew each time.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what names an entry stays the same
+  const getItemKey = useCallback(
+    (index: number) => {
+      const item = items[index];
+      return item === undefined ? index : keyOf(item);
+    },
+    [items],
+  );
   const rows = useVirtualizer({
     count: items.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => 48,
     overscan: 10,
-    getItemKey: (index) => {
-      const item = items[index];
-      return item === undefined ? index : keyOf(item);
-    },
+    getItemKey,
   });
   const onFocus = useKeptFocus(scroller, items);
   const drawn = rows.getVirtualItems();
