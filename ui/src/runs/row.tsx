@@ -8,6 +8,7 @@ import { State } from "../parts/badges";
 import { bytesText, countText, momentText, spanText } from "../parts/format";
 import { Labels } from "../parts/labels";
 import { runUrl } from "../parts/links";
+import { useZone } from "../parts/zone";
 import styles from "./runs.module.css";
 
 /** In a row; the others are shown on demand. */
@@ -49,6 +50,8 @@ interface RowProps {
 
 /** Most rows stay as they are whenever the list is brought up to date. */
 export const RunRow = memo(function RunRow({ run, now, onLabel }: RowProps): ReactNode {
+  // Else a row that stays as it is would show the time of the zone before.
+  useZone();
   const began = run.created_at ? Date.parse(run.created_at) : 0;
   const ended = run.completed_at ? Date.parse(run.completed_at) : now;
   return (
