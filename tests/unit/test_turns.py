@@ -10,22 +10,26 @@ import pytest
 from joblog.leader.api.http.turns import (
     AT_ONCE,
     BUSY_BYTES_PER_SECOND,
-    CORES,
     FOLLOWERS_EVERY,
     MAX_CREDIT_SECONDS,
     MAX_DEBT_SECONDS,
     MAX_TURN_SECONDS,
+    SHARE,
     Turns,
 )
 
 
+CORES_USED = 0.5
+CORES = SHARE * CORES_USED
+
+
 class Leader:
-    """One that takes in so many bytes a second, with a clock of its own."""
+    """One that takes in so many bytes a second and uses half a core, with a clock of its own."""
 
     def __init__(self, *, busy: bool = True) -> None:
         self.received = 0
         self.now = 0.0
-        self.turns = Turns(lambda: self.received, lambda: self.now)
+        self.turns = Turns(lambda: self.received, lambda: self.now, lambda: CORES_USED * self.now)
         self.inside = self.most = 0
         self.order: list[Hashable] = []
         self.take_in(2 * BUSY_BYTES_PER_SECOND if busy else 0.5 * BUSY_BYTES_PER_SECOND)
@@ -81,7 +85,7 @@ async def test_few_at_once_and_in_order_while_logs_are_written() -> None:
     assert leader.most == 20
 
 
-async def test_turns_use_no_more_than_a_part_of_a_core() -> None:
+async def test_turns_use_no_more_than_a_part_of_the_leaders_cpu_time() -> None:
     leader = Leader()
     loop = asyncio.get_running_loop()
     leader.spend(MAX_CREDIT_SECONDS + 0.01)

@@ -16,8 +16,11 @@ T = TypeVar("T")
 
 # With fewer bytes a second coming in there is time for all.
 BUSY_BYTES_PER_SECOND = 1e6
-# How much of a core all turns together may use in the reader's threads; their replies take about as much again.
-CORES = 0.2
+# How much of the CPU time that the leader has all turns together may use, and how much of a core at least.
+SHARE = 0.25
+LEAST_CORES = 0.01
+# What a reply costs besides the work in the reader's threads: routing, JSON, TLS.
+REPLY_SECONDS = 0.001
 # What was not used is good for that much later, and what was too much is paid for up to that much.
 MAX_CREDIT_SECONDS = 0.05
 MAX_DEBT_SECONDS = 0.1
@@ -27,6 +30,8 @@ MAX_TURN_SECONDS = 0.25
 # Those who wait for news can wait; but of so many turns one is theirs.
 FOLLOWERS_EVERY = 4
 _LOOK_SECONDS = 1.0
+# Time without a turn may end earlier than it seemed, when there is more CPU time to share.
+_RETRY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -40,19 +45,26 @@ class _Shared:
 class Turns:
     """Turns of requests that read pages of logs and lists, in the order in which they were asked for.
 
-    received: bytes that came in so far. While few come in, everybody has a turn at once. Else turns are given as their
-    use of CPU allows, whatever else the machine does, and those who ask for the same while they wait have one turn and
-    one answer together: what it costs to watch grows with what is watched, not with who watches. Belongs to one event
-    loop.
+    received: bytes that came in so far; used: CPU seconds that the leader used so far. While few bytes come in,
+    everybody has a turn at once. Else turns have a share of what CPU time the leader gets, be that much or little, and
+    those who ask for the same while they wait have one turn and one answer together: what it costs to watch grows with
+    what is watched, not with who watches. Belongs to one event loop.
     """
 
-    def __init__(self, received: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        received: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.process_time,
+    ) -> None:
         self.meter = Meter()
         self._received = received
         self._clock = clock
+        self._used = used
         self._looked = self._paid = clock()
-        self._before = received()
+        self._before = received(), used()
         self._busy = False
+        self._cores = LEAST_CORES
         self._credit = MAX_CREDIT_SECONDS
         self._metered = 0.0
         self._inside = 0
@@ -69,6 +81,7 @@ class Turns:
         """
         if not self._is_busy():
             return await read()
+        self.meter.seconds += REPLY_SECONDS
         shared = self._shared.get(key)
         if shared is None:
             shared = self._shared[key] = _Shared(asyncio.create_task(self._read(key, read, following)))
@@ -134,10 +147,10 @@ class Turns:
     def _give(self) -> None:
         """Gives turns to those who wait, as many as there may be."""
         while self._inside < AT_ONCE and (place := self._next()) is not None:
-            pause = self._debt_seconds() / CORES if self._is_busy() else 0.0
+            pause = self._debt_seconds() / self._cores if self._is_busy() else 0.0
             if pause > 0:
                 if self._timer is None:
-                    self._timer = asyncio.get_running_loop().call_later(pause, self._on_time)
+                    self._timer = asyncio.get_running_loop().call_later(min(pause, _RETRY_SECONDS), self._on_time)
                 return
             self._waiting[place].popleft().set_result(None)
             self._inside += 1
@@ -158,7 +171,7 @@ class Turns:
     def _debt_seconds(self) -> float:
         """How much more CPU time turns have used than they may."""
         now, metered = self._clock(), self.meter.seconds
-        credit = min(MAX_CREDIT_SECONDS, self._credit + CORES * (now - self._paid))
+        credit = min(MAX_CREDIT_SECONDS, self._credit + self._cores * (now - self._paid))
         self._credit = max(-MAX_DEBT_SECONDS, credit - (metered - self._metered))
         self._paid, self._metered = now, metered
         return -self._credit
@@ -167,7 +180,8 @@ class Turns:
         now = self._clock()
         span = now - self._looked
         if span >= _LOOK_SECONDS:
-            received = self._received()
-            self._busy = received - self._before >= BUSY_BYTES_PER_SECOND * span
-            self._looked, self._before = now, received
+            received, used = self._received(), self._used()
+            self._busy = received - self._before[0] >= BUSY_BYTES_PER_SECOND * span
+            self._cores = max(LEAST_CORES, SHARE * (used - self._before[1]) / span)
+            self._looked, self._before = now, (received, used)
         return self._busy
