@@ -18,7 +18,6 @@ from joblog.leader.api.http.turns import (
     Turns,
 )
 
-
 CORES_USED = 0.5
 CORES = SHARE * CORES_USED
 
