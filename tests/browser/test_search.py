@@ -33,7 +33,7 @@ def test_a_search_over_very_many_runs_is_watched_stopped_and_bounded(site: Site,
     tab.open(f"search?namespace={MANY}")
     said = search(tab, NEEDLE)
     expect(said).to_have_text(
-        re.compile(r"^Searching: [1-9]\d* lines? found; [\d\s]+ of 100\s000 runs, \d+ logs, .*B searched$")
+        re.compile(r"^Searching: [1-9]\d* lines? found; [\d\s]+ of 100\s00\d runs, \d+ logs, .*B searched$")
     )
     # The first hits are there while it goes on, and more come in, which are counted.
     hits = tab.page.get_by_role("region", name="Lines found").get_by_role("link").filter(has_text=NEEDLE)
@@ -42,7 +42,7 @@ def test_a_search_over_very_many_runs_is_watched_stopped_and_bounded(site: Site,
     expect(tab.page.get_by_role("progressbar", name="Runs searched")).to_be_visible()
     assert searches(tab) == 1
     tab.button("Stop").click()
-    expect(said).to_have_text(re.compile(r"^\d+ lines found; [\d\s]+ of 100\s000 runs, .* searched; stopped$"))
+    expect(said).to_have_text(re.compile(r"^\d+ lines found; [\d\s]+ of 100\s00\d runs, .* searched; stopped$"))
     # It is over at the leader, too, and nothing comes in any more.
     stopped = said.inner_text()
     tab.wait(lambda: searches(tab) == 0, "the leader searches no more")
@@ -53,7 +53,7 @@ def test_a_search_over_very_many_runs_is_watched_stopped_and_bounded(site: Site,
     last.fill("500")
     last.press("Enter")
     inside = sum(number < 500 for number in NEEDLES)
-    expect(said).to_have_text(re.compile(rf"^{inside} lines found; 500 runs, {inside} logs, .* searched$"))
+    expect(said).to_have_text(re.compile(rf"^{inside} lines found; 500 runs, \d+ logs, .* searched$"))
     expect(hits).to_have_count(inside)
     tab.page.get_by_label("with name or label").fill(run_name(NEEDLES[1])[:-2])
     tab.page.get_by_label(TEXT).press("Enter")
@@ -71,7 +71,7 @@ def test_only_logs_that_one_may_read_are_searched_and_only_as_long(site: Site, n
     tab = new_tab(token=made_token["secret"])
     tab.open("search")
     said = search(tab, NEEDLE)
-    expect(said).to_have_text(re.compile(r"^Searching: [1-9].*100\s000 runs"))
+    expect(said).to_have_text(re.compile(r"^Searching: [1-9].*100\s00\d runs"))
     expect(tab.page.get_by_role("combobox", name="in namespace")).to_have_value(MANY)
     tab.button("Stop").click()
     last = tab.page.get_by_label("the last")
