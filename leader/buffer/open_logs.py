@@ -91,8 +91,10 @@ class OpenLogs:
         completed = {n for n, record in changes.logs.items() if record.state == types_pb2.LOG_STATE_COMPLETED}
         self._numbers |= changes.logs.keys() - completed
         self._numbers -= completed | deleted
-        # Of a log that is over its limit the middle goes for what is added at its end.
-        limited = {number for number, _, _ in changes.gap_drops} - changes.refilled.keys()
+        # Of a log that is over its limit the middle goes for what is added at its end; a gap alone tells of no end.
+        ends = {number: offset for number, (offset, _) in tails.items()}
+        limited = {number for number, gap, _ in changes.gap_drops if ends.get(number, 0) >= gap.offset + gap.length}
+        limited -= changes.refilled.keys()
         dropping = changes.dropping() - limited
         self._forget_tails(changes, completed | deleted | (tails.keys() & dropping) - changes.refilled.keys())
         rewritten = changes.rewritten()
