@@ -101,6 +101,7 @@ def test_a_token_is_made_and_revoked(site: Site, tab: Tab) -> None:
     expect(tab.button("Copy")).to_be_focused()
     walk.press(tab.button("I have it"))
     expect(new).to_be_focused()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     walk.press(tab.button("Revoke by keyboard"))
     expect(tab.button("Cancel")).to_be_focused()
     page.keyboard.press("Enter")
