@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-PERCENT = int(os.environ.get("PROPERTY_PERCENT", "30"))
+PERCENT = int(os.environ.get("PROPERTY_PERCENT", "20"))
 
 
 def examples(whole: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 import pytest
 
 from joblog.leader.api.http.turns import (
+    ADVANCE_SECONDS,
     AT_ONCE,
     BUSY_BYTES_PER_SECOND,
     FOLLOWERS_EVERY,
@@ -87,7 +88,7 @@ async def test_few_at_once_and_in_order_while_logs_are_written() -> None:
 async def test_turns_use_no_more_than_a_part_of_the_leaders_cpu_time() -> None:
     leader = Leader()
     loop = asyncio.get_running_loop()
-    leader.spend(MAX_CREDIT_SECONDS + 0.01)
+    leader.spend(MAX_CREDIT_SECONDS + ADVANCE_SECONDS + 0.01)
     began = loop.time()
     late = asyncio.create_task(leader.look("late"))
     await asked()
@@ -118,7 +119,19 @@ async def test_who_looks_comes_before_who_follows_and_starves_nobody() -> None:
     await asyncio.gather(*holding, *following, *looking)
     kinds = [str(key).split()[0] for key in leader.order[AT_ONCE:]]
     assert kinds[:16].count("follow") == 16 // FOLLOWERS_EVERY
-    assert kinds[16:] == ["look"] * 8
+    assert kinds.count("follow") == 4
+
+
+async def test_who_follows_waits_until_what_others_had_in_advance_is_paid() -> None:
+    leader = Leader()
+    await leader.look("first")
+    leader.spend(MAX_CREDIT_SECONDS + ADVANCE_SECONDS / 2)
+    following = asyncio.create_task(leader.look("follow", following=True))
+    await asked()
+    assert await leader.look("look") == "look"
+    assert leader.order == ["first", "look"]
+    leader.now += ADVANCE_SECONDS / CORES
+    assert await following == "follow"
 
 
 async def test_who_asks_for_the_same_while_waiting_shares_an_answer_that_is_not_older_than_the_question() -> None:

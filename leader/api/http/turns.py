@@ -24,11 +24,13 @@ REPLY_SECONDS = 0.001
 # What was not used is good for that much later, and what was too much is paid for up to that much.
 MAX_CREDIT_SECONDS = 0.05
 MAX_DEBT_SECONDS = 0.1
+# Who looks may have so much in advance; those who follow pay it back.
+ADVANCE_SECONDS = 0.05
 AT_ONCE = 4
 # Whoever takes longer, as it waits for the archive or for news, holds up nobody.
 MAX_TURN_SECONDS = 0.25
 # Those who wait for news can wait; but of so many turns one is theirs.
-FOLLOWERS_EVERY = 4
+FOLLOWERS_EVERY = 8
 _LOOK_SECONDS = 1.0
 # Time without a turn may end earlier than it seemed, when there is more CPU time to share.
 _RETRY_SECONDS = 0.5
@@ -146,13 +148,14 @@ class Turns:
 
     def _give(self) -> None:
         """Gives turns to those who wait, as many as there may be."""
-        while self._inside < AT_ONCE and (place := self._next()) is not None:
-            pause = self._debt_seconds() / self._cores if self._is_busy() else 0.0
+        while self._inside < AT_ONCE and (following := self._next()) is not None:
+            advance = 0.0 if following and not self._is_followers() else ADVANCE_SECONDS
+            pause = (self._debt_seconds() - advance) / self._cores if self._is_busy() else 0.0
             if pause > 0:
                 if self._timer is None:
                     self._timer = asyncio.get_running_loop().call_later(min(pause, _RETRY_SECONDS), self._on_time)
                 return
-            self._waiting[place].popleft().set_result(None)
+            self._waiting[following].popleft().set_result(None)
             self._inside += 1
             self._given += 1
 
@@ -165,8 +168,12 @@ class Turns:
         for queue in self._waiting.values():
             while queue and queue[0].done():
                 queue.popleft()
-        followers_first = self._given % FOLLOWERS_EVERY == 0
-        return next((kind for kind in (followers_first, not followers_first) if self._waiting[kind]), None)
+        first = self._is_followers()
+        return next((following for following in (first, not first) if self._waiting[following]), None)
+
+    def _is_followers(self) -> bool:
+        """Whether the next turn is one that those who follow have before others."""
+        return self._given % FOLLOWERS_EVERY == 0
 
     def _debt_seconds(self) -> float:
         """How much more CPU time turns have used than they may."""
