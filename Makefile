@@ -56,8 +56,9 @@ install: $(INSTALLED) ## install joblog and its tools into .venv
 run: $(INSTALLED) $(UI) ## start a leader and a worker, run a task through them, show its output live (DEMO_EXIT=1: then stop)
 	@DEMO_EXIT='$(DEMO_EXIT)' $(BIN)/python -m joblog.cli.demo --data-dir '$(DATA_DIR)'
 
+# Files with few tests are the slow ones: they are not to come last.
 test: $(INSTALLED) $(UI) ## all tests, the fault tests in short
-	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 3 --dist loadfile -m '(not fault or short) and not browser'
+	FAULT_SEED=$(TEST_FAULT_SEED) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m '(not fault or short) and not browser'
 	@$(MAKE) --no-print-directory test-browser
 
 test-browser: $(INSTALLED) $(UI) ## the admin UI in a real browser, against real daemons

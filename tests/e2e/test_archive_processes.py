@@ -125,12 +125,12 @@ def test_a_lost_disk_costs_no_byte(cluster: Cluster, rgw: str, bucket: str) -> N
 
 
 def assert_begins(cluster: Cluster, task: Task) -> None:
-    """What is read of a task that goes on writing is what it has written."""
+    """What is read of a task that goes on writing is what it has written; both streams have begun, or will."""
     for stream in (STDOUT, STDERR):
+        until(lambda stream=stream: cluster.read(task, stream), f"stream {stream} has begun")  # type: ignore[misc]
         found = cluster.read(task, stream)
         expected = task.expected_at_most()[stream]
         assert_same(found, expected[: len(found)], f"{task.log.task}, stream {stream}")
-        assert found
 
 
 def sealed_count(said: bytes) -> int:
