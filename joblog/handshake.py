@@ -91,14 +91,21 @@ def _shown_chain(address: str) -> list[x509.Certificate]:
                 connection.do_handshake()
                 break
             except SSL.WantReadError:
-                select.select([sock], [], [], max(0.0, deadline - time.monotonic()))
+                _wait(sock, select.POLLIN, deadline)
             except SSL.WantWriteError:
-                select.select([], [sock], [], max(0.0, deadline - time.monotonic()))
+                _wait(sock, select.POLLOUT, deadline)
             except (SSL.Error, OSError) as error:
                 raise _no_tls(address, error) from None
             if time.monotonic() >= deadline:
                 raise Unavailable(f"the leader at {address} did not finish the TLS handshake in {TIMEOUT_SECONDS:g} s")
         return list(connection.get_peer_cert_chain(as_cryptography=True) or ())
+
+
+def _wait(sock: socket.socket, event: int, deadline: float) -> None:
+    # select() takes no descriptor beyond 1023, and an agent has thousands of files open.
+    waiting = select.poll()
+    waiting.register(sock, event)
+    waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
 
 def _no_tls(address: str, error: Exception) -> JoblogError:

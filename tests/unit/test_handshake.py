@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import gc
+import os
 import re
+import resource
 import select
 import socket
 import struct
@@ -98,6 +101,18 @@ async def test_another_ca(tmp_path: Path) -> None:
         assert fingerprint_text(other.fingerprint) in str(error) and fingerprint_text(ca.fingerprint) in str(error)
         assert "somebody in between" in str(error)
         assert "a CA that this system knows" in str(await error_at(address, Trust()))
+
+
+async def test_beside_more_files_than_select_can_tell_apart(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    ca = authority(tmp_path / "a")
+    with contextlib.ExitStack() as files:
+        while files.enter_context(Path(os.devnull).open("rb")).fileno() < 1024:
+            pass
+        async with listening(certificate(tmp_path / "a", ca)) as address:
+            trust = await asyncio.to_thread(resolved, address, Trust(fingerprint=ca.fingerprint, token="t"))
+    assert trust.ca == ca.pem
 
 
 async def test_a_ca_that_is_shown_by_one_who_does_not_have_its_key(tmp_path: Path) -> None:
