@@ -34,8 +34,9 @@ function useChange(): Change {
   return useCallback(
     (changes) =>
       setQuery(
-        (before) => {
-          const next = new URLSearchParams(before);
+        () => {
+          // Of the address as it is: a change just before this one may not have been drawn yet.
+          const next = new URLSearchParams(window.location.search);
           for (const [name, value] of Object.entries(changes)) {
             next.delete(name);
             for (const one of [value].flat()) if (one !== "") next.append(name, one);
