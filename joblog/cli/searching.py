@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -49,6 +49,26 @@ def moment_ns(text: str, now_ns: int) -> int:
 def _bounded(time_ns: int) -> int:
     """A time that a message can hold, and not 0, which says that there is no bound."""
     return min(max(1, time_ns), 2**63 - 1)
+
+
+class _Runs(NamedTuple):
+    """Which runs to search, as it was typed."""
+
+    since: str | None = None
+    until: str | None = None
+    states: tuple[StateName, ...] = ()
+    labels: tuple[str, ...] = ()
+    last: int | None = None
+    text: str = ""
+
+    def put_into(self, request: logs_pb2.SearchRequest) -> None:
+        """Raises InvalidInput for what makes no sense."""
+        now_ns = time.time_ns()
+        request.created_from_ns = moment_ns(self.since, now_ns) if self.since else 0
+        request.created_before_ns = moment_ns(self.until, now_ns) if self.until else 0
+        request.states.extend(RUN_STATES[one] for one in self.states)
+        request.labels.update(parse_labels(list(self.labels)))
+        request.max_runs, request.run_text = self.last or 0, self.text
 
 
 def search(
@@ -111,20 +131,16 @@ def search(
         max_hits_per_log=1 if logs_only else 0,
         max_seconds=seconds,
     )
+    runs = _Runs(since, until, tuple(state or ()), tuple(label or ()), last, run_text)
     if path:
-        if since or until or state or label or last or run_text:
+        if runs != _Runs():
             raise InvalidInput(
                 "--last, --since, --until, --state, --label and --run-text choose among runs: leave the path out"
             )
         target = parse_target(path, namespace)
         request.run, request.task, request.attempt = target.run, target.task, target.attempt
     else:
-        now_ns = time.time_ns()
-        request.created_from_ns = moment_ns(since, now_ns) if since else 0
-        request.created_before_ns = moment_ns(until, now_ns) if until else 0
-        request.states.extend(RUN_STATES[one] for one in state or ())
-        request.labels.update(parse_labels(label or []))
-        request.max_runs, request.run_text = last or 0, run_text
+        runs.put_into(request)
     with open_client(leader, data_dir) as client:
         found = _show(client.search(request), as_json=as_json, logs_only=logs_only)
     raise typer.Exit(0 if found else 1)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Adds up CPU seconds."""
+    """Adds up CPU seconds, of several threads without a lock: that one now and then is lost does no harm."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
